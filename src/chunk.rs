@@ -1,0 +1,153 @@
+//! [`Chunk`]: a piece of the stream as Postgres sent it, with an index of the changes in it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::lsn::{EventId, Lsn, Position, Timestamp, Xid};
+use crate::relation::Relation;
+
+/// A piece of the change stream: raw pgoutput messages in one buffer and an index of the changes.
+///
+/// A chunk may start and end inside a transaction. Nothing in it is parsed beyond what the index
+/// holds: values stay Postgres text inside their frame until somebody needs them.
+///
+/// Invariant: positions of `entries` rise strictly, within a chunk and from chunk to chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// The timeline on which these changes were written.
+    pub timeline: u32,
+    /// The pgoutput messages of the changes (`I U D T M`, without the XLogData header), end to end.
+    pub frames: Bytes,
+    /// The transactions the changes belong to, in commit order. A message outside a transaction
+    /// has an entry of its own here (its LSN twice, no xid, no time).
+    pub transactions: Vec<Transaction>,
+    /// The table versions the changes refer to.
+    pub relations: Vec<Arc<Relation>>,
+    /// One a change, in the order sent; a TRUNCATE of several tables has one a table.
+    pub entries: Vec<Entry>,
+}
+
+/// A transaction with at least one change, or its end, in a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// Where its commit record starts.
+    pub commit_lsn: Lsn,
+    /// Where its commit record ends, known once its Commit message is in this chunk; until then
+    /// the transaction goes on in the next chunk.
+    pub end_lsn: Option<Lsn>,
+    /// Its id; none for a message outside a transaction.
+    pub xid: Option<Xid>,
+    /// When it committed; none for a message outside a transaction.
+    pub commit_time: Option<Timestamp>,
+}
+
+/// Where one change lies in its chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where its pgoutput message starts in `frames`, in bytes.
+    pub offset: u32,
+    /// How long the message is, in bytes.
+    pub length: u32,
+    /// Index into `transactions`.
+    pub transaction: u32,
+    /// Index into `relations`; none for a logical message.
+    pub relation: Option<u32>,
+    /// The change's place in its transaction, from 0.
+    pub seq: u32,
+    /// What was done.
+    pub operation: Operation,
+}
+
+/// What a change does. Named as the event's `op` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// A row that was there before the stream began.
+    Read,
+    /// A new row.
+    Insert,
+    /// A changed row.
+    Update,
+    /// A row that is gone.
+    Delete,
+    /// A table that was emptied.
+    Truncate,
+    /// A logical message (`pg_logical_emit_message`).
+    Message,
+}
+
+impl Operation {
+    /// Returns the event's word: `read`, `insert`, `update`, `delete`, `truncate`, `message`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Truncate => "truncate",
+            Self::Message => "message",
+        }
+    }
+}
+
+impl Chunk {
+    /// Returns the pgoutput message of an entry; empty should the index lie (a decoder then says so).
+    #[must_use]
+    pub fn frame(&self, entry: &Entry) -> &[u8] {
+        let start = entry.offset as usize;
+        self.frames.get(start..start.saturating_add(entry.length as usize)).unwrap_or_default()
+    }
+
+    /// Returns the transaction of an entry.
+    #[must_use]
+    pub fn transaction(&self, entry: &Entry) -> Option<&Transaction> {
+        self.transactions.get(entry.transaction as usize)
+    }
+
+    /// Returns the table version of an entry; none for a logical message.
+    #[must_use]
+    pub fn relation(&self, entry: &Entry) -> Option<&Arc<Relation>> {
+        self.relations.get(entry.relation? as usize)
+    }
+
+    /// Returns the place of an entry in commit order.
+    #[must_use]
+    pub fn position(&self, entry: &Entry) -> Position {
+        let commit_lsn = self.transaction(entry).map_or(Lsn::ZERO, |t| t.commit_lsn);
+        Position::new(commit_lsn, entry.seq)
+    }
+
+    /// Returns the id of an entry's event.
+    #[must_use]
+    pub fn event_id(&self, entry: &Entry) -> EventId {
+        EventId { timeline: self.timeline, position: self.position(entry) }
+    }
+
+    /// Returns the position of the first change, none when the chunk only ends a transaction.
+    #[must_use]
+    pub fn first_position(&self) -> Option<Position> {
+        self.entries.first().map(|entry| self.position(entry))
+    }
+
+    /// Returns the lowest position behind everything in this chunk: behind the whole last
+    /// transaction when its commit is here, else behind the last change.
+    #[must_use]
+    pub fn end_position(&self) -> Position {
+        match self.transactions.last() {
+            Some(Transaction { commit_lsn, end_lsn: Some(_), .. }) => {
+                Position::after_transaction(*commit_lsn)
+            }
+            _ => self.entries.last().map_or(Position::ZERO, |entry| self.position(entry).next()),
+        }
+    }
+
+    /// Returns about how much memory it holds, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.frames.len()
+            + self.entries.len() * size_of::<Entry>()
+            + self.transactions.len() * size_of::<Transaction>()
+            + 256
+    }
+}

@@ -1,0 +1,69 @@
+//! [`Envelope`]: one mapped change, ready to send.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::chunk::{Chunk, Operation};
+use crate::lsn::{EventId, Timestamp};
+
+/// One event as a sink gets it: its JSON body and what delivery needs to know of it.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    /// The event's identity.
+    pub id: EventId,
+    /// What was done.
+    pub operation: Operation,
+    /// The body to send: one JSON document without a line end.
+    pub body: Bytes,
+    /// Where the key's JSON lies in `body` in the full format; the key's own bytes otherwise.
+    pub key: Bytes,
+    /// Hash of table and key. Events of one key have one hash; of a table without a key, all have
+    /// the table's.
+    pub key_hash: u64,
+    /// Hash of table and old key, only when an update changed the key.
+    pub before_key_hash: Option<u64>,
+    /// When the change committed.
+    pub commit_time: Option<Timestamp>,
+    /// The route that took it.
+    pub route: Arc<RouteLabel>,
+    /// The chunk it was read from: the original.
+    pub chunk: Arc<Chunk>,
+    /// Its entry in that chunk.
+    pub entry: u32,
+}
+
+/// What an event says of the road it took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteLabel {
+    /// The route's name.
+    pub name: String,
+    /// The mapping's name and version, where the route has one.
+    pub mapping: Option<(String, u32)>,
+}
+
+impl Envelope {
+    /// Returns how much it weighs in a batch, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Returns the table's name as SQL would quote it; none for a logical message.
+    #[must_use]
+    pub fn table(&self) -> Option<String> {
+        let entry = self.chunk.entries.get(self.entry as usize)?;
+        self.chunk.relation(entry).map(|relation| relation.quoted_name())
+    }
+
+    /// Returns a part of a body without copying it.
+    #[must_use]
+    pub fn slice(body: &Bytes, range: Range<usize>) -> Bytes {
+        if range.start <= range.end && range.end <= body.len() {
+            body.slice(range)
+        } else {
+            Bytes::new()
+        }
+    }
+}
