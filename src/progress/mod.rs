@@ -1,1 +1,5 @@
-//! Not written yet.
+//! How far each sink is: the ledger of what is done, and where that is stored.
+//!
+//! Knows nothing of what an event holds or how it is sent, only positions.
+
+pub mod ledger;
