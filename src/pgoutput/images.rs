@@ -1,0 +1,124 @@
+//! The fast path: where the values of a row change lie in its frame, without an allocation.
+
+use super::Error;
+use super::cursor::Cursor;
+use crate::change::{Change, Image, Images, Slot};
+use crate::chunk::{Chunk, Entry, Operation};
+
+/// Fills `out` with the row images of an Insert, Update or Delete message. For Truncate and
+/// Message both images are left out.
+///
+/// `out` keeps its memory from call to call. After an error it holds nothing of worth.
+///
+/// # Errors
+/// When the frame is not a whole message with text values, or has bytes left over.
+pub fn images(frame: &[u8], out: &mut Images) -> Result<(), Error> {
+    out.new.present = false;
+    out.new.slots.clear();
+    out.old.present = false;
+    out.old.slots.clear();
+    out.old_is_full = false;
+    // Offsets below are 32 bits wide; Postgres itself sends no message above 1 GiB.
+    let end = u32::try_from(frame.len()).map_err(|_| Error::TooLong)?;
+    let mut cursor = Cursor::new(frame);
+    match cursor.byte("kind").map_err(|_| Error::Empty)? {
+        b'I' => {
+            cursor.int32("relation")?;
+            new_row(&mut cursor, end, out)?;
+            cursor.end("Insert")
+        }
+        b'U' => {
+            cursor.int32("relation")?;
+            if matches!(cursor.rest().first(), Some(b'K' | b'O')) {
+                old_row(&mut cursor, end, out)?;
+            }
+            new_row(&mut cursor, end, out)?;
+            cursor.end("Update")
+        }
+        b'D' => {
+            cursor.int32("relation")?;
+            old_row(&mut cursor, end, out)?;
+            cursor.end("Delete")
+        }
+        b'T' | b'M' => Ok(()),
+        kind => Err(Error::UnknownKind { kind }),
+    }
+}
+
+/// Joins an entry of a chunk with its table, its transaction and its row images.
+///
+/// `images` is memory that the caller keeps between changes.
+///
+/// # Errors
+/// When the frame is malformed, when a row does not have as many values as its relation has
+/// columns, or when the chunk's index lies.
+pub fn change<'a>(
+    chunk: &'a Chunk,
+    entry: &'a Entry,
+    images: &'a mut Images,
+) -> Result<Change<'a>, Error> {
+    let frame = chunk.frame(entry);
+    self::images(frame, images)?;
+    let transaction = chunk.transaction(entry).ok_or(Error::Index)?;
+    let relation = chunk.relation(entry);
+    let expected_kind = match entry.operation {
+        Operation::Read | Operation::Insert => b'I',
+        Operation::Update => b'U',
+        Operation::Delete => b'D',
+        Operation::Truncate => b'T',
+        Operation::Message => b'M',
+    };
+    if frame.first() != Some(&expected_kind)
+        || relation.is_none() != (entry.operation == Operation::Message)
+    {
+        return Err(Error::Index);
+    }
+    let expected = relation.map_or(0, |relation| relation.columns.len());
+    for image in [&images.new, &images.old] {
+        if image.present && image.slots.len() != expected {
+            return Err(Error::ColumnCount { expected, found: image.slots.len() });
+        }
+    }
+    Ok(Change { operation: entry.operation, relation, transaction, seq: entry.seq, frame, images })
+}
+
+fn new_row(cursor: &mut Cursor<'_>, end: u32, out: &mut Images) -> Result<(), Error> {
+    match cursor.byte("new row marker")? {
+        b'N' => image(cursor, end, &mut out.new),
+        marker => Err(Error::UnknownMarker { field: "new row marker", marker }),
+    }
+}
+
+fn old_row(cursor: &mut Cursor<'_>, end: u32, out: &mut Images) -> Result<(), Error> {
+    out.old_is_full = match cursor.byte("old row marker")? {
+        b'K' => false,
+        b'O' => true,
+        marker => return Err(Error::UnknownMarker { field: "old row marker", marker }),
+    };
+    image(cursor, end, &mut out.old)
+}
+
+/// Reads one `TupleData`. `end` is the length of the whole frame: what lies before the cursor
+/// is that less what remains.
+fn image(cursor: &mut Cursor<'_>, end: u32, out: &mut Image) -> Result<(), Error> {
+    let count = cursor.int16("column count")?;
+    out.present = true;
+    // A column takes a byte at least, so a count that lies reserves no more than the frame.
+    out.slots.reserve(usize::from(count).min(cursor.remaining()));
+    for _ in 0..count {
+        let slot = match cursor.byte("column kind")? {
+            b't' => {
+                let length = cursor.int32("column length")?;
+                let remaining = u32::try_from(cursor.remaining()).map_err(|_| Error::TooLong)?;
+                cursor.bytes(length, "column value")?;
+                Slot::Value { offset: end.saturating_sub(remaining), length }
+            }
+            b'n' => Slot::Null,
+            b'u' => Slot::Unchanged,
+            b'b' => return Err(Error::Binary),
+            marker => return Err(Error::UnknownMarker { field: "column kind", marker }),
+        };
+        out.slots.push(slot);
+    }
+    Ok(())
+}
