@@ -596,18 +596,28 @@ mod tests {
 
     #[tokio::test]
     async fn a_cluster_starts_answers_restarts_and_leaves_nothing_behind() {
-        let mut cluster = Cluster::builder().setting("work_mem", "5MB").start().await.unwrap();
-        assert_eq!(cluster.value("SHOW wal_level").await.unwrap(), "logical");
-        assert_eq!(cluster.value("SHOW work_mem").await.unwrap(), "5MB");
-        assert_eq!(cluster.value("SHOW server_version_num").await.unwrap().len(), 6);
-        cluster.execute("CREATE TABLE t (a int); INSERT INTO t VALUES (7)").await.unwrap();
-        for how in [Stop::Fast, Stop::Immediate, Stop::Kill, Stop::Smart] {
-            cluster.restart(how).await.unwrap();
-            assert_eq!(cluster.value("SELECT a FROM t").await.unwrap(), "7", "after {how:?}");
+        for installation in Installation::all() {
+            let builder = Cluster::builder().major(installation.major);
+            let mut cluster = builder.setting("work_mem", "5MB").start().await.unwrap();
+            assert_eq!(cluster.value("SHOW wal_level").await.unwrap(), "logical");
+            assert_eq!(cluster.value("SHOW work_mem").await.unwrap(), "5MB");
+            cluster.execute("CREATE TABLE t (a int); INSERT INTO t VALUES (7)").await.unwrap();
+            for how in [Stop::Fast, Stop::Immediate, Stop::Kill, Stop::Smart] {
+                cluster.restart(how).await.unwrap();
+                assert_eq!(cluster.value("SELECT a FROM t").await.unwrap(), "7", "after {how:?}");
+            }
+            let (data, pid) = (cluster.data().to_owned(), cluster.pid().unwrap());
+            drop(cluster);
+            assert!(!data.exists());
+            assert!(!Path::new(&format!("/proc/{pid}")).exists());
         }
-        let (data, pid) = (cluster.data().to_owned(), cluster.pid().unwrap());
-        drop(cluster);
-        assert!(!data.exists());
-        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    #[tokio::test]
+    async fn a_cluster_of_its_own_identity_has_another_system_identifier() {
+        let identifier = "SELECT system_identifier FROM pg_control_system()";
+        let copied = Cluster::builder().start().await.unwrap();
+        let own = Cluster::builder().own_identity().start().await.unwrap();
+        assert_ne!(copied.value(identifier).await.unwrap(), own.value(identifier).await.unwrap());
     }
 }
