@@ -3,4 +3,3 @@
 //! Knows nothing of how the line works inside: it starts the program as a user would.
 
 pub mod cluster;
-pub mod install;

@@ -1,1 +1,8 @@
+//! Tests of walgate as a whole: a module a promise, against real servers.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and its helpers too"
+)]
 
+mod layers;

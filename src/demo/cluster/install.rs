@@ -7,7 +7,7 @@ use std::{env, fs};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 
-use super::cluster::{Error, io, run};
+use super::{Error, io, run};
 
 /// Folders of server programs, each with `*` for one path component.
 const PLACES: [&str; 4] = [
@@ -41,9 +41,9 @@ impl Installation {
         }
         folders.extend(split_paths("PATH"));
         let mut found: Vec<Self> = Vec::new();
-        for folder in folders {
-            if found.iter().all(|known| known.bin != folder) {
-                found.extend(Self::at(folder));
+        for one in folders.iter().filter_map(|folder| Self::at(folder)) {
+            if found.iter().all(|known| known.bin != one.bin) {
+                found.push(one);
             }
         }
         found
@@ -64,10 +64,10 @@ impl Installation {
         found.ok_or(Error::NotInstalled { wanted })
     }
 
-    fn at(bin: PathBuf) -> Option<Self> {
-        if !bin.join("initdb").is_file() {
-            return None;
-        }
+    fn at(bin: &Path) -> Option<Self> {
+        // A link in PATH leads to the folder where the other programs are too.
+        let initdb = fs::canonicalize(bin.join("initdb")).ok()?;
+        let bin = initdb.parent()?.to_owned();
         let output = Command::new(bin.join("postgres")).arg("--version").output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         // "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"
@@ -114,7 +114,7 @@ impl Installation {
 
 /// The user a server runs as.
 #[derive(Clone, Debug)]
-pub struct Account {
+pub(super) struct Account {
     uid: u32,
     gid: u32,
     /// Whether this process is root and must become that user.
@@ -124,7 +124,7 @@ pub struct Account {
 impl Account {
     /// Returns this process's own user; for root, `postgres`, else `nobody`.
     #[must_use]
-    pub fn for_server() -> Self {
+    pub(super) fn for_server() -> Self {
         let (uid, gid) = fs::metadata("/proc/self").map_or((0, 0), |own| (own.uid(), own.gid()));
         if uid != 0 {
             return Self { uid, gid, is_switched: false };
