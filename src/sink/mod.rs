@@ -1,4 +1,11 @@
 //! The far side: what every destination is to delivery. No sink knows PostgreSQL.
+//!
+//! Adding a kind is one file and three edits here: the module, the variant of [`Config`] and its
+//! arm in [`build`].
+
+pub mod http;
+pub mod file;
+pub mod stdout;
 
 use std::fmt;
 use std::future::Future;
@@ -6,7 +13,91 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::envelope::Envelope;
-use crate::failure::Category;
+use crate::failure::{Category, Classify};
+
+/// The kind of a sink and its settings: exactly one table of `[sink.NAME]`.
+#[derive(Clone, Debug)]
+pub enum Config {
+    /// `[sink.NAME.http]`
+    Http(Box<http::Config>),
+    /// `[sink.NAME.file]`
+    File(file::Config),
+    /// `[sink.NAME.stdout]`
+    Stdout(stdout::Config),
+}
+
+impl Config {
+    /// Returns the kind's word, as the config's table is called.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Http(_) => http::KIND,
+            Self::File(_) => file::KIND,
+            Self::Stdout(_) => stdout::KIND,
+        }
+    }
+}
+
+/// What of `[sink.NAME]` a sink must know, whatever its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Common {
+    /// Of one request.
+    pub timeout: Duration,
+    /// Requests in flight at most.
+    pub concurrency: usize,
+    /// Events in a batch at most (`batch.max_events`). 1: an HTTP body is the event itself, more:
+    /// an array of events.
+    pub max_events: usize,
+    /// A body is the mapping's output alone (`format = "mapped"`).
+    pub mapped: bool,
+}
+
+/// A sink that can't be made from its settings.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An HTTP sink's settings don't fit.
+    #[error("sink `{sink}`")]
+    Http {
+        /// The sink's name.
+        sink: String,
+        /// What is wrong.
+        source: http::Error,
+    },
+}
+
+impl Error {
+    /// Returns the key below `[sink.NAME.KIND]` that is wrong, with dots: `on.delete.url`.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Http { source, .. } => source.key(),
+        }
+    }
+}
+
+impl Classify for Error {
+    fn category(&self) -> Category {
+        match self {
+            Self::Http { .. } => Category::Setup,
+        }
+    }
+}
+
+/// Makes a sink from its settings. Opens nothing yet: that is what [`Sink::check`] and the first
+/// delivery do.
+///
+/// # Errors
+/// The settings can't work together or a file they name can't be read.
+pub fn build(name: &str, config: &Config, common: &Common) -> Result<Box<dyn Sink>, Error> {
+    Ok(match config {
+        Config::Http(config) => Box::new(
+            http::Http::new(config, common)
+                .map_err(|source| Error::Http { sink: name.to_owned(), source })?,
+        ),
+        Config::File(config) => Box::new(file::File::new(config)),
+        Config::Stdout(config) => Box::new(stdout::Stdout::new(config)),
+    })
+}
 
 /// A future that owns what it needs or borrows from the sink.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -65,4 +156,18 @@ pub struct Failure {
     pub status: Option<u16>,
     /// The first 2 KiB of what it answered.
     pub answer: Option<String>,
+}
+
+impl Failure {
+    /// Makes a failure that nobody answered.
+    #[must_use]
+    pub fn new(category: Category, message: impl Into<String>) -> Self {
+        Self { category, message: message.into(), retry_after: None, status: None, answer: None }
+    }
+}
+
+impl Classify for Failure {
+    fn category(&self) -> Category {
+        self.category
+    }
 }

@@ -1,0 +1,242 @@
+//! [`Plan`]: how an event becomes a request's method, URL and headers, checked once.
+
+use std::fmt::Write;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use url::Url;
+
+use super::template::{Event, Part, Template};
+use super::{Error, Overrides};
+use crate::secret::Secret;
+
+/// What needs no escape in a URL: RFC 3986's unreserved characters.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The longest value a template may make of a header, in bytes: what common servers still take.
+const HEADER_VALUE_BYTES_MAX: usize = 8 * 1024;
+
+/// Headers that walgate or the connection sets itself.
+const RESERVED: [&str; 13] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "upgrade",
+    "idempotency-key",
+    "walgate-replay",
+    "webhook-id",
+    "webhook-timestamp",
+    "webhook-signature",
+];
+
+/// How events of one operation are asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    method: Made<Method>,
+    url: Made<Url>,
+    /// The headers that are the same for each event.
+    headers: HeaderMap,
+    made_headers: Vec<(HeaderName, Template)>,
+    /// Scheme, host and port, for the check and for messages.
+    pub(super) origin: Url,
+}
+
+/// Fixed, or made from each event.
+#[derive(Clone, Debug)]
+enum Made<T> {
+    Fixed(T),
+    Template(Template),
+}
+
+/// What a request says before its body.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+}
+
+impl Plan {
+    /// Reads the settings. `key` is where they stand: empty, or `on.delete.`.
+    pub(super) fn new(
+        base: &super::Config,
+        over: Option<(&str, &Overrides)>,
+    ) -> Result<Self, Error> {
+        let prefix = over.map_or_else(String::new, |(word, _)| format!("on.{word}."));
+        let over = over.map(|(_, over)| over);
+        let url = over.and_then(|over| over.url.as_ref()).unwrap_or(&base.url);
+        let method = over.and_then(|over| over.method.as_deref()).unwrap_or(&base.method);
+        let (url, origin) = url_plan(&format!("{prefix}url"), url)?;
+        let mut plan = Self {
+            method: method_plan(&format!("{prefix}method"), method)?,
+            url,
+            headers: HeaderMap::new(),
+            made_headers: Vec::new(),
+            origin,
+        };
+        plan.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        plan.add_headers("headers.", &base.headers)?;
+        if let Some(over) = over {
+            plan.add_headers(&format!("{prefix}headers."), &over.headers)?;
+        }
+        Ok(plan)
+    }
+
+    fn add_headers(&mut self, prefix: &str, headers: &[(String, Secret)]) -> Result<(), Error> {
+        for (name, value) in headers {
+            let key = format!("{prefix}{name}");
+            let name: HeaderName =
+                name.parse().map_err(|_| Error::HeaderName { key: key.clone() })?;
+            if RESERVED.contains(&name.as_str()) {
+                return Err(Error::ReservedHeader { key });
+            }
+            let template = Template::parse(value.expose())
+                .map_err(|source| Error::Template { key: key.clone(), source })?;
+            self.headers.remove(&name);
+            self.made_headers.retain(|(other, _)| *other != name);
+            if let Some(text) = template.fixed() {
+                let mut value = HeaderValue::from_bytes(text.as_bytes())
+                    .map_err(|_| Error::HeaderValue { key })?;
+                value.set_sensitive(true);
+                self.headers.insert(name, value);
+            } else {
+                self.made_headers.push((name, template));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells which setting is built from the event, if one is.
+    pub(super) fn templated(&self) -> Option<&'static str> {
+        match self {
+            Self { url: Made::Template(_), .. } => Some("url"),
+            Self { method: Made::Template(_), .. } => Some("method"),
+            Self { made_headers, .. } if !made_headers.is_empty() => Some("headers"),
+            _ => None,
+        }
+    }
+
+    /// Whether the URL is built from the event, so that a 404 is the event's own.
+    pub(super) const fn url_templated(&self) -> bool {
+        matches!(self.url, Made::Template(_))
+    }
+
+    /// Makes the head of the request for an event, or says what of the event stands in the way.
+    pub(super) fn head(&self, event: &Event<'_>) -> Result<Head, String> {
+        let method = match &self.method {
+            Made::Fixed(method) => method.clone(),
+            Made::Template(template) => {
+                let text = template.render(event).map_err(|error| format!("method: {error}"))?;
+                read_method(&text).ok_or("method: the event makes none of it")?
+            }
+        };
+        let url = match &self.url {
+            Made::Fixed(url) => url.clone(),
+            Made::Template(template) => self.url(template, event)?,
+        };
+        let mut headers = self.headers.clone();
+        for (name, template) in &self.made_headers {
+            let text = template.render(event).map_err(|error| format!("header {name}: {error}"))?;
+            if text.len() > HEADER_VALUE_BYTES_MAX {
+                return Err(format!("header {name}: longer than {HEADER_VALUE_BYTES_MAX} bytes"));
+            }
+            let mut value = HeaderValue::from_str(&text)
+                .or_else(|_| HeaderValue::from_bytes(text.as_bytes()))
+                .map_err(|_| {
+                    format!("header {name}: a line end or control character in a value")
+                })?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        Ok(Head { method, url, headers })
+    }
+
+    /// Fills in the URL. A value stays within its segment: what could end it is escaped, and a
+    /// segment that would vanish or climb is refused.
+    fn url(&self, template: &Template, event: &Event<'_>) -> Result<Url, String> {
+        let mut text = String::new();
+        let mut places = Vec::new();
+        for part in &template.parts {
+            match part {
+                Part::Literal(literal) => text.push_str(literal),
+                Part::Place(path) => {
+                    let value = event.value(path).map_err(|error| format!("url: {error}"))?;
+                    places.push(text.len());
+                    let _ = write!(text, "{}", utf8_percent_encode(&value, ESCAPED));
+                }
+            }
+        }
+        let path_end = text.find(['?', '#']).unwrap_or(text.len());
+        for place in places.into_iter().filter(|place| *place <= path_end) {
+            let (before, after) = text.split_at(place);
+            let start = before.rfind('/').map_or(0, |slash| slash.saturating_add(1));
+            let length = after.find(['/', '?', '#']).unwrap_or(after.len());
+            let segment = text.get(start..place.saturating_add(length)).unwrap_or_default();
+            let decoded = percent_decode_str(segment).decode_utf8_lossy();
+            if matches!(decoded.as_ref(), "" | "." | "..") {
+                return Err("url: a value makes an empty, `.` or `..` part of the path".to_owned());
+            }
+        }
+        let url = Url::parse(&text).map_err(|error| format!("url: {error}"))?;
+        // Places in the authority are refused when the config is read; this holds it.
+        if url.origin() == self.origin.origin() {
+            Ok(url)
+        } else {
+            Err("url: the event would change the host".to_owned())
+        }
+    }
+}
+
+fn read_method(text: &str) -> Option<Method> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase());
+    Method::from_bytes(text.as_bytes()).ok().filter(|method| plain && *method != Method::CONNECT)
+}
+
+fn method_plan(key: &str, text: &str) -> Result<Made<Method>, Error> {
+    let template =
+        Template::parse(text).map_err(|source| Error::Template { key: key.to_owned(), source })?;
+    match template.fixed() {
+        Some(text) => {
+            read_method(text).map(Made::Fixed).ok_or_else(|| Error::Method { key: key.to_owned() })
+        }
+        None => Ok(Made::Template(template)),
+    }
+}
+
+/// Reads the URL, with what of it is the same for each event: everything before the path.
+fn url_plan(key: &str, url: &Secret) -> Result<(Made<Url>, Url), Error> {
+    let template = Template::parse(url.expose())
+        .map_err(|source| Error::Template { key: key.to_owned(), source })?;
+    let wrong = |source| Error::Url { key: key.to_owned(), source };
+    let mut text = String::new();
+    for part in &template.parts {
+        match part {
+            Part::Literal(literal) => text.push_str(literal),
+            Part::Place(_) => {
+                let begun =
+                    text.split_once("://").is_some_and(|(_, rest)| rest.contains(['/', '?', '#']));
+                if !begun {
+                    return Err(Error::TemplatedHost { key: key.to_owned() });
+                }
+                text.push('x');
+            }
+        }
+    }
+    let parsed = Url::parse(&text).map_err(wrong)?;
+    if !matches!(parsed.scheme(), "http" | "https") || parsed.host_str().is_none() {
+        return Err(Error::Scheme { key: key.to_owned() });
+    }
+    let mut origin = parsed.clone();
+    origin.set_path("");
+    origin.set_query(None);
+    origin.set_fragment(None);
+    match template.fixed() {
+        Some(_) => Ok((Made::Fixed(parsed), origin)),
+        None => Ok((Made::Template(template), origin)),
+    }
+}
