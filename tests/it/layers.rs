@@ -185,7 +185,7 @@ fn module_of(path: &Path) -> String {
 }
 
 /// The Rust files below a folder of the package; tests run with the package's folder as theirs.
-fn rust_files(folder: &str) -> Vec<PathBuf> {
+pub(super) fn rust_files(folder: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::from(folder)];
     while let Some(folder) = folders.pop() {
