@@ -122,3 +122,104 @@ fn image(cursor: &mut Cursor<'_>, end: u32, out: &mut Image) -> Result<(), Error
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::change::Cell;
+    use crate::chunk::Transaction;
+    use crate::lsn::{Lsn, Oid};
+    use crate::pgoutput::build::{self, Old};
+    use crate::relation::{Column, Kind, Relation, ReplicaIdentity};
+
+    fn chunk(frame: Vec<u8>, operation: Operation, columns: usize) -> Chunk {
+        let column = |index| Column {
+            name: format!("c{index}"),
+            type_oid: Oid(25),
+            type_modifier: -1,
+            in_identity: index == 0,
+            kind: Kind::Text,
+        };
+        let relation = Relation {
+            oid: Oid(9),
+            namespace: "public".to_owned(),
+            name: "t".to_owned(),
+            identity: ReplicaIdentity::Default,
+            columns: (0..columns).map(column).collect(),
+            primary_key: vec![0],
+        };
+        let transaction =
+            Transaction { commit_lsn: Lsn(1), end_lsn: None, xid: None, commit_time: None };
+        let length = u32::try_from(frame.len()).unwrap();
+        let entry =
+            Entry { offset: 0, length, transaction: 0, relation: Some(0), seq: 0, operation };
+        Chunk {
+            timeline: 1,
+            frames: Bytes::from(frame),
+            transactions: vec![transaction],
+            relations: vec![Arc::new(relation)],
+            entries: vec![entry],
+        }
+    }
+
+    #[track_caller]
+    fn refused(chunk: &Chunk, expected: &Error) {
+        let mut images = Images::default();
+        assert_eq!(&change(chunk, &chunk.entries[0], &mut images).unwrap_err(), expected);
+    }
+
+    #[test]
+    fn a_null_outside_the_key_of_an_old_key_was_not_sent() {
+        let mut frame = Vec::new();
+        let key = [Cell::Value(b"1"), Cell::Null];
+        let new = [Cell::Value(b"2"), Cell::Unchanged];
+        build::update(Oid(9), Some(Old::Key(&key)), &new, &mut frame).unwrap();
+        let chunk = chunk(frame, Operation::Update, 2);
+        let mut images = Images::default();
+        let change = change(&chunk, &chunk.entries[0], &mut images).unwrap();
+        let old: Vec<_> = (0..3).map(|index| change.old_cell(index)).collect();
+        assert_eq!(old, [Cell::Value(b"1"), Cell::Unchanged, Cell::Absent]);
+        let new: Vec<_> = (0..3).map(|index| change.new_cell(index)).collect();
+        assert_eq!(new, [Cell::Value(b"2"), Cell::Unchanged, Cell::Absent]);
+    }
+
+    #[test]
+    fn a_full_old_row_fills_what_did_not_change() {
+        let mut frame = Vec::new();
+        let old = [Cell::Value(b"1"), Cell::Value(b"big")];
+        let new = [Cell::Null, Cell::Unchanged];
+        build::update(Oid(9), Some(Old::Full(&old)), &new, &mut frame).unwrap();
+        let chunk = chunk(frame, Operation::Update, 2);
+        let mut images = Images::default();
+        let change = change(&chunk, &chunk.entries[0], &mut images).unwrap();
+        assert_eq!([change.new_cell(0), change.new_cell(1)], [Cell::Null, Cell::Value(b"big")]);
+    }
+
+    #[test]
+    fn a_row_that_does_not_fit_its_relation_is_refused() {
+        let mut frame = Vec::new();
+        build::insert(Oid(9), &[Cell::Null, Cell::Null], &mut frame).unwrap();
+        let error = Error::ColumnCount { expected: 1, found: 2 };
+        refused(&chunk(frame.clone(), Operation::Insert, 1), &error);
+        refused(&chunk(frame.clone(), Operation::Delete, 2), &Error::Index);
+        refused(&chunk(frame.clone(), Operation::Message, 2), &Error::Index);
+        let mut beyond = chunk(frame, Operation::Insert, 2);
+        beyond.entries[0].offset = 5;
+        refused(&beyond, &Error::Empty);
+    }
+
+    #[test]
+    fn a_table_without_columns_has_rows_all_the_same() {
+        let mut frame = Vec::new();
+        build::insert(Oid(9), &[], &mut frame).unwrap();
+        let chunk = chunk(frame, Operation::Insert, 0);
+        let mut images = Images::default();
+        let change = change(&chunk, &chunk.entries[0], &mut images).unwrap();
+        assert!(change.images.new.present);
+        assert_eq!(change.new_cell(0), Cell::Absent);
+    }
+}
