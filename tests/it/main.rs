@@ -3,3 +3,5 @@
 
 mod dependencies;
 mod layers;
+mod sinks;
+mod support;

@@ -6,6 +6,7 @@ mod signature;
 mod template;
 mod transport;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -209,7 +210,6 @@ impl Error {
 }
 
 /// Sends events over HTTP.
-#[derive(Debug)]
 pub struct Http {
     client: reqwest::Client,
     tls: Arc<rustls::ClientConfig>,
@@ -319,6 +319,13 @@ impl Http {
     }
 }
 
+/// Shows where it sends to, and nothing that a URL or header may keep secret.
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").field("to", &origin(&self.plan.origin)).finish_non_exhaustive()
+    }
+}
+
 impl Sink for Http {
     fn kind(&self) -> &'static str {
         KIND
@@ -347,7 +354,7 @@ impl Sink for Http {
     }
 }
 
-/// Returns scheme, host and port: what messages may show of a URL.
+/// Returns host and port: what messages may show of a URL.
 fn origin(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     format!("{host}:{}", url.port_or_known_default().unwrap_or_default())

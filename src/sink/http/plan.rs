@@ -35,7 +35,8 @@ const RESERVED: [&str; 13] = [
 ];
 
 /// How events of one operation are asked for.
-#[derive(Clone, Debug)]
+///
+/// Without `Debug`: URL and headers hold credentials.
 pub(super) struct Plan {
     method: Made<Method>,
     url: Made<Url>,
@@ -47,14 +48,12 @@ pub(super) struct Plan {
 }
 
 /// Fixed, or made from each event.
-#[derive(Clone, Debug)]
 enum Made<T> {
     Fixed(T),
     Template(Template),
 }
 
 /// What a request says before its body.
-#[derive(Debug)]
 pub(super) struct Head {
     pub(super) method: Method,
     pub(super) url: Url,

@@ -1,0 +1,524 @@
+//! [`Receiver`]: a real HTTP server that journals every request and misbehaves to order.
+//!
+//! ```ignore
+//! let receiver = Receiver::start();
+//! receiver.next(Reply::status(503).retry_after("2"));      // the next request only
+//! receiver.when(|event| event.key() == "public.t{\"id\":7}", Reply::status(422));
+//! // … walgate sends to receiver.url("/events") …
+//! receiver.wait("100 events", SECONDS_30, |journal| journal.events().len() == 100);
+//! assert_eq!(receiver.journal().repeats(), 0);
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::{Server, listen, loopback, reset};
+
+/// What a request gets.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
+    delay: Duration,
+    fault: Fault,
+}
+
+/// How the answer goes wrong on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// No answer, the connection stays open.
+    Hang,
+    /// Reset once the head has been read: nothing was processed.
+    ResetBefore,
+    /// Processed, then reset in the middle of the answer's head.
+    ResetMid,
+    /// Processed, then reset without an answer.
+    Lost,
+    /// The answer comes a byte at a time, with this between.
+    Drip(Duration),
+    /// The answer's body never ends.
+    Endless,
+}
+
+impl Reply {
+    /// 200 with an empty body.
+    pub(crate) fn ok() -> Self {
+        Self::status(200)
+    }
+
+    /// This status with an empty body.
+    pub(crate) fn status(status: u16) -> Self {
+        let (headers, body) = (Vec::new(), String::new());
+        Self { status, headers, body, delay: Duration::ZERO, fault: Fault::None }
+    }
+
+    /// 307 to this address.
+    pub(crate) fn redirect(url: &str) -> Self {
+        Self::status(307).header("location", url)
+    }
+
+    /// Reads the request, never answers, keeps the connection open. Counts as not processed.
+    pub(crate) fn hang() -> Self {
+        Self { fault: Fault::Hang, ..Self::ok() }
+    }
+
+    /// Resets the connection before the body is read. Counts as not processed.
+    pub(crate) fn reset() -> Self {
+        Self { fault: Fault::ResetBefore, ..Self::ok() }
+    }
+
+    /// Processes the request, then resets without a word: the lost answer.
+    pub(crate) fn lost() -> Self {
+        Self { fault: Fault::Lost, ..Self::ok() }
+    }
+
+    /// Processes the request, then resets in the middle of the answer's head.
+    pub(crate) fn cut() -> Self {
+        Self { fault: Fault::ResetMid, ..Self::ok() }
+    }
+
+    /// Sends a body without an end after the head.
+    pub(crate) fn endless(self) -> Self {
+        Self { fault: Fault::Endless, ..self }
+    }
+
+    /// Sends the answer a byte at a time.
+    pub(crate) fn drip(self, pause: Duration) -> Self {
+        Self { fault: Fault::Drip(pause), ..self }
+    }
+
+    /// Adds a header of the answer.
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds Retry-After: seconds, a date or nonsense.
+    pub(crate) fn retry_after(self, value: &str) -> Self {
+        self.header("retry-after", value)
+    }
+
+    /// Sets the answer's body.
+    pub(crate) fn body(self, body: impl Into<String>) -> Self {
+        Self { body: body.into(), ..self }
+    }
+
+    /// Waits before answering, once the request is read.
+    pub(crate) fn after(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+
+    /// Whether the receiver has done what the request asked.
+    fn processes(&self) -> bool {
+        let ours = matches!(self.fault, Fault::Hang | Fault::ResetBefore);
+        !ours && (200..300).contains(&self.status)
+    }
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// `POST`
+    pub(crate) method: String,
+    /// Path and query, as sent.
+    pub(crate) target: String,
+    /// Names in lower case, in the order sent.
+    pub(crate) headers: Vec<(String, String)>,
+    /// As sent; empty where the reply resets before it is read.
+    pub(crate) body: Vec<u8>,
+    /// When its last byte was read.
+    pub(crate) at: Instant,
+    /// Whether it was processed: answered with a 2xx, even if that answer was lost.
+    pub(crate) processed: bool,
+}
+
+impl Request {
+    /// Returns a header's first value.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find_map(|(other, value)| (other == name).then_some(value.as_str()))
+    }
+
+    /// Returns its events: those of an array, or the one.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        match serde_json::from_slice(&self.body).unwrap() {
+            Value::Array(events) => events.into_iter().map(Event).collect(),
+            event => vec![Event(event)],
+        }
+    }
+}
+
+/// An event as it came.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Event(pub(crate) Value);
+
+impl Event {
+    /// Returns the event's id.
+    pub(crate) fn id(&self) -> &str {
+        self.0["id"].as_str().unwrap_or_default()
+    }
+
+    /// Returns `insert`, `update`, ….
+    pub(crate) fn op(&self) -> &str {
+        self.0["op"].as_str().unwrap_or_default()
+    }
+
+    /// Returns table and key in one text: `public.customers{"id":42}`.
+    pub(crate) fn key(&self) -> String {
+        self.named("key")
+    }
+
+    fn named(&self, key: &str) -> String {
+        format!("{}{}", self.0["table"].as_str().unwrap_or_default(), self.0[key])
+    }
+}
+
+/// Everything that came so far, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Journal {
+    /// Processed or not.
+    pub(crate) requests: Vec<Request>,
+    /// Connections accepted.
+    pub(crate) connections: usize,
+    /// The most requests that were being answered at one time.
+    pub(crate) in_flight_max: usize,
+    in_flight: usize,
+    /// Events of processed requests, counted as they came.
+    pub(crate) events_processed: usize,
+}
+
+impl Journal {
+    /// Returns the events of processed requests, in order of arrival, repeats included.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.requests.iter().filter(|r| r.processed).flat_map(Request::events).collect()
+    }
+
+    /// Returns how many processed events had been processed before.
+    pub(crate) fn repeats(&self) -> usize {
+        let events = self.events();
+        let ids: BTreeSet<&str> = events.iter().map(Event::id).collect();
+        events.len() - ids.len()
+    }
+
+    /// Returns the processed events of each key, in order of arrival.
+    pub(crate) fn by_key(&self) -> BTreeMap<String, Vec<Event>> {
+        let mut keys: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+        for event in self.events() {
+            keys.entry(event.key()).or_default().push(event);
+        }
+        keys
+    }
+
+    /// Returns the keys whose order was broken: an event came first after a later one of its
+    /// key, or the last that came is not the latest.
+    pub(crate) fn out_of_order(&self) -> Vec<String> {
+        let broken = |events: &Vec<Event>| {
+            let mut seen = BTreeSet::new();
+            let late = events.iter().any(|event| {
+                let late = seen.last().is_some_and(|latest| event.id() < *latest);
+                seen.insert(event.id()) && late
+            });
+            late || seen.last().copied() != events.last().map(Event::id)
+        };
+        self.by_key().into_iter().filter(|(_, e)| broken(e)).map(|(key, _)| key).collect()
+    }
+
+    /// Applies the processed events in order of arrival: what a table kept by them looks like,
+    /// `data` by table and key. Fields that were `unchanged` keep their value.
+    pub(crate) fn fold(&self) -> BTreeMap<String, Value> {
+        let mut rows: BTreeMap<String, Value> = BTreeMap::new();
+        for event in self.events() {
+            let old = match event.0.get("before_key") {
+                Some(_) => rows.remove(&event.named("before_key")),
+                None => rows.get(&event.key()).cloned(),
+            };
+            match event.op() {
+                "delete" => drop(rows.remove(&event.key())),
+                "truncate" => {
+                    let table = event.0["table"].as_str().unwrap_or_default().to_owned() + "{";
+                    rows.retain(|key, _| !key.starts_with(&table));
+                }
+                _ => {
+                    let mut data = event.0["data"].clone();
+                    for field in event.0["unchanged"].as_array().into_iter().flatten() {
+                        let name = field.as_str().unwrap_or_default();
+                        if let Some(value) = old.as_ref().and_then(|old| old.get(name)) {
+                            data[name] = value.clone();
+                        }
+                    }
+                    rows.insert(event.key(), data);
+                }
+            }
+        }
+        rows
+    }
+}
+
+type Predicate = Box<dyn Fn(&Event) -> bool + Send>;
+
+#[derive(Default)]
+struct Orders {
+    next: VecDeque<Reply>,
+    when: Vec<(Predicate, Reply)>,
+    otherwise: Option<Reply>,
+}
+
+struct Shared {
+    orders: Mutex<Orders>,
+    journal: Mutex<Journal>,
+    changed: Condvar,
+}
+
+/// An HTTP server on the loopback. Dropping it ends it.
+pub(crate) struct Receiver {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    open: watch::Sender<bool>,
+    _server: Server,
+}
+
+impl Receiver {
+    /// Starts one that answers 200 to everything.
+    pub(crate) fn start() -> Self {
+        let (address, listener) = loopback();
+        let (orders, journal, changed) = (Mutex::default(), Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { orders, journal, changed });
+        let (open, opened) = watch::channel(true);
+        let served = Arc::clone(&shared);
+        let server = Server::start(move || serve(listener, address, opened, served));
+        Self { address, shared, open, _server: server }
+    }
+
+    /// Returns where it listens, for a proxy in front of it.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns its URL with this path.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Answers so to one request, after those that were ordered before.
+    pub(crate) fn next(&self, reply: Reply) {
+        self.orders().next.push_back(reply);
+    }
+
+    /// Answers so to every request with an event like this, until [`Self::behave`].
+    pub(crate) fn when(&self, event: impl Fn(&Event) -> bool + Send + 'static, reply: Reply) {
+        self.orders().when.push((Box::new(event), reply));
+    }
+
+    /// Answers so to every request that nothing else is ordered for, until [`Self::behave`].
+    pub(crate) fn otherwise(&self, reply: Reply) {
+        self.orders().otherwise = Some(reply);
+    }
+
+    /// Forgets all orders and answers 200 again.
+    pub(crate) fn behave(&self) {
+        *self.orders() = Orders::default();
+    }
+
+    /// Stops listening and resets every connection: requests are refused.
+    pub(crate) fn refuse(&self) {
+        self.open.send_replace(false);
+    }
+
+    /// Listens again, at the same address.
+    pub(crate) fn listen(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// Returns a copy of what came so far.
+    pub(crate) fn journal(&self) -> Journal {
+        self.shared.journal.lock().unwrap().clone()
+    }
+
+    /// Waits, blocking the thread, until the journal is so; panics with `what` at the timeout.
+    /// Looked at with each request that comes.
+    pub(crate) fn wait(&self, what: &str, timeout: Duration, is: impl Fn(&Journal) -> bool) {
+        let deadline = Instant::now() + timeout;
+        let mut journal = self.shared.journal.lock().unwrap();
+        while !is(&journal) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(
+                !left.is_zero(),
+                "waited {timeout:?} for {what}; saw {} requests, {} events processed",
+                journal.requests.len(),
+                journal.events_processed,
+            );
+            journal = self.shared.changed.wait_timeout(journal, left).unwrap().0;
+        }
+    }
+
+    fn orders(&self) -> MutexGuard<'_, Orders> {
+        self.shared.orders.lock().unwrap()
+    }
+}
+
+async fn serve(
+    first: std::net::TcpListener,
+    address: SocketAddr,
+    mut open: watch::Receiver<bool>,
+    shared: Arc<Shared>,
+) {
+    let mut listener = Some(TcpListener::from_std(first).unwrap());
+    loop {
+        let mut connections = JoinSet::new();
+        let bound = match listener.take() {
+            Some(listener) => listener,
+            None => listen(address).unwrap(),
+        };
+        loop {
+            tokio::select! {
+                accepted = bound.accept() => {
+                    let Ok((stream, _)) = accepted else { continue };
+                    shared.journal.lock().unwrap().connections += 1;
+                    connections.spawn(converse(stream, Arc::clone(&shared)));
+                }
+                Some(_) = connections.join_next() => {}
+                _ = open.wait_for(|open| !open) => break,
+            }
+        }
+        drop((bound, connections));
+        if open.wait_for(|open| *open).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Answers the requests of one connection until it ends.
+async fn converse(mut stream: TcpStream, shared: Arc<Shared>) {
+    let _ = stream.set_nodelay(true);
+    reset(&stream); // whatever ends this connection early, ends it with a reset
+    let mut buffer = Vec::new();
+    loop {
+        let Some(mut request) = read_head(&mut stream, &mut buffer).await else { return };
+        let next = shared.orders.lock().unwrap().next.pop_front();
+        if next.as_ref().is_some_and(|reply| reply.fault == Fault::ResetBefore) {
+            note(&shared, request, false);
+            return;
+        }
+        if !read_body(&mut stream, &mut buffer, &mut request).await {
+            return;
+        }
+        let reply = next.unwrap_or_else(|| choose(&shared, &request));
+        let processed = reply.processes();
+        {
+            let mut journal = shared.journal.lock().unwrap();
+            journal.in_flight += 1;
+            journal.in_flight_max = journal.in_flight_max.max(journal.in_flight);
+        }
+        tokio::time::sleep(reply.delay).await;
+        note(&shared, request, processed);
+        let going_on = answer(&mut stream, &reply).await;
+        shared.journal.lock().unwrap().in_flight -= 1;
+        if !going_on {
+            return;
+        }
+    }
+}
+
+fn choose(shared: &Shared, request: &Request) -> Reply {
+    let orders = shared.orders.lock().unwrap();
+    if !orders.when.is_empty() {
+        let events = request.events();
+        for (like, reply) in &orders.when {
+            if events.iter().any(like) {
+                return reply.clone();
+            }
+        }
+    }
+    orders.otherwise.clone().unwrap_or_else(Reply::ok)
+}
+
+fn note(shared: &Shared, mut request: Request, processed: bool) {
+    request.processed = processed;
+    let events = if processed { request.events().len() } else { 0 };
+    let mut journal = shared.journal.lock().unwrap();
+    journal.events_processed += events;
+    journal.requests.push(request);
+    shared.changed.notify_all();
+}
+
+/// Reads a request's head; `buffer` keeps what came after it. None: the connection ended.
+async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Request> {
+    let end = loop {
+        if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+            break end;
+        }
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head = String::from_utf8(buffer.drain(..end + 4).collect()).unwrap();
+    let mut lines = head.trim_end().split("\r\n");
+    let mut words = lines.next()?.split(' ').map(str::to_owned);
+    let (method, target) = (words.next()?, words.next()?);
+    let headers = lines
+        .map(|line| line.split_once(':').unwrap())
+        .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
+        .collect();
+    let (body, at) = (Vec::new(), Instant::now());
+    Some(Request { method, target, headers, body, at, processed: false })
+}
+
+async fn read_body(stream: &mut TcpStream, buffer: &mut Vec<u8>, request: &mut Request) -> bool {
+    let length = request.header("content-length").map_or(0, |text| text.parse().unwrap());
+    while buffer.len() < length {
+        if !matches!(stream.read_buf(buffer).await, Ok(1..)) {
+            return false;
+        }
+    }
+    request.body = buffer.drain(..length).collect();
+    request.at = Instant::now();
+    true
+}
+
+/// Returns whether the connection can be used again.
+async fn answer(stream: &mut TcpStream, reply: &Reply) -> bool {
+    let mut text = format!("HTTP/1.1 {} -\r\n", reply.status);
+    for (name, value) in &reply.headers {
+        text += &format!("{name}: {value}\r\n");
+    }
+    if reply.fault == Fault::Endless {
+        text += "transfer-encoding: chunked\r\n\r\n";
+    } else {
+        text += &format!("content-length: {}\r\n\r\n{}", reply.body.len(), reply.body);
+    }
+    match reply.fault {
+        Fault::None => stream.write_all(text.as_bytes()).await.is_ok(),
+        Fault::Hang => std::future::pending().await,
+        Fault::ResetBefore | Fault::Lost => false,
+        Fault::ResetMid => {
+            let _ = stream.write_all(&text.as_bytes()[..12]).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            false
+        }
+        Fault::Drip(pause) => {
+            for byte in text.bytes() {
+                if stream.write_all(&[byte]).await.is_err() {
+                    return false;
+                }
+                tokio::time::sleep(pause).await;
+            }
+            true
+        }
+        Fault::Endless => {
+            let piece = format!("2000\r\n{}\r\n", "x".repeat(0x2000));
+            while stream.write_all(text.as_bytes()).await.is_ok() {
+                text.clone_from(&piece);
+            }
+            false
+        }
+    }
+}
