@@ -1,7 +1,6 @@
 //! The running server: started, stopped every way there is, watched.
 
 use std::fs::{self, File};
-use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use std::time::Duration;
 
 use super::install::{Account, Installation};
 use super::{Builder, Error, Session, Stop, io as failed};
+use crate::demo::watchdog::{Watchdog, signal};
 
 /// How long a cluster may take to accept connections: crash recovery included.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -33,8 +33,7 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Running {
     postmaster: Child,
-    /// Waits for its standard input to close, which the end of this process does, however it ends.
-    watchdog: Child,
+    watchdog: Watchdog,
 }
 
 impl Cluster {
@@ -86,7 +85,8 @@ impl Cluster {
             // A Ctrl-C in the terminal is for walgate, which stops the server in its own time.
             .process_group(0);
         let postmaster = command.spawn().map_err(failed("start the server"))?;
-        let watchdog = self.watch(&postmaster).map_err(failed("start the watchdog"))?;
+        let watchdog = Watchdog::over(postmaster.id(), self.folder.path())
+            .map_err(failed("start the watchdog"))?;
         self.server = Some(Running { postmaster, watchdog });
         if self.is_ready_in_time().await? {
             return Ok(());
@@ -103,7 +103,7 @@ impl Cluster {
     /// When it has not ended within `timeout`: it then goes on stopping.
     pub async fn stop(&mut self, how: Stop, timeout: Duration) -> Result<(), Error> {
         let Some(server) = &mut self.server else { return Ok(()) };
-        signal(how, &server.postmaster).map_err(failed("signal the server"))?;
+        signal(how.signal(), server.postmaster.id()).map_err(failed("signal the server"))?;
         let mut waited = Duration::ZERO;
         while server.postmaster.try_wait().map_err(failed("wait for the server"))?.is_none() {
             if waited >= timeout {
@@ -253,33 +253,11 @@ impl Cluster {
         Ok(false)
     }
 
-    fn watch(&self, postmaster: &Child) -> io::Result<Child> {
-        // "done" says that the server was stopped in good order. An end of input without it says
-        // that this process is gone.
-        let script = r#"trap '' INT TERM HUP; read -r word || word=
-            test "$word" = done && exit 0
-            kill -QUIT "$1" 2>/dev/null; n=0
-            while kill -0 "$1" 2>/dev/null && test $n -lt 50; do sleep 0.1; n=$((n+1)); done
-            kill -KILL "$1" 2>/dev/null
-            rm -rf "$2""#;
-        Command::new("sh")
-            .arg("-c")
-            .arg(script)
-            .arg("walgate-watchdog")
-            .arg(postmaster.id().to_string())
-            .arg(self.folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-    }
-
     /// Ends what still runs, without waiting longer than an immediate stop takes.
     fn end_now(&mut self) {
         let Some(mut server) = self.server.take() else { return };
         let mut has_ended = matches!(server.postmaster.try_wait(), Ok(Some(_)));
-        if !has_ended && signal(Stop::Immediate, &server.postmaster).is_ok() {
+        if !has_ended && signal(Stop::Immediate.signal(), server.postmaster.id()).is_ok() {
             for _ in 0..500 {
                 has_ended = matches!(server.postmaster.try_wait(), Ok(Some(_)));
                 if has_ended {
@@ -293,10 +271,7 @@ impl Cluster {
             drop(server.postmaster.kill());
             drop(server.postmaster.wait());
         }
-        if let Some(mut input) = server.watchdog.stdin.take() {
-            drop(io::Write::write_all(&mut input, b"done\n"));
-        }
-        drop(server.watchdog.wait());
+        drop(server.watchdog);
     }
 }
 
@@ -304,12 +279,6 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.end_now();
     }
-}
-
-/// The shell sends it: the standard library can only kill.
-fn signal(how: Stop, postmaster: &Child) -> io::Result<()> {
-    let script = format!("kill -{} {} 2>/dev/null", how.signal(), postmaster.id());
-    Command::new("sh").arg("-c").arg(script).status().map(drop)
 }
 
 #[expect(clippy::disallowed_methods, reason = "only where nothing can be awaited: in drop")]
