@@ -1,0 +1,177 @@
+-- LSNs are 64 bits; SQLite's integers are too, but signed. They are stored bit for bit, so order
+-- holds for every LSN below 8000000/00000000 (8 EiB of write-ahead log). Times are microseconds
+-- since 1970-01-01T00:00:00Z. Positions are exclusive where a column says `end` or `floor`.
+
+-- Whose state this is, and how far the stream has come. One row.
+CREATE TABLE meta (
+    one          INTEGER PRIMARY KEY CHECK (one = 1),
+    system_id    TEXT,
+    timeline     INTEGER,
+    database     TEXT,
+    slot         TEXT,
+    -- The end of the last whole transaction that is durable in the journal.
+    received     INTEGER NOT NULL DEFAULT 0,
+    -- What the slot was told last, stored before it was told.
+    confirmed    INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT INTO meta (one) VALUES (1);
+
+-- How far each sink has come.
+CREATE TABLE progress (
+    sink         TEXT PRIMARY KEY,
+    -- The lowest position not known to be done.
+    floor_lsn    INTEGER NOT NULL,
+    floor_seq    INTEGER NOT NULL,
+    -- Finished ranges above the floor: 24 bytes each, start and end (exclusive), big-endian.
+    ranges       BLOB NOT NULL DEFAULT x'',
+    delivered    INTEGER NOT NULL DEFAULT 0,
+    skipped      INTEGER NOT NULL DEFAULT 0,
+    -- The commit time of the newest change known to be done there.
+    newest_done  INTEGER,
+    -- What a person or the breaker decided about it, and why (paused, halted, gap); NULL: nothing.
+    halted       TEXT,
+    updated_at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The journal's index. A row covers a run of records in a segment, about 1 MiB of them: a row a
+-- record would cost more than the records where chunks are small.
+CREATE TABLE chunks (
+    segment      INTEGER NOT NULL,
+    "offset"     INTEGER NOT NULL,
+    length       INTEGER NOT NULL,
+    records      INTEGER NOT NULL,
+    -- The first change, and the position behind the last.
+    first_lsn    INTEGER NOT NULL,
+    first_seq    INTEGER NOT NULL,
+    end_lsn      INTEGER NOT NULL,
+    end_seq      INTEGER NOT NULL,
+    -- Commit times, and when the last record was written.
+    oldest       INTEGER,
+    newest       INTEGER,
+    written_at   INTEGER NOT NULL,
+    -- The oids of the tables in it, 4 bytes each, big-endian, rising.
+    relations    BLOB NOT NULL,
+    PRIMARY KEY (segment, "offset")
+) STRICT, WITHOUT ROWID;
+CREATE INDEX chunks_end ON chunks (end_lsn, end_seq);
+
+-- Events set aside. `original` is a journal record holding just this change.
+CREATE TABLE dead_letters (
+    id              INTEGER PRIMARY KEY,
+    event_id        TEXT NOT NULL,
+    sink            TEXT NOT NULL,
+    route           TEXT NOT NULL,
+    "table"         TEXT,
+    "key"           TEXT,
+    key_hash        INTEGER,
+    op              TEXT NOT NULL,
+    commit_lsn      INTEGER NOT NULL,
+    seq             INTEGER NOT NULL,
+    -- NULL while `blocked`: the event is then read from the journal, which keeps it.
+    original        BLOB,
+    payload         BLOB,
+    mapping_name    TEXT,
+    mapping_version INTEGER,
+    mapping_hash    TEXT,
+    category        TEXT,
+    message         TEXT,
+    status          INTEGER,
+    answer          TEXT,
+    attempts        INTEGER NOT NULL DEFAULT 0,
+    first_failed    INTEGER,
+    last_failed     INTEGER,
+    next_attempt    INTEGER,
+    state           TEXT NOT NULL
+        CHECK (state IN ('retrying', 'blocked', 'dead', 'replaying', 'discarded', 'delivered')),
+    reason          TEXT,
+    UNIQUE (sink, route, commit_lsn, seq, event_id)
+) STRICT;
+CREATE INDEX dead_letters_state ON dead_letters (sink, state, commit_lsn, seq);
+CREATE INDEX dead_letters_key ON dead_letters (sink, key_hash, commit_lsn, seq);
+
+CREATE TABLE tries (
+    dead_letter  INTEGER NOT NULL REFERENCES dead_letters (id) ON DELETE CASCADE,
+    time         INTEGER NOT NULL,
+    category     TEXT,
+    status       INTEGER,
+    answer       TEXT
+) STRICT;
+CREATE INDEX tries_dead_letter ON tries (dead_letter, time);
+
+-- What was acknowledged, per batch; pruned with the journal.
+CREATE TABLE batches (
+    id           INTEGER PRIMARY KEY,
+    sink         TEXT NOT NULL,
+    first_lsn    INTEGER NOT NULL,
+    first_seq    INTEGER NOT NULL,
+    last_lsn     INTEGER NOT NULL,
+    last_seq     INTEGER NOT NULL,
+    count        INTEGER NOT NULL,
+    mappings     TEXT,
+    attempts     INTEGER NOT NULL,
+    status       INTEGER,
+    started_at   INTEGER NOT NULL,
+    took_us      INTEGER NOT NULL
+) STRICT;
+CREATE INDEX batches_sink ON batches (sink, last_lsn, last_seq);
+
+-- Every version of a mapping that ran, so that the same number with other fields is noticed.
+CREATE TABLE mappings (
+    name         TEXT NOT NULL,
+    version      INTEGER NOT NULL,
+    hash         TEXT NOT NULL,
+    body         TEXT NOT NULL,
+    first_seen   INTEGER NOT NULL,
+    PRIMARY KEY (name, version)
+) STRICT, WITHOUT ROWID;
+
+-- Sinks and routes that ran: one that the config no longer names is asked about, not forgotten.
+CREATE TABLE known (
+    kind         TEXT NOT NULL CHECK (kind IN ('sink', 'route')),
+    name         TEXT NOT NULL,
+    detail       TEXT NOT NULL DEFAULT '',
+    first_seen   INTEGER NOT NULL,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+
+-- Initial loads and backfills with their cursor.
+CREATE TABLE loads (
+    id             INTEGER PRIMARY KEY,
+    "table"        TEXT NOT NULL,
+    sink           TEXT,
+    route          TEXT,
+    state          TEXT NOT NULL,
+    "cursor"       BLOB,
+    "where"        TEXT,
+    rows           INTEGER NOT NULL DEFAULT 0,
+    total_estimate INTEGER,
+    started_at     INTEGER,
+    updated_at     INTEGER NOT NULL
+) STRICT;
+
+-- What the command line asks of a running instance.
+CREATE TABLE requests (
+    id           INTEGER PRIMARY KEY,
+    asked_at     INTEGER NOT NULL,
+    what         TEXT NOT NULL,
+    arguments    TEXT NOT NULL,
+    state        TEXT NOT NULL DEFAULT 'asked',
+    answer       TEXT,
+    answered_at  INTEGER
+) STRICT;
+
+-- Figures for charts, bounded.
+CREATE TABLE history (
+    time         INTEGER NOT NULL,
+    name         TEXT NOT NULL,
+    sink         TEXT NOT NULL DEFAULT '',
+    value        REAL NOT NULL,
+    PRIMARY KEY (name, sink, time)
+) STRICT, WITHOUT ROWID;
+
+-- What a running instance says of itself for `status`, as one JSON document; one row.
+CREATE TABLE report (
+    one          INTEGER PRIMARY KEY CHECK (one = 1),
+    time         INTEGER NOT NULL,
+    body         TEXT NOT NULL
+) STRICT;
