@@ -1,5 +1,9 @@
 //! Tests of walgate as a whole: a module a promise, against real servers.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, and its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and its helpers too"
+)]
 
 mod dependencies;
 mod layers;

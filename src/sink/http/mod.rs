@@ -266,11 +266,11 @@ impl Http {
     async fn send(&self, batch: &Batch) -> Result<(), Failure> {
         let Some(first) = batch.events.first() else { return Ok(()) };
         let plan = self.plan(first.operation);
-        let origin = origin(&plan.origin);
+        let host = &plan.host;
         let event = Event { envelope: first, mapped: self.common.mapped };
         let Head { method, url, mut headers } = plan
             .head(&event)
-            .map_err(|problem| Failure::new(Category::Rejected, format!("{origin}: {problem}")))?;
+            .map_err(|problem| Failure::new(Category::Rejected, format!("{host}: {problem}")))?;
         let body =
             if self.common.max_events > 1 { array(&batch.events) } else { first.body.clone() };
         self.add_headers(&mut headers, batch, &body);
@@ -278,7 +278,7 @@ impl Http {
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) => {
-                return Err(transport::failure(error, &origin, self.common.timeout, &self.lasting));
+                return Err(transport::failure(error, host, self.common.timeout, &self.lasting));
             }
         };
         self.lasting.over();
@@ -292,7 +292,7 @@ impl Http {
             answer::category(status.as_u16(), retry_after.is_some(), plan.url_templated());
         Err(Failure {
             category,
-            message: format!("{origin} answered {}", answer::words(status)),
+            message: format!("{host} answered {}", answer::words(status)),
             retry_after,
             status: Some(status.as_u16()),
             answer: answer::text(&body, &self.hidden),
@@ -322,7 +322,7 @@ impl Http {
 /// Shows where it sends to, and nothing that a URL or header may keep secret.
 impl fmt::Debug for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http").field("to", &origin(&self.plan.origin)).finish_non_exhaustive()
+        f.debug_struct("Http").field("to", &self.plan.host).finish_non_exhaustive()
     }
 }
 

@@ -43,8 +43,10 @@ pub(super) struct Plan {
     /// The headers that are the same for each event.
     headers: HeaderMap,
     made_headers: Vec<(HeaderName, Template)>,
-    /// Scheme, host and port, for the check and for messages.
+    /// Scheme, host and port, for the check.
     pub(super) origin: Url,
+    /// Host and port: what messages may show.
+    pub(super) host: String,
 }
 
 /// Fixed, or made from each event.
@@ -76,6 +78,7 @@ impl Plan {
             url,
             headers: HeaderMap::new(),
             made_headers: Vec::new(),
+            host: super::origin(&origin),
             origin,
         };
         plan.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

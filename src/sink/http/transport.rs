@@ -29,7 +29,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A name or a certificate that fails for this long is a matter of the set-up. A server restart
 /// or a slow DNS is over by then.
-pub(super) const LASTING: Duration = Duration::from_secs(30);
+const LASTING: Duration = Duration::from_secs(30);
 
 /// Makes the client: one pool, no redirects, no proxy from the environment, no decompression.
 pub(super) fn client(
@@ -136,8 +136,7 @@ impl Lasting {
     }
 
     /// It failed (again): [`Category::Setup`] once that has lasted.
-    pub(super) fn failed(&self) -> Category {
-        let now = Instant::now();
+    pub(super) fn failed(&self, now: Instant) -> Category {
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         match since.get_or_insert(now) {
             start if now.duration_since(*start) >= LASTING => Category::Setup,
@@ -146,10 +145,10 @@ impl Lasting {
     }
 }
 
-/// Sorts a request that got no answer. Nothing of the URL but `origin` gets into the message.
+/// Sorts a request that got no answer. Nothing of the URL but `host` gets into the message.
 pub(super) fn failure(
     error: reqwest::Error,
-    origin: &str,
+    host: &str,
     timeout: Duration,
     lasting: &Lasting,
 ) -> Failure {
@@ -162,17 +161,17 @@ pub(super) fn failure(
         below = cause.source();
     }
     let category = if chain.iter().any(|cause| is_name_or_certificate(*cause)) {
-        lasting.failed()
+        lasting.failed(Instant::now())
     } else {
         lasting.over();
         Category::Transient
     };
     let message = if error.is_timeout() && !error.is_connect() {
-        format!("{origin}: no answer within {timeout:?}")
+        format!("{host}: no answer within {timeout:?}")
     } else {
         let what = if error.is_connect() { "can't connect" } else { "the connection broke" };
         let cause = chain.last().map_or_else(String::new, |cause| format!(": {cause}"));
-        format!("{origin}: {what}{cause}")
+        format!("{host}: {what}{cause}")
     };
     Failure::new(category, message)
 }
@@ -223,4 +222,31 @@ pub(super) async fn connect(
     })
     .await
     .unwrap_or_else(|_| Err(setup(format!("can't connect within {limit:?}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_or_certificate_blames_the_setup_only_once_its_failure_lasts() {
+        let (lasting, start) = (Lasting::default(), Instant::now());
+        assert_eq!(lasting.failed(start), Category::Transient);
+        assert_eq!(lasting.failed(start + LASTING / 2), Category::Transient);
+        assert_eq!(lasting.failed(start + LASTING), Category::Setup);
+        assert_eq!(lasting.failed(start + LASTING * 9), Category::Setup);
+        lasting.over();
+        assert_eq!(lasting.failed(start + LASTING * 10), Category::Transient);
+    }
+
+    #[test]
+    fn only_names_and_certificates_are_taken_for_the_setup() {
+        let io = |error: rustls::Error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let certificate = || rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        assert!(is_name_or_certificate(&NameFailure(io::Error::other("x"))));
+        assert!(is_name_or_certificate(&certificate()));
+        assert!(is_name_or_certificate(&io(certificate())));
+        assert!(!is_name_or_certificate(&io::Error::from(io::ErrorKind::ConnectionRefused)));
+        assert!(!is_name_or_certificate(&io::Error::from(io::ErrorKind::UnexpectedEof)));
+    }
 }
