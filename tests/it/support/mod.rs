@@ -8,6 +8,7 @@ pub(crate) mod receiver;
 mod tests;
 
 use std::net::SocketAddr;
+use std::sync::{Condvar, Mutex};
 use std::thread::JoinHandle;
 
 use tokio::net::{TcpListener, TcpSocket};
@@ -64,4 +65,22 @@ pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// Closes a connection the rude way: the other side gets a reset.
 pub(crate) fn reset(stream: &tokio::net::TcpStream) {
     let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+}
+
+/// Whether a server listens, so that who told it to can wait until it does as told.
+#[derive(Debug, Default)]
+pub(crate) struct Listening {
+    is: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Listening {
+    fn set(&self, is: bool) {
+        *self.is.lock().unwrap() = is;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, is: bool) {
+        drop(self.changed.wait_while(self.is.lock().unwrap(), |now| *now != is).unwrap());
+    }
 }

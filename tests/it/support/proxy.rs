@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Server, listen, loopback, reset};
+use super::{Listening, Server, listen, loopback, reset};
 
 /// How connections fare. The default lets everything through at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +54,7 @@ struct Orders {
 struct Counts {
     connections: AtomicU64,
     from_server: AtomicU64,
+    listening: Listening,
 }
 
 /// A TCP proxy on the loopback. Dropping it ends it and its connections.
@@ -84,6 +85,7 @@ impl Proxy {
     /// Changes the faults, for open connections too.
     pub(crate) fn set(&self, faults: Faults) {
         self.orders.send_modify(|orders| orders.faults = faults);
+        self.counts.listening.wait(!faults.refuse);
     }
 
     /// Resets every open connection now; new ones are accepted.
@@ -113,6 +115,7 @@ async fn serve(
     let passed_on = orders.clone();
     loop {
         let bound = listener.take().unwrap_or_else(|| listen(address).unwrap());
+        counts.listening.set(true);
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -125,7 +128,9 @@ async fn serve(
                 _ = orders.wait_for(|orders| orders.faults.refuse) => break,
             }
         }
-        drop((bound, connections));
+        drop(bound);
+        connections.shutdown().await;
+        counts.listening.set(false);
         if orders.wait_for(|orders| !orders.faults.refuse).await.is_err() {
             return;
         }

@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Server, listen, loopback, reset};
+use super::{Listening, Server, listen, loopback, reset};
 
 /// What a request gets.
 #[derive(Clone, Debug)]
@@ -272,10 +272,12 @@ struct Orders {
     otherwise: Option<Reply>,
 }
 
+#[derive(Default)]
 struct Shared {
     orders: Mutex<Orders>,
     journal: Mutex<Journal>,
     changed: Condvar,
+    listening: Listening,
 }
 
 /// An HTTP server on the loopback. Dropping it ends it.
@@ -290,8 +292,7 @@ impl Receiver {
     /// Starts one that answers 200 to everything.
     pub(crate) fn start() -> Self {
         let (address, listener) = loopback();
-        let (orders, journal, changed) = (Mutex::default(), Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { orders, journal, changed });
+        let shared = Arc::<Shared>::default();
         let (open, opened) = watch::channel(true);
         let served = Arc::clone(&shared);
         let server = Server::start(move || serve(listener, address, opened, served));
@@ -331,11 +332,13 @@ impl Receiver {
     /// Stops listening and resets every connection: requests are refused.
     pub(crate) fn refuse(&self) {
         self.open.send_replace(false);
+        self.shared.listening.wait(false);
     }
 
     /// Listens again, at the same address.
     pub(crate) fn listen(&self) {
         self.open.send_replace(true);
+        self.shared.listening.wait(true);
     }
 
     /// Returns a copy of what came so far.
@@ -378,6 +381,7 @@ async fn serve(
             Some(listener) => listener,
             None => listen(address).unwrap(),
         };
+        shared.listening.set(true);
         loop {
             tokio::select! {
                 accepted = bound.accept() => {
@@ -389,7 +393,9 @@ async fn serve(
                 _ = open.wait_for(|open| !open) => break,
             }
         }
-        drop((bound, connections));
+        drop(bound);
+        connections.shutdown().await;
+        shared.listening.set(false);
         if open.wait_for(|open| *open).await.is_err() {
             return;
         }
@@ -497,7 +503,11 @@ async fn answer(stream: &mut TcpStream, reply: &Reply) -> bool {
     }
     match reply.fault {
         Fault::None => stream.write_all(text.as_bytes()).await.is_ok(),
-        Fault::Hang => std::future::pending().await,
+        Fault::Hang => {
+            // Until the client gives up.
+            while matches!(stream.read(&mut [0; 1024]).await, Ok(1..)) {}
+            false
+        }
         Fault::ResetBefore | Fault::Lost => false,
         Fault::ResetMid => {
             let _ = stream.write_all(&text.as_bytes()[..12]).await;

@@ -126,14 +126,7 @@ fn a_proxy_refuses_cuts_in_the_middle_and_leaves_half_a_connection() {
     assert_eq!(silence.kind(), ErrorKind::WouldBlock, "nobody tells the client");
 
     proxy.set(Faults { refuse: true, ..Faults::default() });
-    let deadline = Instant::now() + SECOND;
-    while TcpStream::connect(proxy.address()).is_ok() {
-        assert!(Instant::now() < deadline);
-    }
+    assert!(TcpStream::connect(proxy.address()).is_err());
     proxy.set(Faults::default());
-    let deadline = Instant::now() + SECOND;
-    while TcpStream::connect(proxy.address()).is_err() {
-        assert!(Instant::now() < deadline);
-    }
     assert!(send(&mut connect(proxy.address()), &insert).is_ok());
 }
