@@ -1,0 +1,98 @@
+//! The clients that drain a slot.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::Outcome;
+use crate::backlog::Backlog;
+use crate::measure::{self, Measured};
+use crate::receiver::Receiver;
+
+/// Who drains, and where to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Client {
+    Recvlogical,
+    File,
+    Http,
+}
+
+impl Client {
+    pub(crate) const ALL: [Self; 3] = [Self::Recvlogical, Self::File, Self::Http];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Recvlogical => "pg_recvlogical",
+            Self::File => "walgate file",
+            Self::Http => "walgate http 500",
+        }
+    }
+}
+
+/// Drains one slot and checks that every row arrived.
+pub(crate) fn run(
+    backlog: &Backlog,
+    client: Client,
+    slot: &str,
+    walgate: &Path,
+) -> Outcome<Measured> {
+    let postmaster = backlog.cluster.pid().ok_or("the server is gone")?;
+    let url = backlog.cluster.url("postgres", "postgres");
+    let rows = u64::from(backlog.workload.rows);
+    if client == Client::Recvlogical {
+        let mut command = Command::new(backlog.cluster.bin().join("pg_recvlogical"));
+        command.args(["--start", "--no-loop", "-f", "/dev/null"]);
+        command.args(["-o", "proto_version=1", "-o", "publication_names=bench"]);
+        command.args(["--dbname", &url, "--slot", slot, "--endpos", &backlog.end_lsn]);
+        return measure::watch(command.spawn()?, postmaster, None);
+    }
+    let folder = tempfile::tempdir()?;
+    let receiver = Receiver::start()?;
+    let sink = match client {
+        Client::File => "[sink.out.file]\npath = \"events.ndjson\"\n".to_owned(),
+        _ => format!(
+            "[sink.out]\nbatch = {{ max_events = 500 }}\nconcurrency = 4\n\n[sink.out.http]\nurl = \"http://{}/discard\"\n",
+            receiver.address
+        ),
+    };
+    let config = folder.path().join("walgate.toml");
+    fs::write(&config, configuration(&url, slot, "bench", &sink))?;
+    let log = folder.path().join("log");
+    let mut command = Command::new(walgate);
+    command.args(["run", "--until-caught-up", "--adopt-slot", "--config"]).arg(&config);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
+    let measured = measure::watch(command.spawn()?, postmaster, Some(receiver.pid()));
+    let measured = measured
+        .map_err(|error| format!("{error}\n{}", fs::read_to_string(&log).unwrap_or_default()))?;
+    let arrived = match client {
+        Client::File => lines(&folder.path().join("events.ndjson"))?,
+        _ => receiver.take()?.0,
+    };
+    if arrived != rows {
+        return Err(format!("{}: {arrived} of {rows} rows arrived", client.name()).into());
+    }
+    Ok(measured)
+}
+
+pub(crate) fn configuration(url: &str, slot: &str, table: &str, sink: &str) -> String {
+    format!(
+        "[source]\nurl = \"{url}\"\npublication = \"{table}\"\nslot = \"{slot}\"\n\n\
+         [state]\npath = \"state\"\n\n{sink}\n\
+         [[route]]\nname = \"all\"\ntable = \"public.{table}\"\nsink = \"out\"\n"
+    )
+}
+
+fn lines(path: &Path) -> Outcome<u64> {
+    let mut reader = BufReader::with_capacity(1 << 20, File::open(path)?);
+    let mut count = 0;
+    loop {
+        let buffer = reader.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(count);
+        }
+        count += u64::try_from(memchr::memchr_iter(b'\n', buffer).count())?;
+        let length = buffer.len();
+        reader.consume(length);
+    }
+}
