@@ -74,6 +74,7 @@ impl Proxy {
         let counts = Arc::new(Counts::default());
         let counted = Arc::clone(&counts);
         let server = Server::start(move || serve(listener, address, target, ordered, counted));
+        counts.listening.wait(true);
         Self { address, orders, counts, _server: server }
     }
 

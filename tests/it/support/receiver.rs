@@ -296,6 +296,7 @@ impl Receiver {
         let (open, opened) = watch::channel(true);
         let served = Arc::clone(&shared);
         let server = Server::start(move || serve(listener, address, opened, served));
+        shared.listening.wait(true);
         Self { address, shared, open, _server: server }
     }
 
