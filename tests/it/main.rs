@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, and its helpers too"
 )]
 
+mod cluster;
 mod dependencies;
 mod layers;
 mod sinks;
