@@ -3,8 +3,21 @@
 //!
 //! Knows nothing of what a destination is (that is [`crate::sink`]), nor of what an event says.
 
+mod answer;
+mod backoff;
+mod breaker;
+mod handle;
+mod lane;
+mod pace;
+mod parked;
+mod scheduler;
 mod settings;
 
+pub use breaker::{BreakerState, HaltReason};
+pub use handle::{Counters, LATENCY_BOUNDS_US, SinkProgress, SinkState, Snapshot};
+pub use lane::Tracked;
+pub use parked::LetterState;
+pub use scheduler::{Dispatch, DispatchId, Effect, Scheduler, What};
 pub use settings::{
     BatchLimits, BreakerSettings, OnDead, Rate, RateLimit, RetrySettings, Settings,
 };

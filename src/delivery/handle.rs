@@ -1,0 +1,246 @@
+//! [`SinkProgress`]: what the rest of the process sees of a sink while it is served.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::failure::Category;
+use crate::lsn::{EventId, Position, Timestamp};
+use crate::progress::ledger::{Ledger, Ordinal, Reached};
+
+/// Upper bounds of the latency histogram's buckets, in microseconds; one more bucket lies above.
+pub const LATENCY_BOUNDS_US: [u64; 14] = [
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    10_000_000,
+    60_000_000,
+    600_000_000,
+];
+
+/// How a sink is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SinkState {
+    /// It takes what it is sent.
+    #[default]
+    Ok,
+    /// Something failed and is tried again.
+    Retrying,
+    /// It is down; nothing is sent until the cooldown is over.
+    Open,
+    /// It was down; one request shows whether it is up again.
+    HalfOpen,
+    /// A person must act.
+    Halted,
+}
+
+impl SinkState {
+    /// Returns the word used in `status`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Retrying => "retrying",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+            Self::Halted => "halted",
+        }
+    }
+}
+
+/// Events by what became of them. Counted since the process started.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// Events the sink acknowledged, by route.
+    pub delivered: BTreeMap<String, u64>,
+    /// Events that a rule of their route skipped, by route and reason.
+    pub skipped: BTreeMap<(String, String), u64>,
+    /// Events that became dead letters, by route and category.
+    pub dead: BTreeMap<(String, Category), u64>,
+    /// Requests, by how they ended; none: acknowledged.
+    pub attempts: BTreeMap<Option<Category>, u64>,
+    /// Commit to acknowledgement: one bucket a bound, and one above them.
+    pub latency: [u64; LATENCY_BOUNDS_US.len() + 1],
+    /// The sum of those latencies, in microseconds.
+    pub latency_sum_us: u64,
+    /// Sending to answer: one bucket a bound, and one above them.
+    pub request: [u64; LATENCY_BOUNDS_US.len() + 1],
+    /// The sum of those, in microseconds.
+    pub request_sum_us: u64,
+}
+
+impl Counters {
+    /// Returns all events that were delivered.
+    #[must_use]
+    pub fn delivered_total(&self) -> u64 {
+        self.delivered.values().sum()
+    }
+
+    /// Returns all events that were skipped.
+    #[must_use]
+    pub fn skipped_total(&self) -> u64 {
+        self.skipped.values().sum()
+    }
+
+    /// Returns all events that became dead letters.
+    #[must_use]
+    pub fn dead_total(&self) -> u64 {
+        self.dead.values().sum()
+    }
+}
+
+/// A sink at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// How far it is, as it is to be stored.
+    pub reached: Reached,
+    /// How often events were taken back; see [`SinkProgress::is_current`].
+    pub generation: u64,
+    /// The lowest position that is kept as a reference only: the journal must keep it.
+    pub pinned_from: Option<Position>,
+    /// How it is.
+    pub state: SinkState,
+    /// Why, where there is more to say.
+    pub reason: Option<String>,
+    /// Events that were read and are not done.
+    pub undone: u64,
+    /// Requests under way.
+    pub in_flight: u32,
+    /// Events that go on trying by themselves.
+    pub retrying: u64,
+    /// Events that wait behind another of their key.
+    pub blocked: u64,
+    /// Dead letters, those of earlier runs as well.
+    pub dead: u64,
+    /// When the newest event that was acknowledged committed.
+    pub newest_done: Option<Timestamp>,
+    /// What was counted.
+    pub counters: Counters,
+}
+
+/// What the pipeline sees of a sink while it is served. Cloned freely.
+#[derive(Clone, Debug)]
+pub struct SinkProgress(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    name: String,
+    inner: Mutex<Inner>,
+    moved: Notify,
+    generation: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    ledger: Ledger,
+    snapshot: Snapshot,
+}
+
+impl SinkProgress {
+    /// Starts where an earlier run stopped.
+    #[must_use]
+    pub fn new(name: &str, reached: &Reached) -> Self {
+        let inner = Inner { ledger: Ledger::restore(reached), snapshot: Snapshot::default() };
+        Self(Arc::new(Shared {
+            name: name.to_owned(),
+            inner: Mutex::new(inner),
+            moved: Notify::new(),
+            generation: AtomicU64::new(0),
+        }))
+    }
+
+    /// Returns the sink's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Returns how the sink is now. Costs a walk over what is not done: for a tick, not for a
+    /// loop.
+    ///
+    /// What is stored of it must be taken before the journal is synced, and stored only while
+    /// [`SinkProgress::is_current`] holds, checked inside the transaction that stores it.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let inner = self.lock();
+        Snapshot {
+            reached: inner.ledger.reached(),
+            undone: inner.ledger.undone(),
+            generation: self.0.generation.load(Ordering::Acquire),
+            ..inner.snapshot.clone()
+        }
+    }
+
+    /// Returns the lowest position that is not known to be done.
+    #[must_use]
+    pub fn floor(&self) -> Position {
+        self.lock().ledger.floor()
+    }
+
+    /// Whether nothing was taken back since the snapshot: one that is not current would store a
+    /// position behind events that are no longer done.
+    #[must_use]
+    pub fn is_current(&self, snapshot: &Snapshot) -> bool {
+        self.0.generation.load(Ordering::Acquire) == snapshot.generation
+    }
+
+    /// Waits until something was acknowledged or the state changed since the last call.
+    ///
+    /// Cancel safety: safe; one waiter at a time.
+    pub async fn moved(&self) {
+        self.0.moved.notified().await;
+    }
+
+    /// Whether everything below `target` is done and nothing is being tried again by itself.
+    #[must_use]
+    pub fn is_caught_up(&self, target: Position) -> bool {
+        let inner = self.lock();
+        inner.ledger.floor() >= target && inner.snapshot.retrying == 0
+    }
+
+    pub(super) fn notify(&self) {
+        self.0.moved.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic elsewhere leaves numbers, not broken invariants.
+        self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the ledger, in stream order.
+    pub(super) fn with_ledger<T>(&self, use_it: impl FnOnce(&mut Ledger) -> T) -> T {
+        use_it(&mut self.lock().ledger)
+    }
+
+    /// Changes what is shown.
+    pub(super) fn with_snapshot<T>(&self, change: impl FnOnce(&mut Snapshot) -> T) -> T {
+        change(&mut self.lock().snapshot)
+    }
+
+    /// Takes events back. Returns what is to be stored in the same transaction.
+    pub(super) fn reopen(&self, events: &[(Ordinal, EventId)]) -> Reached {
+        let mut inner = self.lock();
+        self.0.generation.fetch_add(1, Ordering::AcqRel);
+        for (ordinal, id) in events {
+            inner.ledger.reopen(*ordinal, id.position);
+        }
+        inner.ledger.reached()
+    }
+}
+
+/// Returns the histogram bucket of a duration.
+pub(super) fn bucket(time: Duration) -> usize {
+    let time_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    LATENCY_BOUNDS_US.partition_point(|bound| *bound < time_us)
+}

@@ -1,0 +1,397 @@
+//! [`Lane`]: one order-keeping queue of a sink (pure).
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::settings::BatchLimits;
+use crate::envelope::Envelope;
+use crate::progress::ledger::Ordinal;
+use crate::sink::{Batch, Failure};
+
+/// An event and its number in the sink's ledger.
+#[derive(Clone, Debug)]
+pub struct Tracked {
+    /// Its number in the ledger.
+    pub ordinal: Ordinal,
+    /// What is sent.
+    pub envelope: Envelope,
+}
+
+/// Both keys of an event: an event that changed its key belongs to the old one too.
+pub(super) fn keys(envelope: &Envelope) -> impl Iterator<Item = u64> + use<> {
+    std::iter::once(envelope.key_hash).chain(envelope.before_key_hash)
+}
+
+/// What waits in a lane.
+#[derive(Debug)]
+enum Queued {
+    Event {
+        tracked: Tracked,
+        arrived: Duration,
+        /// The lane of the old key, which has to come to the same event first.
+        joins: Option<usize>,
+    },
+    /// The place of an event of another lane whose old key belongs here.
+    Hold(Ordinal),
+}
+
+/// Events that go in one request and stay together until an answer parts them.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) batch: Arc<Batch>,
+    pub(super) ordinals: Vec<Ordinal>,
+    /// Failures in a row.
+    pub(super) failures: u32,
+    /// The number of the dispatch that sent it last.
+    pub(super) last_sent: u64,
+    /// It came out of a batch that failed: its first failure makes it a suspect again.
+    pub(super) isolating: bool,
+    /// The lane that waits for it because of an old key.
+    pub(super) joins: Option<usize>,
+    /// The last answer to it.
+    pub(super) last_failure: Option<Failure>,
+}
+
+impl Piece {
+    fn new(events: Vec<Tracked>, joins: Option<usize>) -> Self {
+        let mut ordinals = Vec::with_capacity(events.len());
+        let mut envelopes = Vec::with_capacity(events.len());
+        for Tracked { ordinal, envelope } in events {
+            ordinals.push(ordinal);
+            envelopes.push(envelope);
+        }
+        Self {
+            batch: Arc::new(Batch { events: envelopes, replay: 0 }),
+            ordinals,
+            failures: 0,
+            last_sent: 0,
+            isolating: false,
+            joins,
+            last_failure: None,
+        }
+    }
+
+    /// One event alone.
+    pub(super) fn alone(event: Tracked) -> Self {
+        Self::new(vec![event], None)
+    }
+
+    /// One event alone that was refused before.
+    pub(super) fn suspect(event: Tracked) -> Self {
+        Self { failures: 1, ..Self::alone(event) }
+    }
+
+    /// What is left of a piece of which some events are done.
+    pub(super) fn rest(
+        events: Vec<Tracked>,
+        failures: u32,
+        last_sent: u64,
+        joins: Option<usize>,
+    ) -> Self {
+        Self { failures, last_sent, isolating: true, ..Self::new(events, joins) }
+    }
+
+    /// Parts it into pieces of `size` events.
+    pub(super) fn split(self, size: usize) -> Vec<Self> {
+        let joins = self.joins;
+        let mut pieces = Vec::new();
+        let mut events = self.into_events().peekable();
+        while events.peek().is_some() {
+            let part = events.by_ref().take(size.max(1)).collect();
+            pieces.push(Self { isolating: true, ..Self::new(part, joins) });
+        }
+        pieces
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ordinals.len()
+    }
+
+    /// Whether it failed so often that the question is: the event or the sink?
+    pub(super) const fn is_suspect(&self) -> bool {
+        self.failures >= 2 || (self.isolating && self.failures >= 1)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.batch.events.iter().map(weight).sum()
+    }
+
+    /// Takes it apart.
+    pub(super) fn into_events(self) -> impl Iterator<Item = Tracked> {
+        let events = match Arc::try_unwrap(self.batch) {
+            Ok(batch) => batch.events,
+            Err(shared) => shared.events.clone(),
+        };
+        let pairs = self.ordinals.into_iter().zip(events);
+        pairs.map(|(ordinal, envelope)| Tracked { ordinal, envelope })
+    }
+
+    fn keys(&self) -> impl Iterator<Item = u64> {
+        self.batch.events.iter().flat_map(keys)
+    }
+}
+
+pub(super) fn weight(envelope: &Envelope) -> u64 {
+    envelope.bytes() as u64
+}
+
+/// A request that was not answered yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    /// Which of the pieces.
+    pub(super) piece: usize,
+    pub(super) number: u64,
+    /// It shows whether the piece in front of it or the sink is at fault.
+    pub(super) suspect_probe: bool,
+}
+
+/// What a lane would send next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing is there, or something is in flight.
+    Nothing,
+    /// Not before then.
+    Later(Duration),
+    /// The old key's lane has to come to this event first.
+    Joins { lane: usize, ordinal: Ordinal },
+    /// The first piece, again.
+    Again,
+    /// A new batch of so much.
+    Fresh { events: u64, bytes: u64 },
+    /// The first piece is a suspect: an event of another key is wanted as a probe.
+    Probe,
+}
+
+/// One order-keeping queue: at most one request of it is in flight.
+///
+/// Invariant: two events of one key leave it in the order in which they came.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    queue: VecDeque<Queued>,
+    /// What was sent before and is to be sent again, in front of the queue.
+    pub(super) pieces: VecDeque<Piece>,
+    pub(super) flight: Option<Flight>,
+    /// The first piece waits until then.
+    pub(super) not_before: Duration,
+    /// It stands in the scheduler's list of lanes to look at.
+    pub(super) listed: bool,
+    /// It stands in front of an event of another lane, which is being sent.
+    pub(super) held: bool,
+    /// How far the queue was searched for a probe, and which keys lie before.
+    searched: usize,
+    searched_keys: HashSet<u64>,
+}
+
+impl Lane {
+    pub(super) fn push(&mut self, tracked: Tracked, arrived: Duration, joins: Option<usize>) {
+        self.queue.push_back(Queued::Event { tracked, arrived, joins });
+    }
+
+    pub(super) fn push_hold(&mut self, ordinal: Ordinal) {
+        self.queue.push_back(Queued::Hold(ordinal));
+    }
+
+    /// Whether the lane has come to the place of another lane's event.
+    pub(super) fn is_at(&self, ordinal: Ordinal) -> bool {
+        self.pieces.is_empty()
+            && self.flight.is_none()
+            && matches!(self.queue.front(), Some(Queued::Hold(hold)) if *hold == ordinal)
+    }
+
+    /// The other lane's event is done: what lies behind its place may go.
+    pub(super) fn release(&mut self) {
+        self.held = false;
+        if matches!(self.queue.front(), Some(Queued::Hold(_))) {
+            self.queue.pop_front();
+        }
+    }
+
+    /// Returns what would be sent next.
+    pub(super) fn next(&self, now: Duration, limits: &BatchLimits) -> Next {
+        if self.flight.is_some() || self.held {
+            return Next::Nothing;
+        }
+        if let Some(piece) = self.pieces.front() {
+            return match piece.is_suspect() {
+                _ if self.not_before <= now => Next::Again,
+                true => Next::Probe,
+                false => Next::Later(self.not_before),
+            };
+        }
+        match self.queue.front() {
+            None | Some(Queued::Hold(_)) => Next::Nothing,
+            Some(Queued::Event { joins: Some(lane), tracked, .. }) => {
+                Next::Joins { lane: *lane, ordinal: tracked.ordinal }
+            }
+            Some(Queued::Event { arrived, .. }) => self.fresh(*arrived, now, limits),
+        }
+    }
+
+    fn fresh(&self, arrived: Duration, now: Duration, limits: &BatchLimits) -> Next {
+        let (events, bytes) = self.measure(limits);
+        let is_full = events >= u64::from(limits.max_events) || bytes >= limits.max_bytes;
+        let due = arrived.saturating_add(limits.max_wait);
+        if limits.max_wait > Duration::ZERO && !is_full && due > now {
+            return Next::Later(due);
+        }
+        Next::Fresh { events, bytes }
+    }
+
+    /// Returns how much a batch formed now would hold.
+    fn measure(&self, limits: &BatchLimits) -> (u64, u64) {
+        let (mut events, mut bytes) = (0, 0);
+        for queued in &self.queue {
+            let Queued::Event { tracked, joins: None, .. } = queued else { break };
+            let more = weight(&tracked.envelope);
+            if events > 0
+                && (events >= u64::from(limits.max_events) || bytes + more > limits.max_bytes)
+            {
+                break;
+            }
+            events += 1;
+            bytes += more;
+        }
+        (events, bytes)
+    }
+
+    /// Forms a piece of the first `events` of the queue.
+    pub(super) fn form(&mut self, events: u64) {
+        let count = usize::try_from(events).unwrap_or(usize::MAX).min(self.queue.len());
+        self.forget_search();
+        let mut taken = Vec::with_capacity(count);
+        let mut joins = None;
+        for queued in self.queue.drain(..count) {
+            if let Queued::Event { tracked, joins: with, .. } = queued {
+                joins = with;
+                taken.push(tracked);
+            }
+        }
+        if !taken.is_empty() {
+            self.pieces.push_back(Piece::new(taken, joins));
+        }
+    }
+
+    /// Finds something to send of another key than the first piece's: a piece that did not fail
+    /// yet, or the first such event of the queue, which becomes a piece. With `again`, a piece
+    /// that failed does as well. Returns the piece's index.
+    pub(super) fn probe(&mut self, again: bool) -> Option<usize> {
+        let untried = self.find_piece(|piece| piece.failures == 0);
+        if untried.is_some() {
+            return untried;
+        }
+        if let Some(tracked) = self.take_of_another_key() {
+            self.pieces.push_back(Piece::new(vec![tracked], None));
+            return self.pieces.len().checked_sub(1);
+        }
+        if again { self.find_piece(|_| true) } else { None }
+    }
+
+    /// Returns the piece behind the first that shares no key with any before it and failed least.
+    fn find_piece(&self, wanted: impl Fn(&Piece) -> bool) -> Option<usize> {
+        let mut seen: HashSet<u64> = HashSet::new();
+        let mut best: Option<(u32, usize)> = None;
+        for (index, piece) in self.pieces.iter().enumerate() {
+            let apart = piece.keys().all(|key| !seen.contains(&key));
+            let better = best.is_none_or(|(failures, _)| piece.failures < failures);
+            if index > 0 && apart && better && piece.joins.is_none() && wanted(piece) {
+                best = Some((piece.failures, index));
+            }
+            seen.extend(piece.keys());
+        }
+        best.map(|(_, index)| index)
+    }
+
+    /// Takes the first event of the queue whose keys occur nowhere before it.
+    fn take_of_another_key(&mut self) -> Option<Tracked> {
+        if self.searched == 0 {
+            self.searched_keys = self.pieces.iter().flat_map(Piece::keys).collect();
+        }
+        while let Some(queued) = self.queue.get(self.searched) {
+            // Behind the place of another lane's event nothing may overtake it.
+            let Queued::Event { tracked, joins: None, .. } = queued else { return None };
+            let apart = keys(&tracked.envelope).all(|key| !self.searched_keys.contains(&key));
+            self.searched_keys.extend(keys(&tracked.envelope));
+            if !apart {
+                self.searched += 1;
+                continue;
+            }
+            let Some(Queued::Event { tracked, .. }) = self.queue.remove(self.searched) else {
+                return None;
+            };
+            return Some(tracked);
+        }
+        None
+    }
+
+    /// The keys before the queue changed: a search has to start again.
+    pub(super) fn forget_search(&mut self) {
+        self.searched = 0;
+        self.searched_keys.clear();
+    }
+
+    /// Takes a piece out.
+    pub(super) fn take_piece(&mut self, index: usize) -> Option<Piece> {
+        self.forget_search();
+        self.pieces.remove(index)
+    }
+
+    /// Puts pieces where one was taken out, in order.
+    pub(super) fn put_pieces(&mut self, index: usize, pieces: Vec<Piece>) {
+        self.forget_search();
+        for (offset, piece) in pieces.into_iter().enumerate() {
+            self.pieces.insert((index + offset).min(self.pieces.len()), piece);
+        }
+    }
+
+    /// Puts events in front of everything, each alone, and keeps track of what is in flight.
+    pub(super) fn put_back(&mut self, pieces: Vec<Piece>) {
+        if let Some(flight) = &mut self.flight {
+            flight.piece += pieces.len();
+        }
+        self.put_pieces(0, pieces);
+    }
+
+    /// Takes every waiting event of `key` behind `after` that is not in flight out of the lane.
+    pub(super) fn take_key(&mut self, key: u64, after: Ordinal) -> Vec<(Tracked, Option<usize>)> {
+        let wanted = |tracked: &Tracked| {
+            tracked.ordinal > after && keys(&tracked.envelope).any(|other| other == key)
+        };
+        self.forget_search();
+        let mut taken = Vec::new();
+        let in_flight = self.flight.map(|flight| flight.piece);
+        let pieces = std::mem::take(&mut self.pieces);
+        for (index, piece) in pieces.into_iter().enumerate() {
+            if Some(index) == in_flight || piece.keys().all(|other| other != key) {
+                if Some(index) == in_flight {
+                    self.flight.iter_mut().for_each(|flight| flight.piece = self.pieces.len());
+                }
+                self.pieces.push_back(piece);
+                continue;
+            }
+            let Piece { failures, last_sent, isolating, joins, .. } = piece;
+            let (theirs, rest): (Vec<_>, Vec<_>) = piece.into_events().partition(wanted);
+            taken.extend(theirs.into_iter().map(|tracked| (tracked, joins)));
+            if !rest.is_empty() {
+                let rest = Piece { failures, last_sent, isolating, ..Piece::new(rest, joins) };
+                self.pieces.push_back(rest);
+            }
+        }
+        let queue = std::mem::take(&mut self.queue);
+        for queued in queue {
+            match queued {
+                Queued::Event { tracked, joins, .. } if wanted(&tracked) => {
+                    taken.push((tracked, joins));
+                }
+                other => self.queue.push_back(other),
+            }
+        }
+        taken
+    }
+
+    /// Forgets the place of another lane's event that is not sent any more.
+    pub(super) fn drop_hold(&mut self, ordinal: Ordinal) {
+        self.forget_search();
+        self.queue.retain(|queued| !matches!(queued, Queued::Hold(hold) if *hold == ordinal));
+    }
+}

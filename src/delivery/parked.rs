@@ -1,0 +1,226 @@
+//! [`Parked`]: events that left their lane, and which of them may be tried (pure).
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::lsn::{EventId, Position};
+
+/// What is to become of an event that was set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LetterState {
+    /// It goes on trying by itself.
+    Retrying,
+    /// It waits behind another of its key.
+    Blocked,
+    /// A person has to look at it.
+    Dead,
+}
+
+impl LetterState {
+    /// Returns the word used in `dlq list`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retrying => "retrying",
+            Self::Blocked => "blocked",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// An event outside its lane.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) state: LetterState,
+    pub(super) keys: [Option<u64>; 2],
+    pub(super) attempts: u32,
+    pub(super) failures: u32,
+    /// The request that sent it last.
+    pub(super) last_sent: u64,
+    /// The last request before its last failure was counted.
+    pub(super) last_seen: u64,
+    /// Its row is on disk: it can be loaded.
+    pub(super) stored: bool,
+    /// It is being sent, or its row is being removed.
+    pub(super) busy: bool,
+    due: Duration,
+}
+
+impl Entry {
+    pub(super) const fn new(state: LetterState, keys: [Option<u64>; 2], attempts: u32) -> Self {
+        Self {
+            state,
+            keys,
+            attempts,
+            failures: attempts,
+            last_sent: 0,
+            last_seen: 0,
+            stored: false,
+            busy: false,
+            due: Duration::ZERO,
+        }
+    }
+}
+
+/// Events outside their lanes, in order per key.
+///
+/// Invariant: an event is tried only when it is the first of all its keys.
+#[derive(Debug, Default)]
+pub(super) struct Parked {
+    entries: HashMap<EventId, Entry>,
+    queues: HashMap<u64, VecDeque<EventId>>,
+    due: BTreeSet<(Duration, EventId)>,
+    /// Where those lie that wait as references.
+    blocked: BTreeSet<Position>,
+    retrying: u64,
+}
+
+impl Parked {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn contains(&self, id: EventId) -> bool {
+        self.entries.contains_key(&id)
+    }
+
+    pub(super) fn holds_key(&self, key: u64) -> bool {
+        self.queues.contains_key(&key)
+    }
+
+    pub(super) const fn retrying(&self) -> u64 {
+        self.retrying
+    }
+
+    pub(super) fn blocked(&self) -> u64 {
+        self.blocked.len() as u64
+    }
+
+    /// Returns the lowest position that is kept as a reference only.
+    pub(super) fn pinned_from(&self) -> Option<Position> {
+        self.blocked.first().copied()
+    }
+
+    pub(super) fn get_mut(&mut self, id: EventId) -> Option<&mut Entry> {
+        self.entries.get_mut(&id)
+    }
+
+    /// Adds an event behind those of its keys.
+    pub(super) fn add(&mut self, id: EventId, entry: Entry, now: Duration) {
+        if self.entries.contains_key(&id) {
+            return;
+        }
+        for key in entry.keys.into_iter().flatten() {
+            self.queues.entry(key).or_default().push_back(id);
+        }
+        match entry.state {
+            LetterState::Blocked => {
+                self.blocked.insert(id.position);
+            }
+            LetterState::Retrying => self.retrying += 1,
+            LetterState::Dead => {}
+        }
+        self.entries.insert(id, entry);
+        self.look_at(id, now);
+    }
+
+    /// Its row is on disk.
+    pub(super) fn stored(&mut self, id: EventId, now: Duration) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.stored = true;
+            let due = entry.due.max(now);
+            self.look_at(id, due);
+        }
+    }
+
+    /// It is tried again at `due`.
+    pub(super) fn wait(&mut self, id: EventId, due: Duration) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.busy = false;
+            self.look_at(id, due);
+        }
+    }
+
+    /// It failed, at the head of its keys, and is tried again at `due`.
+    pub(super) fn retry(&mut self, id: EventId, due: Duration) {
+        self.set_state(id, LetterState::Retrying);
+        self.wait(id, due);
+    }
+
+    /// It is given up, and what is behind it waits for a person.
+    pub(super) fn bury(&mut self, id: EventId) {
+        self.set_state(id, LetterState::Dead);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            self.due.remove(&(entry.due, id));
+            entry.busy = false;
+        }
+    }
+
+    /// It is done, or dead with nothing waiting for it: the next of its keys may be tried.
+    pub(super) fn remove(&mut self, id: EventId, now: Duration) {
+        self.set_state(id, LetterState::Dead);
+        let Some(entry) = self.entries.remove(&id) else { return };
+        self.due.remove(&(entry.due, id));
+        let mut next = Vec::new();
+        for key in entry.keys.into_iter().flatten() {
+            let Some(queue) = self.queues.get_mut(&key) else { continue };
+            queue.retain(|other| *other != id);
+            match queue.front() {
+                Some(first) => next.push(*first),
+                None => {
+                    self.queues.remove(&key);
+                }
+            }
+        }
+        next.into_iter().for_each(|first| self.look_at(first, now));
+    }
+
+    /// Returns the event that is due, and takes it out of the waiting ones.
+    pub(super) fn take_due(&mut self, now: Duration) -> Option<EventId> {
+        let (due, id) = *self.due.first()?;
+        if due > now {
+            return None;
+        }
+        self.due.pop_first();
+        self.entries.get_mut(&id)?.busy = true;
+        Some(id)
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Duration> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    fn set_state(&mut self, id: EventId, state: LetterState) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        match entry.state {
+            LetterState::Blocked => {
+                self.blocked.remove(&id.position);
+            }
+            LetterState::Retrying => self.retrying -= 1,
+            LetterState::Dead => {}
+        }
+        entry.state = state;
+        match state {
+            LetterState::Blocked => {
+                self.blocked.insert(id.position);
+            }
+            LetterState::Retrying => self.retrying += 1,
+            LetterState::Dead => {}
+        }
+    }
+
+    /// Makes an event due that is the first of its keys.
+    fn look_at(&mut self, id: EventId, due: Duration) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        self.due.remove(&(entry.due, id));
+        entry.due = due;
+        if entry.state == LetterState::Dead || !entry.stored || entry.busy {
+            return;
+        }
+        let is_first =
+            |key| self.queues.get(&key).and_then(VecDeque::front).is_some_and(|first| *first == id);
+        if entry.keys.into_iter().flatten().all(is_first) {
+            self.due.insert((due, id));
+        }
+    }
+}
