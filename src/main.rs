@@ -1,1 +1,7 @@
-fn main() {}
+//! The process edge: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    walgate::cli::main()
+}

@@ -1,1 +1,150 @@
-//! Not written yet.
+//! The commands: arguments in, exit code out. One file a command.
+
+mod check;
+mod completions;
+mod demo;
+mod failure;
+mod init;
+mod map;
+mod output;
+mod run;
+mod schema;
+mod slot;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+
+pub use self::failure::{Exit, Failure};
+use crate::config::{self, Config};
+use crate::telemetry::{self, LogFormat, Verbosity};
+
+/// Change data capture from PostgreSQL that does not lose a record.
+#[derive(Debug, Parser)]
+#[command(
+    name = "walgate",
+    version,
+    propagate_version = true,
+    after_help = "\
+Example:
+  walgate init --url \"$DATABASE_URL\" --tables public.customers --apply
+  walgate check && walgate run
+
+Exit codes: 0 done, 1 failed while running, 2 wrong usage or config, 3 preflight failed,
+4 halted: a person must act, 5 finished with dead letters or a rejection, 6 in use by another."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Global {
+    /// The config file
+    #[arg(short, long, global = true, value_name = "FILE", default_value = "walgate.toml")]
+    pub config: PathBuf,
+    /// How log lines on stderr are written
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormatArg,
+    /// Log more (twice: everything)
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+    /// Log warnings and errors only (twice: errors)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub quiet: u8,
+}
+
+/// The words of `--log-format`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormatArg {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl Global {
+    /// Reads the config file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, as one failure.
+    pub fn load(&self) -> Result<Config, Failure> {
+        config::load(&self.config).map_err(|problems| Failure::config(&problems))
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole thing at once, on a throw-away PostgreSQL
+    Demo(demo::Args),
+    /// Looks at the database and writes a config for it
+    Init(init::Args),
+    /// Lints the config and looks whether source, state and sinks are ready
+    Check(check::Args),
+    /// Streams changes to the sinks
+    Run(run::Args),
+    /// Shows what a route would send for one row, and why
+    Map(map::Args),
+    /// Shows lag, slot, sinks and dead letters, with or without a running instance
+    Status(status::Args),
+    /// Shows or drops the replication slot
+    Slot(slot::Args),
+    /// Prints the JSON Schema of the config
+    Schema(schema::Args),
+    /// Prints a shell's completion script
+    Completions(completions::Args),
+}
+
+/// Does what the process's arguments ask for. Ends the process itself only for `--help`,
+/// `--version` and wrong usage (exit code 2).
+#[must_use]
+pub fn main() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    let format = match global.log_format {
+        LogFormatArg::Text => LogFormat::Text,
+        LogFormatArg::Json => LogFormat::Json,
+    };
+    telemetry::init(format, Verbosity { verbose: global.verbose, quiet: global.quiet });
+    match dispatch(&command, &global) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output::error(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
+    match command {
+        Command::Schema(_) => return schema::run(),
+        Command::Completions(args) => return completions::run(args),
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::of(Exit::Failed, &error))?;
+    runtime.block_on(async {
+        match command {
+            Command::Demo(args) => Box::pin(demo::run(args, global)).await,
+            Command::Init(args) => Box::pin(init::run(args, global)).await,
+            Command::Check(args) => Box::pin(check::run(args, global)).await,
+            Command::Run(args) => Box::pin(run::run(args, global)).await,
+            Command::Map(args) => Box::pin(map::run(args, global)).await,
+            Command::Status(args) => Box::pin(status::run(args, global)).await,
+            Command::Slot(args) => Box::pin(slot::run(args, global)).await,
+            Command::Schema(_) | Command::Completions(_) => Ok(Exit::Done),
+        }
+    })
+}
+
+/// Reads a duration of the command line as the config has it: `30s`, `5m`.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    config::unit::duration(text)
+        .ok_or_else(|| "a duration such as 250ms, 1s, 5m or 7d is needed".to_owned())
+}

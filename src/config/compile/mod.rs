@@ -1,0 +1,241 @@
+//! The checked config: from what stands in the file to what the stages take.
+
+mod mapping;
+mod route;
+mod sink;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::sink::Sink;
+use super::problem::{Notes, Problem};
+use super::tree::{Entry, Table};
+use super::walk::suggestion;
+use crate::mapping::{Mapping, Route};
+use crate::secret::Secret;
+
+/// Everything that the config file says, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How long what is in flight may take to finish at a stop.
+    pub shutdown_grace: Duration,
+    /// The database to read.
+    pub source: Source,
+    /// The folder of the state.
+    pub state: PathBuf,
+    /// How originals are kept.
+    pub journal: Journal,
+    /// Console, metrics and health.
+    pub admin: Admin,
+    /// In the order of the file.
+    pub mappings: Vec<Arc<Mapping>>,
+    /// In the order of the file. Never empty.
+    pub sinks: Vec<Sink>,
+    /// In the order of the file. Never empty; each names one of `sinks`.
+    pub routes: Vec<Arc<Route>>,
+    /// What works but the user should know.
+    pub warnings: Vec<Problem>,
+}
+
+/// `[source]`
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// libpq URL or key=value string.
+    pub url: Secret,
+    /// The publication's name.
+    pub publication: String,
+    /// The replication slot's name.
+    pub slot: String,
+    /// Between two heartbeats; zero: none.
+    pub heartbeat: Duration,
+}
+
+/// `[journal]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Journal {
+    /// How long originals are kept.
+    pub retain: Duration,
+    /// How much is kept, in bytes.
+    pub max_size: u64,
+    /// Disk kept free, in bytes.
+    pub reserve: u64,
+    /// When the slot moves.
+    pub confirm: Confirm,
+    /// How much WAL a slow sink may hold back, in bytes; 0: any.
+    pub wal_budget: u64,
+}
+
+/// When the slot may move past a change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Confirm {
+    /// Every sink is done with it.
+    #[default]
+    Delivered,
+    /// The journal has it on disk.
+    Journaled,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Host and port.
+    pub listen: String,
+    /// What callers must show; none on loopback only.
+    pub token: Option<Secret>,
+}
+
+impl Config {
+    /// Returns the routes of a sink in the order of the file.
+    #[must_use]
+    pub fn routes_of(&self, sink: &str) -> Vec<Arc<Route>> {
+        self.routes.iter().filter(|route| route.sink == sink).map(Arc::clone).collect()
+    }
+}
+
+/// Turns the tree into settings; none only when a problem has been noted.
+pub(super) fn compile(tree: &Table, notes: &mut Notes<'_>) -> Option<Config> {
+    let source = tree.table("source").and_then(|table| source(table, notes));
+    let journal = tree.table("journal").and_then(|table| journal(table, notes));
+    let admin = tree.table("admin").and_then(|table| admin(table, notes));
+    let mappings = mapping::all(tree, notes);
+    let sinks = sink::all(tree, notes);
+    let routes = route::all(tree, &mappings, notes);
+    unused(tree, notes);
+    Some(Config {
+        shutdown_grace: tree.duration("shutdown_grace")?,
+        source: source?,
+        state: tree.table("state")?.path("path")?.clone(),
+        journal: journal?,
+        admin: admin?,
+        mappings: mappings?,
+        sinks: sinks?,
+        routes: routes?,
+        warnings: Vec::new(),
+    })
+}
+
+/// Postgres cuts longer names, so that two could become one.
+const NAME_BYTES_MAX: usize = 63;
+
+fn source(table: &Table, notes: &mut Notes<'_>) -> Option<Source> {
+    let slot = table.text("slot");
+    if let Some(slot) = slot {
+        let fine = slot.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if !fine || slot.len() > NAME_BYTES_MAX {
+            notes.problem(
+                &table.span("slot"),
+                "\"slot\" may have lower case letters, digits and \"_\", 63 at most",
+            );
+        }
+    }
+    let publication = table.text("publication");
+    if publication.is_some_and(|name| name.len() > NAME_BYTES_MAX) {
+        notes.problem(&table.span("publication"), "\"publication\" may have 63 bytes at most");
+    }
+    Some(Source {
+        url: table.secret("url")?.clone(),
+        publication: publication?.to_owned(),
+        slot: slot?.to_owned(),
+        heartbeat: table.duration("heartbeat")?,
+    })
+}
+
+fn journal(table: &Table, notes: &mut Notes<'_>) -> Option<Journal> {
+    let confirm = match table.text("confirm")? {
+        "journaled" => Confirm::Journaled,
+        _ => Confirm::Delivered,
+    };
+    let max_size = table.size("max_size")?;
+    if max_size == 0 {
+        notes.problem(
+            &table.span("max_size"),
+            "max_size = \"0\" (no journal) is not available in this version; give it a size such \
+             as \"10GiB\"",
+        );
+        if confirm == Confirm::Journaled {
+            notes.problem(
+                &table.span("confirm"),
+                "confirm = \"journaled\" needs a journal; raise \"max_size\" or write \"delivered\"",
+            );
+        }
+        if table.given("wal_budget") {
+            notes.problem(
+                &table.span("wal_budget"),
+                "\"wal_budget\" needs a journal; raise \"max_size\" or leave it out",
+            );
+        }
+    }
+    if confirm == Confirm::Journaled && table.given("wal_budget") {
+        notes.problem(
+            &table.span("wal_budget"),
+            "\"wal_budget\" means nothing with confirm = \"journaled\"; leave it out",
+        );
+    }
+    Some(Journal {
+        retain: table.duration("retain")?,
+        max_size,
+        reserve: table.size("reserve")?,
+        confirm,
+        wal_budget: table.size("wal_budget")?,
+    })
+}
+
+fn admin(table: &Table, notes: &mut Notes<'_>) -> Option<Admin> {
+    let listen = table.text("listen")?;
+    let span = table.span("listen");
+    let address = listen.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+    let Some((host, _)) = address.filter(|(host, _)| !host.is_empty()) else {
+        notes.problem(&span, "\"listen\" must be host:port such as \"127.0.0.1:7717\"");
+        return None;
+    };
+    let token = table.secret("token").filter(|token| !token.expose().is_empty()).cloned();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let loopback = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if !loopback && token.is_none() {
+        notes.problem(
+            &span,
+            "\"listen\" is open to others and needs \"token\"; set it, or listen on 127.0.0.1",
+        );
+    }
+    Some(Admin { listen: listen.to_owned(), token })
+}
+
+/// Names end up in metrics, commands and paths.
+fn check_name(what: &str, name: &str, span: &super::tree::Span, notes: &mut Notes<'_>) {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(fine) {
+        notes.problem(
+            span,
+            format!(
+                "the name of a {what} may have letters, digits, \"-\", \"_\" and \".\", 63 at most"
+            ),
+        );
+    }
+}
+
+/// Looks a name up among tables of names and notes it when it is not there.
+fn refer(what: &str, name: &str, known: &[Entry], span: &super::tree::Span, notes: &mut Notes<'_>) {
+    if known.iter().any(|entry| entry.name == name) {
+        return;
+    }
+    let cure = suggestion(name, known.iter().map(|entry| entry.name.as_str())).map_or_else(
+        || format!("add [{what}.{name}]"),
+        |meant| format!("did you mean \"{meant}\"?"),
+    );
+    notes.problem(span, format!("there is no {what} \"{name}\"; {cure}"));
+}
+
+/// Warns of sinks and mappings that no route names.
+fn unused(tree: &Table, notes: &mut Notes<'_>) {
+    for what in ["sink", "mapping"] {
+        for entry in tree.named(what) {
+            let mut routes = tree.list("route").iter().filter_map(Entry::table);
+            if !routes.any(|route| route.text(what) == Some(&entry.name)) {
+                let message = format!("{what} \"{}\" is named by no route", entry.name);
+                notes.warning(&entry.place, message);
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! `[[route]]`
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+
+use crate::chunk::Operation;
+use crate::config::problem::Notes;
+use crate::config::tree::{Entry, Table, Value};
+use crate::mapping::{
+    Mapping, OnDelete, Operations, PrefixPattern, Route, Selector, Start, TablePattern,
+    is_reserved_prefix, parse_column,
+};
+
+pub(super) fn all(
+    tree: &Table,
+    mappings: &Option<Vec<Arc<Mapping>>>,
+    notes: &mut Notes<'_>,
+) -> Option<Vec<Arc<Route>>> {
+    let entries = tree.list("route");
+    let tables: Vec<&Table> = entries.iter().filter_map(Entry::table).collect();
+    if let (true, []) = (tree.given("route"), tables.as_slice()) {
+        notes.problem(&tree.span("route"), "there is no route; add [[route]]");
+    }
+    names(&tables, notes);
+    let mut routes = Vec::new();
+    for table in &tables {
+        references(tree, table, notes);
+        let known = mappings.as_deref().unwrap_or_default();
+        routes.extend(route(table, known, notes).map(Arc::new));
+    }
+    initial_load(&tables, &routes, notes);
+    (routes.len() == tables.len()).then_some(routes)
+}
+
+/// Every route has a name of its own.
+fn names(tables: &[&Table], notes: &mut Notes<'_>) {
+    for (index, table) in tables.iter().enumerate() {
+        let Some(name) = table.text("name") else { continue };
+        super::check_name("route", name, &table.span("name"), notes);
+        if tables.iter().take(index).any(|earlier| earlier.text("name") == Some(name)) {
+            let message = format!("two routes are called \"{name}\"; rename one");
+            notes.problem(&table.span("name"), message);
+        }
+    }
+}
+
+fn references(tree: &Table, table: &Table, notes: &mut Notes<'_>) {
+    for what in ["sink", "mapping"] {
+        if let Some(name) = table.text(what) {
+            super::refer(what, name, tree.named(what), &table.span(what), notes);
+        }
+    }
+}
+
+fn route(table: &Table, mappings: &[Arc<Mapping>], notes: &mut Notes<'_>) -> Option<Route> {
+    let selector = selector(table, notes);
+    let on = operations(table, notes);
+    let key = key(table, notes);
+    let mapping = table
+        .text("mapping")
+        .and_then(|name| mappings.iter().find(|mapping| mapping.name == name).map(Arc::clone));
+    Some(Route {
+        on: on?,
+        mapping,
+        key: key?,
+        on_delete: on_delete(table)?,
+        start: match table.text("start")? {
+            "now" => Start::Now,
+            _ => Start::Load,
+        },
+        ..Route::new(table.text("name")?, selector?, table.text("sink")?)
+    })
+}
+
+fn selector(table: &Table, notes: &mut Notes<'_>) -> Option<Selector> {
+    match (table.text("table"), table.text("message")) {
+        (Some(pattern), None) => match TablePattern::parse(pattern) {
+            Ok(pattern) => Some(Selector::Table(pattern)),
+            Err(error) => {
+                notes.problem(&table.span("table"), error.to_string());
+                None
+            }
+        },
+        (None, Some(prefix)) => {
+            if is_reserved_prefix(prefix) {
+                let message = format!("messages of \"{prefix}\" are walgate's own; name another");
+                notes.problem(&table.span("message"), message);
+            }
+            for name in ["on", "on_delete"] {
+                if table.given(name) {
+                    let message = format!("\"{name}\" means nothing beside \"message\"; drop it");
+                    notes.problem(&table.span(name), message);
+                }
+            }
+            Some(Selector::Message(PrefixPattern::new(prefix)))
+        }
+        (Some(_), Some(_)) => {
+            let message = "a route has \"table\" or \"message\", not both; make two routes of it";
+            notes.problem(&table.span("message"), message);
+            None
+        }
+        // One that is there but wrong has been noted already.
+        (None, None) if table.refused => None,
+        (None, None) => {
+            notes.problem(&table.place, "a route needs \"table\"; add table = \"public.…\"");
+            None
+        }
+    }
+}
+
+fn operations(table: &Table, notes: &mut Notes<'_>) -> Option<Operations> {
+    let entries = table.list("on");
+    if table.given("on") && entries.is_empty() {
+        let message = "\"on\" names no operation; add one, or drop the route";
+        notes.problem(&table.span("on"), message);
+    }
+    let words = entries.iter().filter_map(Entry::text);
+    words
+        .map(super::sink::operation)
+        .collect::<Option<Vec<Operation>>>()
+        .map(|operations| operations.into_iter().collect())
+}
+
+/// Returns the key's columns, unquoted; the outer none when they are wrong.
+fn key(table: &Table, notes: &mut Notes<'_>) -> Option<Option<Vec<String>>> {
+    if !table.given("key") {
+        return Some(None);
+    }
+    let entries = table.list("key");
+    if entries.is_empty() {
+        let message = "\"key\" names no column; leave it out for the primary key";
+        notes.problem(&table.span("key"), message);
+    }
+    let mut columns = Vec::new();
+    for entry in entries {
+        match parse_column(entry.text()?) {
+            Ok(column) if columns.contains(&column) => {
+                notes.problem(&entry.span, format!("\"{column}\" stands in the key twice"));
+            }
+            Ok(column) => columns.push(column),
+            Err(error) => notes.problem(&entry.span, error.to_string()),
+        }
+    }
+    Some(Some(columns))
+}
+
+fn on_delete(table: &Table) -> Option<OnDelete> {
+    let entry = table.entry("on_delete")?;
+    match &entry.value {
+        Value::Table(table) => {
+            let fields: Map<String, Json> = table
+                .named("set")
+                .iter()
+                .filter_map(|entry| match &entry.value {
+                    Value::Any(json) => Some((entry.name.clone(), json.clone())),
+                    _ => None,
+                })
+                .collect();
+            Some(OnDelete::Set(fields))
+        }
+        _ => Some(if entry.text()? == "ignore" { OnDelete::Ignore } else { OnDelete::Send }),
+    }
+}
+
+/// Says plainly that rows which are there already are not sent by this version.
+fn initial_load(tables: &[&Table], routes: &[Arc<Route>], notes: &mut Notes<'_>) {
+    for table in tables {
+        let name = table.text("name").unwrap_or_default();
+        let route = routes.iter().find(|route| route.name == name);
+        let wants_rows = route.is_some_and(|route| {
+            route.start == Start::Load
+                && route.on.contains(Operation::Read)
+                && matches!(route.selector, Selector::Table(_))
+        });
+        if wants_rows {
+            notes.warning(
+                &table.span("start"),
+                format!(
+                    "route \"{name}\" starts with the changes after the slot was made: this \
+                     version does not send rows that were there before; say start = \"now\" if \
+                     that is what you want"
+                ),
+            );
+        }
+    }
+}

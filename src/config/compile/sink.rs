@@ -1,0 +1,254 @@
+//! `[sink.NAME]`
+
+use std::error::Error as _;
+
+use crate::chunk::Operation;
+use crate::config::keys::KINDS;
+use crate::config::problem::Notes;
+use crate::config::tree::{Entry, Span, Table};
+use crate::config::unit;
+use crate::config::walk::one_of;
+use crate::delivery::{
+    BatchLimits, BreakerSettings, OnDead, Rate, RateLimit, RetrySettings, Settings,
+};
+use crate::mapping::Format;
+use crate::secret::Secret;
+use crate::sink;
+use crate::sink::http::Overrides;
+
+/// One destination.
+#[derive(Clone, Debug)]
+pub struct Sink {
+    /// The table's name.
+    pub name: String,
+    /// Its kind and what the kind takes.
+    pub kind: sink::Config,
+    /// What its bodies look like.
+    pub format: Format,
+    /// How it is served.
+    pub delivery: Settings,
+}
+
+impl Sink {
+    /// Returns what the sink itself must know of how it is served.
+    #[must_use]
+    pub fn common(&self) -> sink::Common {
+        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        sink::Common {
+            timeout: self.delivery.timeout,
+            concurrency: count(self.delivery.concurrency),
+            max_events: count(self.delivery.batch.max_events),
+            mapped: self.format == Format::Mapped,
+        }
+    }
+}
+
+pub(super) fn all(tree: &Table, notes: &mut Notes<'_>) -> Option<Vec<Sink>> {
+    let entries = tree.named("sink");
+    if let (Some(table), []) = (tree.table("sink"), entries) {
+        notes.problem(&table.place, "there is no sink; add [sink.NAME]");
+    }
+    let sinks: Vec<Sink> = entries.iter().filter_map(|entry| sink(entry, notes)).collect();
+    same_file(entries, &sinks, notes);
+    (sinks.len() == entries.len()).then_some(sinks)
+}
+
+fn sink(entry: &Entry, notes: &mut Notes<'_>) -> Option<Sink> {
+    let table = entry.table()?;
+    super::check_name("sink", &entry.name, &entry.place, notes);
+    let delivery = delivery(table, notes);
+    let kind = kind(entry, table, notes);
+    let format = match table.text("format")? {
+        "mapped" => Format::Mapped,
+        _ => Format::Walgate,
+    };
+    let sink = Sink { name: entry.name.clone(), kind: kind?, format, delivery: delivery? };
+    if let Err(error) = sink::build(&sink.name, &sink.kind, &sink.common()) {
+        let (kind_span, key) = (table.span(sink.kind.kind()), error.key());
+        let span = place_of(table.table(sink.kind.kind()), key).unwrap_or(kind_span);
+        notes.problem(&span, chain(&error));
+    }
+    if matches!(sink.kind, sink::Config::Http(_))
+        && sink.format == Format::Mapped
+        && sink.delivery.batch.max_events > 1
+    {
+        notes.warning(
+            &table.span("format"),
+            format!(
+                "sink \"{}\" sends mapped rows in batches: the receiver sees no event ids and \
+                 can't tell a repeat; map a column that identifies the row, or set \
+                 batch.max_events = 1",
+                sink.name
+            ),
+        );
+    }
+    Some(sink)
+}
+
+/// Joins an error below the sink's name with its causes.
+fn chain(error: &sink::Error) -> String {
+    let mut parts = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        parts.push(error.to_string());
+        cause = error.source();
+    }
+    parts.join(": ")
+}
+
+/// Finds the value of a dotted key.
+fn place_of(table: Option<&Table>, key: &str) -> Option<Span> {
+    let table = table?;
+    // A header's name may have dots, so the longest name is tried first.
+    if let Some(entry) = table.entry(key).filter(|entry| entry.given) {
+        return Some(entry.span.clone());
+    }
+    let (head, rest) = key.split_once('.')?;
+    let inner = table.entry(head)?;
+    place_of(inner.table(), rest).or_else(|| Some(inner.span.clone()))
+}
+
+fn kind(entry: &Entry, table: &Table, notes: &mut Notes<'_>) -> Option<sink::Config> {
+    let mut given = KINDS.iter().filter(|kind| table.given(kind));
+    match (given.next(), given.next()) {
+        (Some(&"http"), None) => http(table.table("http")?),
+        (Some(&"file"), None) => {
+            let file = table.table("file")?;
+            let path = file.path("path")?.clone();
+            Some(sink::Config::File(sink::file::Config { path, max_size: file.size("max_size")? }))
+        }
+        (Some(_), None) => Some(sink::Config::Stdout(sink::stdout::Config {})),
+        (Some(first), Some(second)) => {
+            let message = format!(
+                "sink \"{}\" is both {first} and {second}; make two sinks of it",
+                entry.name
+            );
+            let place = table.entry(second).map_or(&entry.place, |kind| &kind.place);
+            notes.problem(place, message);
+            None
+        }
+        // A kind that is there but wrong has been noted already.
+        (None, _) if table.refused => None,
+        (None, _) => {
+            let kinds: Vec<String> =
+                KINDS.iter().map(|kind| format!("[sink.{}.{kind}]", entry.name)).collect();
+            let offered: Vec<&str> = kinds.iter().map(String::as_str).collect();
+            let offered = one_of(&offered).replace('"', "");
+            let name = &entry.name;
+            notes.problem(&entry.place, format!("sink \"{name}\" has no kind; add {offered}"));
+            None
+        }
+    }
+}
+
+fn http(table: &Table) -> Option<sink::Config> {
+    let mut on = Vec::new();
+    for entry in table.named("on") {
+        let overrides = entry.table()?;
+        on.push((
+            operation(&entry.name)?,
+            Overrides {
+                url: overrides.secret("url").cloned(),
+                method: overrides.text("method").map(str::to_owned),
+                headers: headers(overrides),
+            },
+        ));
+    }
+    let signing_secret = match table.secret("signing_secret") {
+        Some(secret) => vec![secret.clone()],
+        None => table.list("signing_secret").iter().filter_map(Entry::secret).cloned().collect(),
+    };
+    Some(sink::Config::Http(Box::new(sink::http::Config {
+        url: table.secret("url")?.clone(),
+        method: table.text("method")?.to_owned(),
+        headers: headers(table),
+        on,
+        signing_secret,
+        ca: table.path("ca").cloned(),
+        cert: table.path("cert").cloned(),
+        key: table.path("key").cloned(),
+    })))
+}
+
+fn headers(table: &Table) -> Vec<(String, Secret)> {
+    let entries = table.named("headers").iter();
+    entries.filter_map(|entry| Some((entry.name.clone(), entry.secret()?.clone()))).collect()
+}
+
+/// Returns the operation that a word of the config means.
+pub(super) fn operation(word: &str) -> Option<Operation> {
+    use Operation::{Delete, Insert, Message, Read, Truncate, Update};
+    [Read, Insert, Update, Delete, Truncate, Message].into_iter().find(|op| op.as_str() == word)
+}
+
+fn delivery(table: &Table, notes: &mut Notes<'_>) -> Option<Settings> {
+    let batch = table.table("batch")?;
+    let rates = table.table("rate_limit")?;
+    let retry = table.table("retry")?;
+    let breaker = table.table("breaker")?;
+    let retry = RetrySettings {
+        initial: retry.duration("initial")?,
+        max: retry.duration("max")?,
+        max_attempts: retry.integer("max_attempts")?,
+        retry_after_max: retry.duration("retry_after_max")?,
+    };
+    if retry.initial > retry.max {
+        notes.problem(
+            &table.span("retry"),
+            "retry.initial is above retry.max; lower the one or raise the other",
+        );
+    }
+    let default_events = if table.given("http") { 1 } else { 500 };
+    Some(Settings {
+        batch: BatchLimits {
+            max_events: batch.integer("max_events").unwrap_or(default_events),
+            max_bytes: batch.size("max_bytes")?.max(1),
+            max_wait: batch.duration("max_wait")?,
+        },
+        concurrency: table.integer("concurrency")?,
+        rate_limit: RateLimit {
+            requests: rates.rate("requests").map(rate),
+            events: rates.rate("events").map(rate),
+            bytes: rates.rate("bytes").map(rate),
+            burst: rates.integer("burst")?,
+        },
+        timeout: table.duration("timeout")?,
+        retry,
+        breaker: BreakerSettings {
+            failures: breaker.integer("failures")?,
+            window: breaker.duration("window")?,
+            cooldown: breaker.duration("cooldown")?,
+        },
+        halt_probe: table.duration("halt_probe")?,
+        on_dead: match table.text("on_dead")? {
+            "block" => OnDead::Block,
+            _ => OnDead::Continue,
+        },
+        max_dead: table.integer("max_dead")?.into(),
+        max_blocked: table.integer("max_blocked")?.into(),
+        dead_retain: table.duration("dead_retain"),
+    })
+}
+
+const fn rate(rate: unit::Rate) -> Rate {
+    Rate { amount: rate.count, per: rate.per }
+}
+
+/// Two sinks that append to one file would tear each other's lines on rotation.
+fn same_file(entries: &[Entry], sinks: &[Sink], notes: &mut Notes<'_>) {
+    let path = |sink: &Sink| match &sink.kind {
+        sink::Config::File(file) => Some(file.path.clone()),
+        _ => None,
+    };
+    for (index, later) in sinks.iter().enumerate() {
+        let Some(taken) = path(later) else { continue };
+        let earlier = sinks.iter().take(index).find(|sink| path(sink).as_ref() == Some(&taken));
+        let place = entries.iter().find(|entry| entry.name == later.name);
+        if let (Some(earlier), Some(table)) = (earlier, place.and_then(Entry::table)) {
+            let span = table.table("file").map_or(table.place.clone(), |file| file.span("path"));
+            let message =
+                format!("sink \"{}\" writes to the same file; give it another path", earlier.name);
+            notes.problem(&span, message);
+        }
+    }
+}
