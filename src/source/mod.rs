@@ -1,1 +1,118 @@
-//! Not written yet.
+//! Stage 1, read: a replication slot becomes chunks.
+//!
+//! One connection in replication mode, with a half that reads ([`Reader`]) and one that writes
+//! ([`Writer`]), so that the server is answered whatever else is slow. Ordinary SQL has a
+//! connection of its own ([`catalog`]). Knows nothing of sinks, of the journal, and of what a
+//! value means.
+
+mod attach;
+pub mod catalog;
+mod command;
+pub mod conninfo;
+mod connection;
+mod cutter;
+mod error;
+mod frame;
+mod reader;
+mod server_error;
+mod stream;
+mod tls;
+mod writer;
+
+use std::time::Duration;
+
+use crate::lsn::{Lsn, Position};
+use crate::secret::Secret;
+
+pub use attach::open;
+pub use catalog::Catalog;
+pub use error::{Ending, Error};
+pub use reader::{Reader, Received};
+pub use server_error::ServerError;
+pub use tls::Error as TlsError;
+pub use writer::{Confirmer, Writer};
+
+/// What to attach to.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The connection string, of either form.
+    pub url: Secret,
+    /// The publication's name.
+    pub publication: String,
+    /// The slot's name.
+    pub slot: String,
+    /// The longest time between two status updates.
+    pub status_interval: Duration,
+}
+
+impl Settings {
+    /// Between two status updates unless told otherwise: well within the server's usual minute.
+    pub const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+}
+
+/// What a position is worth something together with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster's number, made by initdb.
+    pub system_id: String,
+    /// The timeline the server was on.
+    pub timeline: u32,
+    /// The database.
+    pub database: String,
+    /// The slot.
+    pub slot: String,
+}
+
+/// What the state remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resume {
+    /// Whose positions these are; none for an empty state.
+    pub identity: Option<Identity>,
+    /// The end of the last whole transaction that is durable.
+    pub received: Lsn,
+    /// The last change in the journal, where it is in the middle of a transaction or later.
+    pub journaled: Option<Position>,
+    /// The highest position the server may have been told.
+    pub confirmed: Lsn,
+}
+
+/// What a person allowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Take a slot that exists though the state is empty.
+    pub adopt_slot: bool,
+    /// Go on behind a gap.
+    pub accept_gap: bool,
+    /// Wait for the slot for as long as another holds it.
+    pub standby: bool,
+    /// The stream ran before in this process: a missing publication is one that vanished.
+    pub reconnect: bool,
+}
+
+/// What was not read and never will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Received up to here.
+    pub from: Lsn,
+    /// The stream goes on from here.
+    pub to: Lsn,
+}
+
+/// What was attached to.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// To be stored, and to be compared the next time.
+    pub identity: Identity,
+    /// 150018 for 15.18.
+    pub server_version: u32,
+    /// The stream starts here: to be stored as received and confirmed of an empty state.
+    pub started_at: Lsn,
+    /// The slot was made just now.
+    pub created: bool,
+    /// What `accept_gap` let pass.
+    pub gap: Option<Gap>,
+    /// Speaks to the writer.
+    pub confirmer: Confirmer,
+    /// The server closes the connection after so much silence.
+    pub wal_sender_timeout: Option<Duration>,
+}

@@ -1,0 +1,1 @@
+GRANT SELECT ON :tables TO :role

@@ -1,0 +1,24 @@
+-- What the server is and what this role may do, as one object.
+SELECT json_build_object(
+    'version_num', current_setting('server_version_num')::int,
+    'version', current_setting('server_version'),
+    'wal_level', current_setting('wal_level'),
+    'in_recovery', pg_is_in_recovery(),
+    'lsn', CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,
+    'database', current_database(),
+    'encoding', (SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()),
+    'max_replication_slots', current_setting('max_replication_slots')::int,
+    'used_replication_slots', (SELECT count(*) FROM pg_replication_slots),
+    'max_wal_senders', current_setting('max_wal_senders')::int,
+    'used_wal_senders', (SELECT count(*) FROM pg_stat_replication),
+    'max_slot_wal_keep_size', current_setting('max_slot_wal_keep_size'),
+    'wal_sender_timeout', current_setting('wal_sender_timeout'),
+    'role', current_user,
+    'superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
+    -- A managed service may give the right by a role of its own.
+    'replication', (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)
+        OR EXISTS (SELECT FROM pg_roles r
+                   WHERE r.rolname IN ('rds_replication', 'azure_pg_admin', 'cloudsqlsuperuser')
+                     AND pg_has_role(current_user, r.oid, 'MEMBER')),
+    'create', has_database_privilege(current_database(), 'CREATE')
+)::text

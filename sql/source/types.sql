@@ -1,0 +1,28 @@
+-- Types with all they are made of: base types of domains, elements of arrays, fields of composites.
+WITH RECURSIVE need (oid) AS (
+    SELECT unnest($1::oid[])
+    UNION
+    SELECT part.oid
+    FROM need
+    JOIN pg_type t ON t.oid = need.oid,
+    LATERAL (
+        SELECT t.typbasetype WHERE t.typtype = 'd'
+        UNION ALL
+        SELECT t.typelem WHERE t.typcategory = 'A' AND t.typelem <> 0
+        UNION ALL
+        SELECT a.atttypid FROM pg_attribute a
+        WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+    ) part (oid)
+)
+SELECT t.oid, t.typname::text, t.typtype::text,
+       CASE WHEN t.typtype = 'd' THEN t.typbasetype END AS base,
+       CASE WHEN t.typcategory = 'A' AND t.typelem <> 0 AND t.typlen = -1 THEN t.typelem END AS element,
+       t.typdelim::text,
+       ARRAY(SELECT a.attname::text FROM pg_attribute a
+             WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+             ORDER BY a.attnum) AS names,
+       ARRAY(SELECT a.atttypid FROM pg_attribute a
+             WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+             ORDER BY a.attnum) AS types
+FROM pg_type t
+WHERE t.oid IN (SELECT need.oid FROM need)

@@ -1,0 +1,276 @@
+//! [`open`]: everything that is checked between the first byte and the stream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::catalog::{Catalog, SlotRow};
+use super::command::{self, System};
+use super::connection::Connection;
+use super::conninfo::Conninfo;
+use super::cutter::{Cutter, Have, Timelines};
+use super::reader::{Parts, Reader};
+use super::writer::{Confirmer, Shared, Writer};
+use super::{Error, Gap, Identity, OpenOptions, Opened, Resume, Settings};
+use crate::lsn::Lsn;
+
+/// How long another may hold the slot: a server takes a while to notice that a client died.
+const BUSY_MAX: Duration = Duration::from_secs(30);
+
+/// Between two looks at a slot that another holds.
+const BUSY_POLL: Duration = Duration::from_millis(250);
+
+/// How long the making of a slot waits for open transactions before it says which they are.
+const CREATE_MAX: Duration = Duration::from_secs(10);
+
+/// PostgreSQL 14: `messages` and streaming positions are as they are needed.
+const VERSION_MIN: u32 = 140_000;
+
+/// Connects, checks that server, slot and publication are what the state knows, makes the slot
+/// where there is none to know, and starts the stream.
+///
+/// Cancel safety: safe; a slot that was made stays.
+///
+/// # Errors
+/// [`Error::ends_run`] tells those that waiting mends from the others.
+pub async fn open(
+    settings: &Settings,
+    resume: &Resume,
+    options: OpenOptions,
+) -> Result<(Reader, Writer, Opened), Error> {
+    let conninfo: Conninfo = settings.url.expose().parse().map_err(Error::Conninfo)?;
+    let mut connection = Connection::connect(&conninfo).await?;
+    let catalog = Catalog::of(&conninfo.narrowed_to(&connection.host)).await?;
+    let system = command::identify(&mut connection).await?;
+    let timelines = command::timelines(&mut connection, system.timeline).await?;
+    same_system(settings, resume, &system, &timelines)?;
+    let mut attach = Attach { settings, resume, options, connection, catalog, system };
+    let server_version = attach.server().await?;
+    let wal_sender_timeout = command::wal_sender_timeout(&mut attach.connection).await?;
+    let started = attach.start().await?;
+    let Attach { connection, catalog, system, .. } = attach;
+
+    let from = started.from;
+    let shared = Arc::new(Shared::new(from, resume.confirmed));
+    // Behind a gap the old positions stay below everything that comes.
+    let received = started.gap.map_or(resume.received, |gap| gap.to.max(resume.received));
+    let have = Have { received, journaled: resume.journaled };
+    let (half, write_half) = tokio::io::split(connection.stream);
+    let reader = Reader::new(Parts {
+        half,
+        buffer: connection.buffer,
+        cutter: Cutter::new(have, system.timeline, timelines),
+        catalog,
+        shared: Arc::clone(&shared),
+        publication: settings.publication.clone(),
+        accept_gap: options.accept_gap,
+        wal_sender_timeout,
+    });
+    // Often enough for a server with a short time-out, too.
+    let third = wal_sender_timeout.map_or(settings.status_interval, |timeout| timeout / 3);
+    let interval = settings.status_interval.min(third).max(Duration::from_millis(10));
+    let writer = Writer { half: write_half, shared: Arc::clone(&shared), interval };
+    let identity = Identity {
+        system_id: system.system_id,
+        timeline: system.timeline,
+        database: system.database,
+        slot: settings.slot.clone(),
+    };
+    let opened = Opened {
+        identity,
+        server_version,
+        started_at: from,
+        created: started.created,
+        gap: started.gap,
+        confirmer: Confirmer(shared),
+        wal_sender_timeout,
+    };
+    Ok((reader, writer, opened))
+}
+
+/// Compares what the state remembers with the server that answered.
+fn same_system(
+    settings: &Settings,
+    resume: &Resume,
+    system: &System,
+    timelines: &Timelines,
+) -> Result<(), Error> {
+    let Some(stored) = &resume.identity else { return Ok(()) };
+    let compared = [
+        ("system", &stored.system_id, &system.system_id),
+        ("database", &stored.database, &system.database),
+        ("slot", &stored.slot, &settings.slot),
+    ];
+    for (what, stored, seen) in compared {
+        if stored != seen {
+            return Err(Error::Foreign { what, stored: stored.clone(), seen: seen.clone() });
+        }
+    }
+    if stored.timeline == system.timeline {
+        return Ok(());
+    }
+    let (timeline, stored) = (system.timeline, stored.timeline);
+    let Some((_, switch)) = timelines.iter().find(|(number, _)| *number == stored) else {
+        return Err(Error::ForeignTimeline { timeline, stored });
+    };
+    let (switch, received) = (*switch, resume.received);
+    let journaled = resume.journaled.map_or(Lsn::ZERO, |position| position.commit_lsn);
+    if received > switch || journaled >= switch {
+        let received = received.max(journaled);
+        return Err(Error::Timeline { timeline, stored, switch, received });
+    }
+    Ok(())
+}
+
+struct Attach<'a> {
+    settings: &'a Settings,
+    resume: &'a Resume,
+    options: OpenOptions,
+    connection: Connection,
+    catalog: Catalog,
+    system: System,
+}
+
+struct Started {
+    from: Lsn,
+    created: bool,
+    gap: Option<Gap>,
+}
+
+/// Where a slot lets the stream start.
+struct Ready {
+    at: Lsn,
+    created: bool,
+    gap: bool,
+}
+
+impl Attach<'_> {
+    async fn server(&mut self) -> Result<u32, Error> {
+        let server = self.catalog.server().await?;
+        if server.version_num < VERSION_MIN {
+            return Err(Error::TooOld { version: server.version });
+        }
+        if server.wal_level != "logical" {
+            return Err(Error::WalLevel { seen: server.wal_level });
+        }
+        // Before the slot: up to PostgreSQL 17 a slot that is older than its publication never
+        // gets past the first change.
+        let name = &self.settings.publication;
+        if self.catalog.publication(name).await?.is_none() {
+            let name = name.clone();
+            return Err(if self.options.reconnect {
+                Error::PublicationVanished { name }
+            } else {
+                Error::PublicationMissing { name }
+            });
+        }
+        Ok(server.version_num)
+    }
+
+    /// Starts the stream once the slot is free and found to be ours.
+    async fn start(&mut self) -> Result<Started, Error> {
+        let since = Instant::now();
+        let mut created = false;
+        let mut gap = false;
+        loop {
+            let slot = self.free_slot(since).await?;
+            let ready = self.judge(slot, created).await?;
+            (created, gap) = (created || ready.created, gap || ready.gap);
+            let from = ready.at.max(self.resume.received);
+            let Settings { slot, publication, .. } = self.settings;
+            match command::start(&mut self.connection, slot, from, publication).await {
+                Ok(()) => {
+                    let gap = gap.then_some(Gap { from: self.resume.received, to: from });
+                    if let Some(Gap { from, to }) = gap {
+                        tracing::warn!(%slot, %from, %to, "went on behind a gap");
+                    }
+                    return Ok(Started { from, created, gap });
+                }
+                // Somebody was faster, or the server has not noticed yet that he is gone.
+                Err(error) if error.code() == Some(command::IN_USE) => self.wait(since).await?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn wait(&mut self, since: Instant) -> Result<(), Error> {
+        if !self.options.standby && since.elapsed() >= BUSY_MAX {
+            let slot = self.settings.slot.clone();
+            let pid = self.catalog.slot(&slot).await?.and_then(|slot| slot.active_pid());
+            return Err(Error::SlotBusy { slot, pid });
+        }
+        sleep(BUSY_POLL).await;
+        Ok(())
+    }
+
+    /// Returns the slot's row once nobody holds it: before that it is still being moved.
+    async fn free_slot(&mut self, since: Instant) -> Result<Option<SlotRow>, Error> {
+        let mut told = false;
+        loop {
+            let slot = self.catalog.slot(&self.settings.slot).await?;
+            match slot {
+                Some(slot) if slot.is_active() => {
+                    if !told {
+                        let (name, pid) = (&self.settings.slot, slot.active_pid());
+                        tracing::info!(slot = %name, pid, "slot is in use, waiting for it");
+                        told = true;
+                    }
+                    self.wait(since).await?;
+                }
+                slot => return Ok(slot),
+            }
+        }
+    }
+
+    /// Compares the slot with what the state remembers; makes it where that is called for.
+    async fn judge(&mut self, slot: Option<SlotRow>, created: bool) -> Result<Ready, Error> {
+        let name = self.settings.slot.clone();
+        let (resume, accept_gap) = (self.resume, self.options.accept_gap);
+        let known = resume.identity.is_some();
+        let Some(slot) = slot else {
+            if known && !accept_gap {
+                return Err(Error::SlotMissing { slot: name, received: resume.received });
+            }
+            let at = self.create().await?;
+            return Ok(Ready { at, created: true, gap: known });
+        };
+        if let Some((what, seen)) = slot.foreign(&self.system.database) {
+            return Err(Error::SlotForeign { slot: name, what, seen });
+        }
+        if let Some(reason) = slot.lost() {
+            if !(known && accept_gap) {
+                return Err(Error::SlotLost { slot: name, reason });
+            }
+            self.catalog.drop_slot(&name).await?;
+            let at = self.create().await?;
+            return Ok(Ready { at, created: true, gap: true });
+        }
+        // None while another is making it: then it is active, and we do not get here.
+        let seen = slot.confirmed().unwrap_or_default();
+        if created {
+            return Ok(Ready { at: seen, created: false, gap: false });
+        }
+        if !known && !self.options.adopt_slot {
+            return Err(Error::SlotExists { slot: name, confirmed: seen });
+        }
+        let gap = known && seen > resume.confirmed;
+        if gap && !accept_gap {
+            return Err(Error::SlotAdvanced { slot: name, stored: resume.confirmed, seen });
+        }
+        Ok(Ready { at: seen, created: false, gap })
+    }
+
+    async fn create(&mut self) -> Result<Lsn, Error> {
+        let name = &self.settings.slot;
+        tracing::info!(slot = %name, "making the slot");
+        match command::create_slot(&mut self.connection, name, CREATE_MAX).await {
+            Err(error) if error.code() == Some(command::LOCK_TIMEOUT) => {
+                let open = self.catalog.open_transactions().await?;
+                let pids = open.iter().map(|transaction| transaction.pid).collect();
+                Err(Error::SlotWaits { slot: name.clone(), pids })
+            }
+            result => result,
+        }
+    }
+}

@@ -1,0 +1,552 @@
+//! [`Catalog`]: what the server is, asked in ordinary SQL (runs `sql/source/`).
+//!
+//! Knows nothing of the stream. A catalog tells of now, never of the point of the log at which a
+//! change was made.
+
+mod session;
+mod statement;
+mod types;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use tokio_postgres::types::ToSql;
+
+pub use statement::{
+    add_to_publication, create_publication, create_role, grant_database, grant_schema,
+    grant_tables, quote, quote_literal,
+};
+
+use super::Error;
+use super::conninfo::{Conninfo, Host};
+use crate::lsn::{Lsn, Oid};
+use crate::relation::{Kind, ReplicaIdentity};
+use session::Session;
+use types::Description;
+
+/// The prefix of walgate's own logical messages that go the whole road.
+pub const HEARTBEAT_PREFIX: &str = "walgate.heartbeat";
+
+/// A connection for questions. One question at a time; nothing runs between two.
+pub struct Catalog {
+    conninfo: Conninfo,
+    session: Session,
+    host: Host,
+    types: HashMap<Oid, Description>,
+}
+
+impl std::fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Catalog").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+/// What the server is and what the role may do.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Server {
+    /// 150018 for 15.18.
+    pub version_num: u32,
+    /// As the server prints it.
+    pub version: String,
+    /// `logical` is what is needed.
+    pub wal_level: String,
+    /// It is a standby.
+    pub in_recovery: bool,
+    /// Where its log ends now.
+    #[serde(deserialize_with = "lsn")]
+    pub lsn: Lsn,
+    /// The database.
+    pub database: String,
+    /// The database's encoding.
+    pub encoding: String,
+    /// How many slots there can be.
+    pub max_replication_slots: i64,
+    /// How many there are.
+    pub used_replication_slots: i64,
+    /// How many replication connections there can be.
+    pub max_wal_senders: i64,
+    /// How many there are.
+    pub used_wal_senders: i64,
+    /// Beyond it a slot that lags is lost; `-1` is no limit.
+    pub max_slot_wal_keep_size: String,
+    /// After this much silence the server closes the connection.
+    pub wal_sender_timeout: String,
+    /// The role.
+    pub role: String,
+    /// It may do anything.
+    pub superuser: bool,
+    /// It may replicate.
+    pub replication: bool,
+    /// It may make publications.
+    pub create: bool,
+}
+
+/// A publication.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Publication {
+    /// Its name.
+    #[serde(rename = "pubname")]
+    pub name: String,
+    /// `FOR ALL TABLES`.
+    #[serde(rename = "puballtables")]
+    pub all_tables: bool,
+    /// Publishes inserts.
+    #[serde(rename = "pubinsert")]
+    pub insert: bool,
+    /// Publishes updates.
+    #[serde(rename = "pubupdate")]
+    pub update: bool,
+    /// Publishes deletes.
+    #[serde(rename = "pubdelete")]
+    pub delete: bool,
+    /// Publishes truncates.
+    #[serde(rename = "pubtruncate")]
+    pub truncate: bool,
+    /// Changes of partitions come as the root table's.
+    #[serde(rename = "pubviaroot")]
+    pub via_root: bool,
+}
+
+/// A table of a publication.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PublishedTable {
+    /// The schema, unquoted.
+    #[serde(rename = "schemaname")]
+    pub namespace: String,
+    /// The name, unquoted.
+    #[serde(rename = "tablename")]
+    pub name: String,
+    /// The column list's columns, from PostgreSQL 15; all columns where there is no list.
+    #[serde(rename = "attnames")]
+    pub columns: Option<Vec<String>>,
+    /// The row filter, from PostgreSQL 15.
+    #[serde(rename = "rowfilter")]
+    pub row_filter: Option<String>,
+}
+
+/// A table as it is now.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Table {
+    /// Its oid.
+    #[serde(deserialize_with = "oid")]
+    pub oid: Oid,
+    /// The schema, unquoted.
+    pub namespace: String,
+    /// The name, unquoted.
+    pub name: String,
+    /// It has partitions.
+    pub partitioned: bool,
+    /// It is one.
+    pub partition: bool,
+    /// It is not in the log, so that no change of it can be seen.
+    pub unlogged: bool,
+    /// Row-level security is on.
+    pub row_security: bool,
+    /// `REPLICA IDENTITY`.
+    #[serde(deserialize_with = "identity")]
+    pub identity: ReplicaIdentity,
+    /// About how many rows, by the last ANALYZE.
+    pub rows: i64,
+    /// Size on disk.
+    pub bytes: i64,
+    /// The role may read it.
+    pub may_select: bool,
+    /// The role owns it, and may add it to a publication.
+    pub owned: bool,
+    /// Its columns in order.
+    pub columns: Vec<TableColumn>,
+    /// The primary key in the key's own order.
+    pub primary_key: Vec<String>,
+    /// The columns of the index that `REPLICA IDENTITY USING INDEX` names.
+    pub identity_index: Vec<String>,
+}
+
+impl Table {
+    /// Returns the columns that an update or delete brings of the old row.
+    #[must_use]
+    pub fn identity_columns(&self) -> Vec<&str> {
+        match self.identity {
+            ReplicaIdentity::Nothing => Vec::new(),
+            ReplicaIdentity::Default => self.primary_key.iter().map(String::as_str).collect(),
+            ReplicaIdentity::Index => self.identity_index.iter().map(String::as_str).collect(),
+            ReplicaIdentity::Full => self.columns.iter().map(|c| c.name.as_str()).collect(),
+        }
+    }
+}
+
+/// A column of a [`Table`].
+#[derive(Clone, Debug, Deserialize)]
+pub struct TableColumn {
+    /// The name, unquoted.
+    pub name: String,
+    /// The type's oid.
+    #[serde(deserialize_with = "oid")]
+    pub type_oid: Oid,
+    /// The type modifier.
+    pub type_modifier: i32,
+    /// The type as SQL writes it.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// `NOT NULL`.
+    pub not_null: bool,
+    /// `GENERATED ALWAYS AS`: up to PostgreSQL 17 it is never in the stream.
+    pub generated: bool,
+}
+
+/// A transaction that has written and not ended.
+#[derive(Clone, Debug, Deserialize)]
+pub struct OpenTransaction {
+    /// The process.
+    pub pid: i32,
+    /// Its role.
+    pub role: Option<String>,
+    /// What it calls itself.
+    pub application_name: Option<String>,
+    /// How long it has been open.
+    pub seconds: Option<i64>,
+}
+
+/// What a slot holds back.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct SlotWal {
+    /// WAL kept for it, in bytes.
+    pub retained: Option<i64>,
+    /// From its confirmed position to the log's end, in bytes.
+    pub lag: Option<i64>,
+    /// The log's end.
+    #[serde(deserialize_with = "lsn")]
+    pub server_lsn: Lsn,
+}
+
+/// A row of `pg_replication_slots`.
+#[derive(Clone, Debug)]
+pub struct SlotRow {
+    /// Every column of the server's version, as it prints them.
+    pub row: serde_json::Map<String, Value>,
+}
+
+impl SlotRow {
+    fn text(&self, column: &str) -> Option<&str> {
+        self.row.get(column).and_then(Value::as_str)
+    }
+
+    fn is(&self, column: &str) -> bool {
+        self.row.get(column).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// Returns its confirmed position; none while it is being made.
+    #[must_use]
+    pub fn confirmed(&self) -> Option<Lsn> {
+        self.text("confirmed_flush_lsn").and_then(|text| text.parse().ok())
+    }
+
+    /// Returns where the WAL that is kept for it starts.
+    #[must_use]
+    pub fn restart(&self) -> Option<Lsn> {
+        self.text("restart_lsn").and_then(|text| text.parse().ok())
+    }
+
+    /// Returns whether a connection holds it.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.is("active")
+    }
+
+    /// Returns the process that holds it.
+    #[must_use]
+    pub fn active_pid(&self) -> Option<i32> {
+        self.row.get("active_pid").and_then(Value::as_i64).and_then(|pid| pid.try_into().ok())
+    }
+
+    /// Returns `reserved`, `extended`, `unreserved` or `lost`.
+    #[must_use]
+    pub fn wal_status(&self) -> Option<&str> {
+        self.text("wal_status")
+    }
+
+    /// Returns why the server can no longer serve it, where it cannot.
+    #[must_use]
+    pub fn lost(&self) -> Option<String> {
+        if let Some(reason) = self.text("invalidation_reason") {
+            return Some(reason.to_owned());
+        }
+        if self.is("conflicting") {
+            return Some("conflicting".to_owned());
+        }
+        (self.wal_status() == Some("lost")).then(|| "wal_status lost".to_owned())
+    }
+
+    /// Returns what makes it unfit for `database`, and how it is instead.
+    pub(super) fn foreign(&self, database: &str) -> Option<(&'static str, String)> {
+        let differs = |what: &'static str, column: &str, wanted: &str| {
+            let seen = self.text(column).unwrap_or("none");
+            (seen != wanted).then(|| (what, seen.to_owned()))
+        };
+        differs("type", "slot_type", "logical")
+            .or_else(|| differs("plugin", "plugin", "pgoutput"))
+            .or_else(|| differs("database", "database", database))
+            .or_else(|| self.is("two_phase").then(|| ("two_phase", "true".to_owned())))
+            .or_else(|| self.is("temporary").then(|| ("temporary", "true".to_owned())))
+    }
+}
+
+impl Catalog {
+    /// Connects with the same connection string as the stream.
+    ///
+    /// # Errors
+    /// When the string is wrong, nobody answers, or the login is refused.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::of(&url.parse().map_err(Error::Conninfo)?).await
+    }
+
+    /// The same with the string already parsed.
+    ///
+    /// # Errors
+    /// When nobody answers or the login is refused.
+    pub async fn of(conninfo: &Conninfo) -> Result<Self, Error> {
+        let (session, host) = Session::connect(conninfo).await?;
+        Ok(Self { conninfo: conninfo.clone(), session, host, types: HashMap::new() })
+    }
+
+    /// Returns the host that answered.
+    #[must_use]
+    pub const fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Asks; connects anew when the connection went away since the last question.
+    async fn ask(
+        &mut self,
+        doing: &'static str,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<tokio_postgres::Row>, Error> {
+        if !self.session.is_closed() {
+            match self.session.query(doing, sql, parameters).await {
+                Err(Error::Sql { source, .. }) if source.is_closed() => {}
+                // Closed by the server while nobody looked (57P01, 57P05).
+                Err(Error::Server { source, .. }) if source.code.starts_with("57P") => {}
+                answer => return answer,
+            }
+        }
+        let narrowed = self.conninfo.narrowed_to(&self.host);
+        (self.session, _) = Session::connect(&narrowed).await?;
+        self.session.query(doing, sql, parameters).await
+    }
+
+    async fn objects<T: serde::de::DeserializeOwned>(
+        &mut self,
+        doing: &'static str,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<T>, Error> {
+        let rows = self.ask(doing, sql, parameters).await?;
+        rows.iter()
+            .map(|row| {
+                let text: &str = row.try_get(0).map_err(|source| Error::sql(doing, source))?;
+                serde_json::from_str(text)
+                    .map_err(|_| Error::Protocol { what: "the catalog answered in another form" })
+            })
+            .collect()
+    }
+
+    /// Returns what the server is and what the role may do.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn server(&mut self) -> Result<Server, Error> {
+        let sql = include_str!("../../../sql/source/server.sql");
+        let mut rows = self.objects("look at the server", sql, &[]).await?;
+        rows.pop().ok_or(Error::Protocol { what: "the server said nothing of itself" })
+    }
+
+    /// Returns the slot's row; none when there is no such slot.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn slot(&mut self, name: &str) -> Result<Option<SlotRow>, Error> {
+        let sql = include_str!("../../../sql/source/slot.sql");
+        let mut rows = self.objects("look at the slot", sql, &[&name]).await?;
+        Ok(rows.pop().map(|row| SlotRow { row }))
+    }
+
+    /// Returns what the slot holds back; none when there is no such slot.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn slot_wal(&mut self, name: &str) -> Result<Option<SlotWal>, Error> {
+        let sql = include_str!("../../../sql/source/slot_wal.sql");
+        Ok(self.objects("look at the slot", sql, &[&name]).await?.pop())
+    }
+
+    /// Waits until nobody holds the slot; at once when there is none.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn wait_for_slot(&mut self, name: &str, every: Duration) -> Result<(), Error> {
+        while self.slot(name).await?.is_some_and(|slot| slot.is_active()) {
+            tokio::time::sleep(every).await;
+        }
+        Ok(())
+    }
+
+    /// Drops the slot.
+    ///
+    /// # Errors
+    /// When there is none, it is in use, or the role may not.
+    pub async fn drop_slot(&mut self, name: &str) -> Result<(), Error> {
+        let sql = include_str!("../../../sql/source/drop_slot.sql");
+        self.ask("drop the slot", sql, &[&name]).await.map(drop)
+    }
+
+    /// Returns the publication; none when there is no such.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn publication(&mut self, name: &str) -> Result<Option<Publication>, Error> {
+        let sql = include_str!("../../../sql/source/publication.sql");
+        Ok(self.objects("look at the publication", sql, &[&name]).await?.pop())
+    }
+
+    /// Returns the publication's tables.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn publication_tables(&mut self, name: &str) -> Result<Vec<PublishedTable>, Error> {
+        let sql = include_str!("../../../sql/source/publication_tables.sql");
+        self.objects("look at the publication's tables", sql, &[&name]).await
+    }
+
+    /// Returns the tables of users, or those of `oids`.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn tables(&mut self, oids: Option<&[Oid]>) -> Result<Vec<Table>, Error> {
+        let sql = include_str!("../../../sql/source/tables.sql");
+        let oids: Option<Vec<u32>> = oids.map(|oids| oids.iter().map(|oid| oid.0).collect());
+        self.objects("look at the tables", sql, &[&oids]).await
+    }
+
+    /// Returns the primary key's columns in the key's own order.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn primary_key(&mut self, table: Oid) -> Result<Vec<String>, Error> {
+        let doing = "look up a primary key";
+        let sql = include_str!("../../../sql/source/primary_key.sql");
+        let rows = self.ask(doing, sql, &[&table.0]).await?;
+        let column = |row: &tokio_postgres::Row| row.try_get(0);
+        rows.iter().map(column).collect::<Result<_, _>>().map_err(|e| Error::sql(doing, e))
+    }
+
+    /// Returns the kinds of types: built-in ones from memory, others from the catalog and then
+    /// from memory. A type that is no longer there is text.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn kinds(&mut self, oids: &[Oid], fresh: bool) -> Result<HashMap<Oid, Kind>, Error> {
+        let made_up = |oid: &&Oid| types::built_in(**oid).is_none();
+        let known = |oid: &&Oid| fresh || !self.types.contains_key(*oid);
+        let missing: Vec<u32> = oids.iter().filter(made_up).filter(known).map(|o| o.0).collect();
+        if !missing.is_empty() {
+            self.describe_types(&missing).await?;
+        }
+        Ok(oids.iter().map(|oid| (*oid, types::kind(*oid, &self.types))).collect())
+    }
+
+    async fn describe_types(&mut self, oids: &[u32]) -> Result<(), Error> {
+        let doing = "look up types";
+        let sql = include_str!("../../../sql/source/types.sql");
+        let rows = self.ask(doing, sql, &[&oids]).await?;
+        for row in rows {
+            let description = || {
+                let delimiter: String = row.try_get(5)?;
+                let names: Vec<String> = row.try_get(6)?;
+                let types: Vec<u32> = row.try_get(7)?;
+                let composite = row.try_get::<_, String>(2)? == "c";
+                let fields = names.into_iter().zip(types.into_iter().map(Oid)).collect();
+                let description = Description {
+                    name: row.try_get(1)?,
+                    base: row.try_get::<_, Option<u32>>(3)?.map(Oid),
+                    element: row.try_get::<_, Option<u32>>(4)?.map(Oid),
+                    delimiter: delimiter.bytes().next().unwrap_or(b','),
+                    fields: composite.then_some(fields),
+                };
+                Ok((Oid(row.try_get(0)?), description))
+            };
+            let (oid, description) = description().map_err(|e| Error::sql(doing, e))?;
+            self.types.insert(oid, description);
+        }
+        Ok(())
+    }
+
+    /// Returns transactions that have written and not ended, the oldest first, a few of them.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn open_transactions(&mut self) -> Result<Vec<OpenTransaction>, Error> {
+        let sql = include_str!("../../../sql/source/oldest_transaction.sql");
+        self.objects("look at open transactions", sql, &[]).await
+    }
+
+    /// Emits a logical message that comes back in the stream.
+    ///
+    /// # Errors
+    /// When the connection breaks, or the server is a standby.
+    pub async fn heartbeat(&mut self, nonce: &str) -> Result<(), Error> {
+        let sql = include_str!("../../../sql/source/heartbeat.sql");
+        self.ask("emit a heartbeat", sql, &[&HEARTBEAT_PREFIX, &nonce]).await.map(drop)
+    }
+
+    /// Runs statements as they are, as one transaction (`init --apply`).
+    ///
+    /// # Errors
+    /// When the server refuses one of them.
+    pub async fn apply(&mut self, doing: &'static str, statements: &str) -> Result<(), Error> {
+        self.session.batch(doing, statements).await
+    }
+
+    /// Returns up to `limit` rows of a table as text in column order, null as `None`.
+    ///
+    /// # Errors
+    /// When the connection breaks or the role may not read the table.
+    pub async fn sample(
+        &mut self,
+        table: &Table,
+        limit: u32,
+    ) -> Result<Vec<Vec<Option<String>>>, Error> {
+        let doing = "read a sample of the table";
+        let columns: Vec<_> =
+            table.columns.iter().map(|column| format!("{}::text", quote(&column.name))).collect();
+        let (namespace, name) = (quote(&table.namespace), quote(&table.name));
+        let sql = format!("SELECT {} FROM {namespace}.{name} LIMIT {limit}", columns.join(", "));
+        let rows = self.ask(doing, &sql, &[]).await?;
+        rows.iter()
+            .map(|row| (0..row.len()).map(|index| row.try_get(index)).collect())
+            .collect::<Result<_, _>>()
+            .map_err(|e| Error::sql(doing, e))
+    }
+}
+
+fn lsn<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Lsn, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(serde::de::Error::custom)
+}
+
+fn oid<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Oid, D::Error> {
+    u32::deserialize(deserializer).map(Oid)
+}
+
+fn identity<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<ReplicaIdentity, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "d" => Ok(ReplicaIdentity::Default),
+        "n" => Ok(ReplicaIdentity::Nothing),
+        "f" => Ok(ReplicaIdentity::Full),
+        "i" => Ok(ReplicaIdentity::Index),
+        _ => Err(serde::de::Error::custom("unknown replica identity")),
+    }
+}

@@ -1,0 +1,256 @@
+//! The connection for ordinary SQL: tokio-postgres over the same sockets, TLS and settings.
+
+use std::future::{Ready, poll_fn, ready};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use futures_util::future::{Either, select};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{AsyncMessage, Client, Row};
+
+use crate::source::conninfo::{self, Conninfo, Host, TargetSessionAttrs};
+use crate::source::server_error::ServerError;
+use crate::source::stream::{Attempt, Stream, attempts, within};
+use crate::source::{Error, connection};
+
+/// A client and the driver that moves its bytes. There is no task: a query polls the driver.
+pub(super) struct Session {
+    client: Client,
+    driver: tokio_postgres::Connection<Guarded, Guarded>,
+}
+
+impl Session {
+    pub(super) async fn connect(conninfo: &Conninfo) -> Result<(Self, Host), Error> {
+        let wanted = conninfo.target_session_attrs;
+        if wanted != TargetSessionAttrs::PreferStandby {
+            return Self::first(conninfo, wanted).await;
+        }
+        match Self::first(conninfo, TargetSessionAttrs::Standby).await {
+            Ok(session) => Ok(session),
+            Err(_) => Self::first(conninfo, TargetSessionAttrs::Any).await,
+        }
+    }
+
+    async fn first(conninfo: &Conninfo, wanted: TargetSessionAttrs) -> Result<(Self, Host), Error> {
+        let mut last = None;
+        for host in &conninfo.hosts {
+            match Self::at_host(conninfo, host).await {
+                Ok(session) if session.fits(wanted) => return Ok((session, host.clone())),
+                Ok(_) => last = Some(Error::SessionAttributes { host: host.to_string() }),
+                Err(error @ (Error::Login { .. } | Error::Rights { .. })) => return Err(error),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or(Error::Protocol { what: "no host to try" }))
+    }
+
+    async fn at_host(conninfo: &Conninfo, host: &Host) -> Result<Self, Error> {
+        let mut last = None;
+        for attempt in attempts(conninfo.tls.mode, host) {
+            match Self::attempt(conninfo, host, *attempt).await {
+                Err(error @ (Error::Login { .. } | Error::Tls { .. } | Error::Closed)) => {
+                    last = Some(error);
+                }
+                done => return done,
+            }
+        }
+        Err(last.unwrap_or(Error::Protocol { what: "no way to try" }))
+    }
+
+    async fn attempt(conninfo: &Conninfo, host: &Host, attempt: Attempt) -> Result<Self, Error> {
+        let stream = Stream::open(conninfo, host, attempt).await?;
+        let mut config = tokio_postgres::Config::new();
+        config
+            .user(&conninfo.user)
+            .dbname(&conninfo.database)
+            .application_name(&conninfo.application_name)
+            .options(connection::options(conninfo))
+            // The handshake is done: "direct" keeps tokio-postgres from asking for another.
+            .ssl_negotiation(tokio_postgres::config::SslNegotiation::Direct)
+            .ssl_mode(match stream.is_tls() {
+                true => tokio_postgres::config::SslMode::Require,
+                false => tokio_postgres::config::SslMode::Disable,
+            })
+            .channel_binding(match conninfo.channel_binding {
+                conninfo::ChannelBinding::Disable => {
+                    tokio_postgres::config::ChannelBinding::Disable
+                }
+                conninfo::ChannelBinding::Prefer => tokio_postgres::config::ChannelBinding::Prefer,
+                conninfo::ChannelBinding::Require => {
+                    tokio_postgres::config::ChannelBinding::Require
+                }
+            });
+        if let Some(password) = &host.password {
+            config.password(password.expose());
+        }
+        let private = stream.is_private();
+        let guarded = Guarded { stream, seen: if private { None } else { Some(Vec::new()) } };
+        within(conninfo.connect_timeout, host, async {
+            let connected = config.connect_raw(guarded, Established).await;
+            let (client, driver) = connected.map_err(|source| refused(host, source))?;
+            Ok(Self { client, driver })
+        })
+        .await
+    }
+
+    fn fits(&self, wanted: TargetSessionAttrs) -> bool {
+        let parameter = |name: &str| {
+            let value = self.driver.parameter(name)?;
+            Some((name.to_owned(), value.to_owned()))
+        };
+        let names = ["in_hot_standby", "default_transaction_read_only"];
+        connection::fits(&names.into_iter().filter_map(parameter).collect(), wanted)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    pub(super) async fn query(
+        &mut self,
+        doing: &'static str,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error> {
+        let Self { client, driver } = self;
+        drive(driver, client.query(sql, parameters)).await.map_err(|e| Error::sql(doing, e))
+    }
+
+    pub(super) async fn batch(&mut self, doing: &'static str, sql: &str) -> Result<(), Error> {
+        let Self { client, driver } = self;
+        drive(driver, client.batch_execute(sql)).await.map_err(|e| Error::sql(doing, e))
+    }
+}
+
+/// Polls the driver for as long as the query runs.
+async fn drive<T>(
+    driver: &mut tokio_postgres::Connection<Guarded, Guarded>,
+    query: impl Future<Output = T>,
+) -> T {
+    let driving = async {
+        loop {
+            match poll_fn(|context| driver.poll_message(context)).await {
+                Some(Ok(AsyncMessage::Notice(notice))) => {
+                    connection::log_notice(&ServerError::of(&notice));
+                }
+                Some(Ok(_)) => {}
+                // The query learns it by itself.
+                Some(Err(_)) | None => return,
+            }
+        }
+    };
+    match select(pin!(query), pin!(driving)).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(((), query)) => query.await,
+    }
+}
+
+fn refused(host: &Host, source: tokio_postgres::Error) -> Error {
+    if let Some(error) = source.as_db_error() {
+        let source = ServerError::of(error);
+        return match source.is_login() {
+            true => Error::Login { host: host.to_string(), source },
+            false => Error::server("log in", source),
+        };
+    }
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&source);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(is_cleartext) {
+            return Error::Cleartext { host: host.to_string() };
+        }
+        cause = error.source();
+    }
+    Error::Sql { doing: "log in", source }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("a password in clear text without TLS")]
+struct CleartextRefused;
+
+fn is_cleartext(error: &io::Error) -> bool {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<CleartextRefused>()).is_some()
+}
+
+/// The socket, watched for a request to send the password in clear text, which tokio-postgres
+/// would answer.
+struct Guarded {
+    stream: Stream,
+    /// The first bytes of the server while they are few; none where nobody can read along.
+    seen: Option<Vec<u8>>,
+}
+
+/// Wire: `Byte1('R') Int32(8) Int32(3)`.
+const CLEARTEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
+
+impl Guarded {
+    fn watch(&mut self, fresh: &[u8]) -> io::Result<()> {
+        let Some(seen) = &mut self.seen else { return Ok(()) };
+        let missing = CLEARTEXT.len().saturating_sub(seen.len());
+        seen.extend(fresh.iter().take(missing));
+        if seen == CLEARTEXT {
+            return Err(io::Error::other(CleartextRefused));
+        }
+        if seen.len() == CLEARTEXT.len() {
+            self.seen = None;
+        }
+        Ok(())
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.stream).poll_read(context, buffer) {
+            Poll::Ready(Ok(())) => {
+                let fresh = buffer.filled().get(before..).unwrap_or_default();
+                Poll::Ready(self.watch(fresh))
+            }
+            other => other,
+        }
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl TlsStream for Guarded {
+    fn channel_binding(&self) -> ChannelBinding {
+        let binding = self.stream.binding.clone();
+        binding.map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
+    }
+}
+
+/// TLS that is there already.
+struct Established;
+
+impl TlsConnect<Guarded> for Established {
+    type Stream = Guarded;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Guarded>>;
+
+    fn connect(self, stream: Guarded) -> Self::Future {
+        ready(Ok(stream))
+    }
+}

@@ -1,0 +1,460 @@
+//! [`Cutter`]: pgoutput messages in, chunks out (pure).
+//!
+//! Copies each change's message once into the chunk's buffer and notes where it lies. Counts every
+//! change, so that a repeat after any restart counts alike, and drops what the journal has.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Error;
+use crate::chunk::{Chunk, Entry, Operation, Transaction};
+use crate::lsn::{Lsn, Oid, Position};
+use crate::pgoutput::{self, Message, RelationMessage};
+use crate::relation::Relation;
+
+/// A chunk is cut before it grows past this; one larger row still makes a chunk of its own.
+pub(super) const CHUNK_BYTES: usize = 1 << 20;
+
+/// A chunk is cut before it has more changes, so that tables of tiny rows make no giant index.
+const CHUNK_ENTRIES_MAX: usize = 16_384;
+
+/// Below this a chunk gets a buffer of just its size, and the cutter keeps the large one: many
+/// small chunks in memory must not pin a megabyte each.
+const COPY_BELOW: usize = 64 << 10;
+
+/// What the state remembers, as far as the cutter drops by it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Have {
+    /// Whole transactions that commit before it are dropped.
+    pub(super) received: Lsn,
+    /// The last change in the journal; it and what is before are dropped.
+    pub(super) journaled: Option<Position>,
+}
+
+/// What to do after a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The next message, please.
+    Taken,
+    /// Take the chunk first, then offer the same message again.
+    Full,
+    /// Look the table up, hand it to [`Cutter::describe`], then go on.
+    Describe,
+    /// A transaction ended here.
+    Committed(Lsn),
+}
+
+/// Timelines of the server's past: each with where the next one left it.
+pub(super) type Timelines = Vec<(u32, Lsn)>;
+
+struct Known {
+    relation: Arc<Relation>,
+    /// The chunk in which `index` is right.
+    chunk: u64,
+    index: u32,
+}
+
+/// The transaction between Begin and Commit.
+struct Open {
+    transaction: Transaction,
+    /// The place of the next change.
+    seq: u32,
+    /// Index into the chunk's transactions once a change of it is in this chunk.
+    index: Option<u32>,
+    /// A change of it, or part of it in the journal, makes its end worth telling.
+    told: bool,
+    /// All of it is in the journal.
+    dropped: bool,
+}
+
+/// Invariant: positions rise strictly over all entries of all chunks.
+pub(super) struct Cutter {
+    have: Have,
+    timeline: u32,
+    past: Timelines,
+    relations: HashMap<Oid, Known>,
+    open: Option<Open>,
+    /// Counts chunks, so that no map needs clearing between two.
+    chunk: u64,
+    chunk_timeline: u32,
+    frames: Vec<u8>,
+    transactions: Vec<Transaction>,
+    chunk_relations: Vec<Arc<Relation>>,
+    entries: Vec<Entry>,
+    last: Option<(Oid, u32)>,
+}
+
+impl Cutter {
+    pub(super) fn new(have: Have, timeline: u32, past: Timelines) -> Self {
+        Self {
+            have,
+            timeline,
+            past,
+            relations: HashMap::new(),
+            open: None,
+            chunk: 0,
+            chunk_timeline: timeline,
+            frames: Vec::new(),
+            transactions: Vec::new(),
+            chunk_relations: Vec::new(),
+            entries: Vec::new(),
+            last: None,
+        }
+    }
+
+    /// Whether there is anything for a chunk.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.transactions.is_empty()
+    }
+
+    /// Whether a transaction has begun and not ended.
+    pub(super) const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// When the open transaction committed, by the server's clock.
+    pub(super) fn commit_time(&self) -> Option<crate::lsn::Timestamp> {
+        self.open.as_ref().and_then(|open| open.transaction.commit_time)
+    }
+
+    /// Takes one pgoutput message.
+    pub(super) fn push(&mut self, frame: &[u8]) -> Result<Step, Error> {
+        match frame.first() {
+            Some(b'I') => self.row(frame, Operation::Insert),
+            Some(b'U') => self.row(frame, Operation::Update),
+            Some(b'D') => self.row(frame, Operation::Delete),
+            _ => self.other(frame),
+        }
+    }
+
+    fn row(&mut self, frame: &[u8], operation: Operation) -> Result<Step, Error> {
+        let oid = oid_at(frame, 1)?;
+        let Some(seq) = self.next_seq()? else { return Ok(Step::Taken) };
+        if self.is_full(frame.len(), 1) {
+            self.give_back(1);
+            return Ok(Step::Full);
+        }
+        let relation = self.relation_index(oid)?;
+        let offset = self.keep(frame)?;
+        self.entry(frame, offset, Some(relation), seq, operation)?;
+        Ok(Step::Taken)
+    }
+
+    fn other(&mut self, frame: &[u8]) -> Result<Step, Error> {
+        match pgoutput::parse(frame).map_err(Error::Pgoutput)? {
+            Message::Begin(begin) => {
+                if self.open.is_some() {
+                    return Err(Error::Protocol { what: "a transaction begins inside another" });
+                }
+                return Ok(self.begin(Transaction {
+                    commit_lsn: begin.commit_lsn,
+                    end_lsn: None,
+                    xid: Some(begin.xid),
+                    commit_time: Some(begin.commit_time),
+                }));
+            }
+            Message::Commit(commit) => return self.commit(commit.end_lsn),
+            Message::Relation(_) => return Ok(Step::Describe),
+            Message::Truncate(truncate) => return self.truncate(frame, &truncate.relations),
+            Message::Logical(message) if message.transactional => {
+                let Some(seq) = self.next_seq()? else { return Ok(Step::Taken) };
+                if self.is_full(frame.len(), 1) {
+                    self.give_back(1);
+                    return Ok(Step::Full);
+                }
+                let offset = self.keep(frame)?;
+                self.entry(frame, offset, None, seq, Operation::Message)?;
+            }
+            Message::Logical(message) => return self.lone_message(frame, message.lsn),
+            // Nothing in them that an event tells.
+            Message::Origin(_) | Message::Type(_) => {}
+            Message::Insert(_) | Message::Update(_) | Message::Delete(_) => {
+                return Err(Error::Protocol { what: "a row change where none can be" });
+            }
+            // Protocol 1 never asks for them; a slot made with two_phase is refused at the start.
+            Message::BeginPrepare(_)
+            | Message::Prepare(_)
+            | Message::CommitPrepared(_)
+            | Message::RollbackPrepared(_)
+            | Message::StreamPrepare(_) => {
+                return Err(Error::Protocol {
+                    what: "a prepared transaction (is the slot made with two_phase?)",
+                });
+            }
+        }
+        Ok(Step::Taken)
+    }
+
+    fn begin(&mut self, transaction: Transaction) -> Step {
+        let timeline = self.timeline_of(transaction.commit_lsn);
+        if !self.is_empty() && timeline != self.chunk_timeline {
+            return Step::Full;
+        }
+        self.chunk_timeline = timeline;
+        let journaled = self.have.journaled.map(|position| position.commit_lsn);
+        let dropped = transaction.commit_lsn < self.have.received
+            || journaled.is_some_and(|lsn| transaction.commit_lsn < lsn);
+        let told = journaled == Some(transaction.commit_lsn) && !dropped;
+        self.open = Some(Open { transaction, seq: 0, index: None, told, dropped });
+        Step::Taken
+    }
+
+    fn commit(&mut self, end_lsn: Lsn) -> Result<Step, Error> {
+        let Some(open) = self.open.take() else {
+            return Err(Error::Protocol { what: "a transaction ends that never began" });
+        };
+        if open.told {
+            let index = match open.index {
+                Some(index) => index,
+                None => self.add_transaction(open.transaction)?,
+            };
+            if let Some(transaction) = self.transactions.get_mut(index as usize) {
+                transaction.end_lsn = Some(end_lsn);
+            }
+        }
+        Ok(Step::Committed(end_lsn))
+    }
+
+    fn truncate(&mut self, frame: &[u8], relations: &[Oid]) -> Result<Step, Error> {
+        let count = relations.len();
+        if self.open.is_none() {
+            return Err(Error::Protocol { what: "a change outside a transaction" });
+        }
+        if self.is_full(frame.len(), count) {
+            return Ok(Step::Full);
+        }
+        let mut offset = None;
+        for oid in relations {
+            let Some(seq) = self.next_seq()? else { continue };
+            let relation = self.relation_index(*oid)?;
+            let at = match offset {
+                Some(at) => at,
+                None => *offset.insert(self.keep(frame)?),
+            };
+            self.entry(frame, at, Some(relation), seq, Operation::Truncate)?;
+        }
+        Ok(Step::Taken)
+    }
+
+    /// A message outside a transaction: its own LSN, the first and only change there.
+    fn lone_message(&mut self, frame: &[u8], lsn: Lsn) -> Result<Step, Error> {
+        if self.open.is_some() {
+            return Err(Error::Protocol { what: "a lone message inside a transaction" });
+        }
+        let have = self.have.journaled >= Some(Position::new(lsn, 0));
+        if lsn < self.have.received || have {
+            return Ok(Step::Taken);
+        }
+        let timeline = self.timeline_of(lsn);
+        let moved = !self.is_empty() && timeline != self.chunk_timeline;
+        if moved || self.is_full(frame.len(), 1) {
+            return Ok(Step::Full);
+        }
+        self.chunk_timeline = timeline;
+        let transaction =
+            Transaction { commit_lsn: lsn, end_lsn: Some(lsn), xid: None, commit_time: None };
+        let transaction = self.add_transaction(transaction)?;
+        let offset = self.keep(frame)?;
+        let operation = Operation::Message;
+        let length = length(frame.len())?;
+        self.entries.push(Entry { offset, length, transaction, relation: None, seq: 0, operation });
+        Ok(Step::Taken)
+    }
+
+    /// Counts a change of the open transaction; none when the journal has it.
+    fn next_seq(&mut self) -> Result<Option<u32>, Error> {
+        let Some(open) = &mut self.open else {
+            return Err(Error::Protocol { what: "a change outside a transaction" });
+        };
+        let seq = open.seq;
+        open.seq = seq
+            .checked_add(1)
+            .ok_or(Error::Protocol { what: "more than 2^32 changes in one transaction" })?;
+        let position = Position::new(open.transaction.commit_lsn, seq);
+        let have = open.dropped || self.have.journaled.is_some_and(|last| position <= last);
+        Ok((!have).then_some(seq))
+    }
+
+    /// The same message comes again after the chunk is cut.
+    const fn give_back(&mut self, count: u32) {
+        if let Some(open) = &mut self.open {
+            open.seq = open.seq.saturating_sub(count);
+        }
+    }
+
+    fn is_full(&self, bytes: usize, entries: usize) -> bool {
+        !self.is_empty()
+            && (self.frames.len() + bytes > CHUNK_BYTES
+                || self.entries.len() + entries > CHUNK_ENTRIES_MAX)
+    }
+
+    fn keep(&mut self, frame: &[u8]) -> Result<u32, Error> {
+        let offset = length(self.frames.len())?;
+        self.frames.extend_from_slice(frame);
+        Ok(offset)
+    }
+
+    fn entry(
+        &mut self,
+        frame: &[u8],
+        offset: u32,
+        relation: Option<u32>,
+        seq: u32,
+        operation: Operation,
+    ) -> Result<(), Error> {
+        let length = length(frame.len())?;
+        let transaction = self.transaction_index()?;
+        self.entries.push(Entry { offset, length, transaction, relation, seq, operation });
+        Ok(())
+    }
+
+    fn transaction_index(&mut self) -> Result<u32, Error> {
+        match &self.open {
+            Some(Open { index: Some(index), .. }) => Ok(*index),
+            Some(Open { transaction, .. }) => {
+                let index = self.add_transaction(*transaction)?;
+                if let Some(open) = &mut self.open {
+                    open.index = Some(index);
+                    open.told = true;
+                }
+                Ok(index)
+            }
+            None => Err(Error::Protocol { what: "a change outside a transaction" }),
+        }
+    }
+
+    fn add_transaction(&mut self, transaction: Transaction) -> Result<u32, Error> {
+        let index = length(self.transactions.len())?;
+        self.transactions.push(transaction);
+        Ok(index)
+    }
+
+    fn relation_index(&mut self, oid: Oid) -> Result<u32, Error> {
+        if let Some((last, index)) = self.last
+            && last == oid
+        {
+            return Ok(index);
+        }
+        let Some(known) = self.relations.get_mut(&oid) else {
+            return Err(Error::Protocol { what: "a change of a table that was not described" });
+        };
+        if known.chunk != self.chunk {
+            known.index = length(self.chunk_relations.len())?;
+            known.chunk = self.chunk;
+            self.chunk_relations.push(Arc::clone(&known.relation));
+        }
+        self.last = Some((oid, known.index));
+        Ok(known.index)
+    }
+
+    /// Whether a table of this oid was described before.
+    pub(super) fn knows(&self, oid: Oid) -> bool {
+        self.relations.contains_key(&oid)
+    }
+
+    /// Takes the answer to [`Step::Describe`].
+    pub(super) fn describe(&mut self, relation: Relation) {
+        let oid = relation.oid;
+        match self.relations.get(&oid) {
+            // CREATE INDEX, ANALYZE and the like send the same shape again.
+            Some(known) if *known.relation == relation => {}
+            _ => {
+                // No chunk has this number yet.
+                let known = Known { relation: Arc::new(relation), chunk: u64::MAX, index: 0 };
+                self.relations.insert(oid, known);
+                self.last = None;
+            }
+        }
+    }
+
+    fn timeline_of(&self, lsn: Lsn) -> u32 {
+        let past = self.past.iter().find(|(_, switch)| lsn < *switch);
+        past.map_or(self.timeline, |(timeline, _)| *timeline)
+    }
+
+    /// Cuts here; none when nothing came since the last.
+    pub(super) fn cut(&mut self) -> Option<Chunk> {
+        if self.is_empty() {
+            return None;
+        }
+        let frames = if self.frames.len() < COPY_BELOW {
+            let frames = Bytes::copy_from_slice(&self.frames);
+            self.frames.clear();
+            frames
+        } else {
+            Bytes::from(std::mem::replace(&mut self.frames, Vec::with_capacity(CHUNK_BYTES)))
+        };
+        self.chunk += 1;
+        self.last = None;
+        if let Some(open) = &mut self.open {
+            open.index = None;
+        }
+        let entries = std::mem::take(&mut self.entries);
+        if entries.len() > 64 {
+            self.entries.reserve(entries.len());
+        }
+        Some(Chunk {
+            timeline: self.chunk_timeline,
+            frames,
+            transactions: std::mem::take(&mut self.transactions),
+            relations: std::mem::take(&mut self.chunk_relations),
+            entries,
+        })
+    }
+}
+
+fn oid_at(frame: &[u8], at: usize) -> Result<Oid, Error> {
+    let bytes = frame.get(at..).and_then(<[u8]>::first_chunk);
+    let short = Error::Protocol { what: "a change ends before its table's oid" };
+    bytes.map(|bytes| Oid(u32::from_be_bytes(*bytes))).ok_or(short)
+}
+
+fn length(length: usize) -> Result<u32, Error> {
+    u32::try_from(length).map_err(|_| Error::Protocol { what: "a message of more than 4 GiB" })
+}
+
+/// Joins what the stream says of a table with what the catalog adds.
+pub(super) fn relation(
+    message: &RelationMessage<'_>,
+    kinds: impl Fn(Oid) -> crate::relation::Kind,
+    key: &[String],
+) -> Relation {
+    let columns: Vec<_> = message
+        .columns
+        .iter()
+        .map(|column| crate::relation::Column {
+            name: column.name.to_owned(),
+            type_oid: column.type_oid,
+            type_modifier: column.type_modifier,
+            in_identity: column.in_identity,
+            kind: kinds(column.type_oid),
+        })
+        .collect();
+    let index = |name: &String| {
+        let index = columns.iter().position(|column| column.name == *name)?;
+        u16::try_from(index).ok()
+    };
+    let mut primary_key: Vec<u16> = key.iter().filter_map(index).collect();
+    if primary_key.len() != key.len() {
+        primary_key.clear();
+    }
+    if primary_key.is_empty() && message.identity == crate::relation::ReplicaIdentity::Default {
+        // The catalog tells of now, the stream of then: with the default identity the flagged
+        // columns are the primary key, though perhaps in another order.
+        let flagged = columns.iter().enumerate().filter(|(_, column)| column.in_identity);
+        primary_key = flagged.filter_map(|(index, _)| u16::try_from(index).ok()).collect();
+    }
+    Relation {
+        oid: message.oid,
+        namespace: message.namespace.to_owned(),
+        name: message.name.to_owned(),
+        identity: message.identity,
+        columns,
+        primary_key,
+    }
+}

@@ -1,0 +1,392 @@
+//! [`Error`]: everything that can go wrong between the server and the first chunk, sorted.
+
+use std::io;
+
+use super::server_error::ServerError;
+use super::{conninfo, tls};
+use crate::failure::{Category, Classify};
+use crate::lsn::Lsn;
+
+/// Why the source cannot go on, for now or at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The connection string is wrong.
+    #[error("cannot use the source's url")]
+    Conninfo(#[source] conninfo::Error),
+    /// Nobody answers at the address.
+    #[error("cannot reach {host}")]
+    Connect {
+        /// The address.
+        host: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// TLS could not be agreed on.
+    #[error("no TLS with {host}")]
+    Tls {
+        /// The address.
+        host: String,
+        /// Why.
+        #[source]
+        source: tls::Error,
+    },
+    /// The server wants a password in clear text over a connection that others can read.
+    #[error("{host} asks for the password in clear text without TLS")]
+    Cleartext {
+        /// The address.
+        host: String,
+    },
+    /// The server wants a password and none is known.
+    #[error("{host} asks for a password and none is given")]
+    NoPassword {
+        /// The address.
+        host: String,
+    },
+    /// The server wants a way of authentication that walgate does not know.
+    #[error("{host} asks for an authentication that is not supported ({method})")]
+    Authentication {
+        /// The address.
+        host: String,
+        /// What it asked for.
+        method: String,
+    },
+    /// SCRAM failed on this side: the server does not know the password, or is not who it says.
+    #[error("{host} failed to prove that it knows the password")]
+    Scram {
+        /// The address.
+        host: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// `channel_binding=require`, and the server does not do it.
+    #[error("channel_binding=require, and {host} does not bind")]
+    ChannelBinding {
+        /// The address.
+        host: String,
+    },
+    /// No host is what `target_session_attrs` asks for.
+    #[error("{host} is not what target_session_attrs asks for")]
+    SessionAttributes {
+        /// The last address tried.
+        host: String,
+    },
+    /// The login was refused.
+    #[error("{host} refused the login")]
+    Login {
+        /// The address.
+        host: String,
+        /// What it said.
+        #[source]
+        source: ServerError,
+    },
+    /// The role lacks a right.
+    #[error("the role lacks a right to {doing}")]
+    Rights {
+        /// What it was about to do.
+        doing: &'static str,
+        /// What the server said.
+        #[source]
+        source: ServerError,
+    },
+    /// The server answered with an error that waiting may mend.
+    #[error("the server failed to {doing}")]
+    Server {
+        /// What it was about to do.
+        doing: &'static str,
+        /// What it said.
+        #[source]
+        source: ServerError,
+    },
+    /// The connection for ordinary SQL broke.
+    #[error("failed to {doing}")]
+    Sql {
+        /// What it was about to do.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// The connection broke.
+    #[error("the connection broke")]
+    Io(#[source] io::Error),
+    /// The server closed the connection.
+    #[error("the server closed the connection")]
+    Closed,
+    /// The server is shutting down and waits for us.
+    #[error("the server is shutting down")]
+    ServerStopping,
+    /// No byte came for twice the server's own time-out.
+    #[error("nothing came from the server for {seconds} s")]
+    Silent {
+        /// How long.
+        seconds: u64,
+    },
+    /// The server sent what the protocol does not know.
+    #[error("the server broke the protocol: {what}")]
+    Protocol {
+        /// What it did.
+        what: &'static str,
+    },
+    /// A pgoutput message could not be read.
+    #[error("cannot read a pgoutput message")]
+    Pgoutput(#[source] crate::pgoutput::Error),
+    /// The server is older than 14.
+    #[error("the server is PostgreSQL {version}; 14 is the oldest that walgate reads")]
+    TooOld {
+        /// Its version.
+        version: String,
+    },
+    /// `wal_level` is not `logical`.
+    #[error("wal_level is \"{seen}\"")]
+    WalLevel {
+        /// What it is.
+        seen: String,
+    },
+    /// The publication does not exist.
+    #[error("publication \"{name}\" does not exist")]
+    PublicationMissing {
+        /// Its name.
+        name: String,
+    },
+    /// The publication existed, and the stream needs it where it no longer does.
+    #[error("publication \"{name}\" vanished; what was written without it cannot be read")]
+    PublicationVanished {
+        /// Its name.
+        name: String,
+    },
+    /// The state belongs to another source.
+    #[error("the state belongs to {what} \"{stored}\", and this is \"{seen}\"")]
+    Foreign {
+        /// System, database or slot.
+        what: &'static str,
+        /// What the state says.
+        stored: String,
+        /// What is there.
+        seen: String,
+    },
+    /// The server went over to a timeline that left before what was received.
+    #[error(
+        "the server is on timeline {timeline}, which left timeline {stored} at {switch}, and \
+         {received} was received already"
+    )]
+    Timeline {
+        /// The server's.
+        timeline: u32,
+        /// The state's.
+        stored: u32,
+        /// Where the one left the other.
+        switch: Lsn,
+        /// What was received.
+        received: Lsn,
+    },
+    /// The server's timeline does not come from the state's.
+    #[error("the server's timeline {timeline} does not come from timeline {stored}")]
+    ForeignTimeline {
+        /// The server's.
+        timeline: u32,
+        /// The state's.
+        stored: u32,
+    },
+    /// A slot of that name is there, and the state knows nothing of it.
+    #[error("slot \"{slot}\" exists (confirmed {confirmed}), and the state folder is empty")]
+    SlotExists {
+        /// Its name.
+        slot: String,
+        /// Its confirmed position.
+        confirmed: Lsn,
+    },
+    /// The slot that the state knows is gone.
+    #[error("slot \"{slot}\" is gone; received was up to {received}")]
+    SlotMissing {
+        /// Its name.
+        slot: String,
+        /// What was received.
+        received: Lsn,
+    },
+    /// The server has dropped WAL that the slot needs.
+    #[error("slot \"{slot}\" is lost ({reason})")]
+    SlotLost {
+        /// Its name.
+        slot: String,
+        /// `wal_status` or `invalidation_reason`.
+        reason: String,
+    },
+    /// The slot's confirmed position is above what was ever confirmed from here.
+    #[error(
+        "slot \"{slot}\" was confirmed up to {seen}, and from here only up to {stored}: it was \
+         recreated, or another advanced it"
+    )]
+    SlotAdvanced {
+        /// Its name.
+        slot: String,
+        /// What the state says.
+        stored: Lsn,
+        /// What the server says.
+        seen: Lsn,
+    },
+    /// A slot of that name serves something else.
+    #[error("slot \"{slot}\" is not ours: its {what} is \"{seen}\"")]
+    SlotForeign {
+        /// Its name.
+        slot: String,
+        /// What differs.
+        what: &'static str,
+        /// What it is.
+        seen: String,
+    },
+    /// Another holds the slot.
+    #[error("slot \"{slot}\" is in use{}", by(*pid))]
+    SlotBusy {
+        /// Its name.
+        slot: String,
+        /// The process that holds it, where the server tells.
+        pid: Option<i32>,
+    },
+    /// The slot cannot be made while a transaction is open that was there before.
+    #[error("slot \"{slot}\" cannot be made yet: it waits for open transactions{}", of(pids))]
+    SlotWaits {
+        /// Its name.
+        slot: String,
+        /// The processes that have written and not ended.
+        pids: Vec<i32>,
+    },
+}
+
+fn by(pid: Option<i32>) -> String {
+    pid.map(|pid| format!(" by process {pid}")).unwrap_or_default()
+}
+
+fn of(pids: &[i32]) -> String {
+    let list: Vec<_> = pids.iter().map(ToString::to_string).collect();
+    if list.is_empty() { String::new() } else { format!(" of process {}", list.join(", ")) }
+}
+
+/// How `run` ends when waiting mends nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Something is missing before the first byte: exit code 3. After a first success it is
+    /// treated as transient, since somebody may be at work there.
+    Preflight,
+    /// A person must decide: exit code 4.
+    Halted,
+    /// Another has it: exit code 6.
+    InUse,
+}
+
+impl Error {
+    /// Returns how `run` ends with this error; none means try again, with backoff.
+    #[must_use]
+    pub const fn ends_run(&self) -> Option<Ending> {
+        match self {
+            Self::Conninfo(_)
+            | Self::Cleartext { .. }
+            | Self::NoPassword { .. }
+            | Self::Authentication { .. }
+            | Self::ChannelBinding { .. }
+            | Self::Login { .. }
+            | Self::Rights { .. }
+            | Self::TooOld { .. }
+            | Self::WalLevel { .. }
+            | Self::PublicationMissing { .. } => Some(Ending::Preflight),
+            Self::Tls { source, .. } if source.is_local() => Some(Ending::Preflight),
+            Self::Pgoutput(_)
+            | Self::PublicationVanished { .. }
+            | Self::Foreign { .. }
+            | Self::Timeline { .. }
+            | Self::ForeignTimeline { .. }
+            | Self::SlotExists { .. }
+            | Self::SlotMissing { .. }
+            | Self::SlotLost { .. }
+            | Self::SlotAdvanced { .. }
+            | Self::SlotForeign { .. } => Some(Ending::Halted),
+            Self::SlotBusy { .. } => Some(Ending::InUse),
+            Self::Connect { .. }
+            | Self::Tls { .. }
+            | Self::Scram { .. }
+            | Self::SessionAttributes { .. }
+            | Self::Server { .. }
+            | Self::Sql { .. }
+            | Self::Io(_)
+            | Self::Closed
+            | Self::ServerStopping
+            | Self::Silent { .. }
+            | Self::Protocol { .. }
+            | Self::SlotWaits { .. } => None,
+        }
+    }
+
+    /// Sorts what the server said.
+    pub(super) fn server(doing: &'static str, source: ServerError) -> Self {
+        if source.is_rights() {
+            Self::Rights { doing, source }
+        } else {
+            Self::Server { doing, source }
+        }
+    }
+
+    /// Sorts what tokio-postgres said.
+    pub(super) fn sql(doing: &'static str, source: tokio_postgres::Error) -> Self {
+        match source.as_db_error() {
+            Some(error) => Self::server(doing, ServerError::of(error)),
+            None => Self::Sql { doing, source },
+        }
+    }
+
+    /// Returns the SQLSTATE, where the server said it.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Login { source, .. }
+            | Self::Rights { source, .. }
+            | Self::Server { source, .. } => Some(&source.code),
+            _ => None,
+        }
+    }
+}
+
+impl Classify for Error {
+    fn category(&self) -> Category {
+        match self.ends_run() {
+            Some(Ending::Preflight | Ending::Halted | Ending::InUse) => Category::Setup,
+            None => Category::Transient,
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        let gap = "changes since then are lost to the stream: run with --accept-gap to go on \
+                   behind the gap, then load the tables again";
+        Some(match self {
+            Self::WalLevel { .. } => {
+                "run ALTER SYSTEM SET wal_level = logical, then restart PostgreSQL".to_owned()
+            }
+            Self::PublicationMissing { .. } => {
+                "make it with `walgate init --apply`, or CREATE PUBLICATION".to_owned()
+            }
+            Self::PublicationVanished { name } => format!(
+                "make publication \"{name}\" again, then drop the slot and run with --accept-gap; \
+                 what was written in between has to be loaded"
+            ),
+            Self::SlotExists { .. } => {
+                "take it with --adopt-slot, or drop it with `walgate slot drop`".to_owned()
+            }
+            Self::SlotMissing { .. } | Self::SlotLost { .. } | Self::SlotAdvanced { .. } => {
+                gap.to_owned()
+            }
+            Self::Foreign { .. } | Self::Timeline { .. } | Self::ForeignTimeline { .. } => {
+                "check the url; a restored or other server needs a new state folder and a new load"
+                    .to_owned()
+            }
+            Self::SlotForeign { .. } => "choose another name for source.slot".to_owned(),
+            Self::SlotWaits { .. } => {
+                "end those transactions (pg_terminate_backend), or wait for them".to_owned()
+            }
+            Self::Cleartext { .. } => "use sslmode=require, or SCRAM in pg_hba.conf".to_owned(),
+            Self::Rights { source, .. } => source.hint.clone().unwrap_or_else(|| {
+                "the role needs REPLICATION, CONNECT and SELECT; see `walgate init`".to_owned()
+            }),
+            _ => return None,
+        })
+    }
+}

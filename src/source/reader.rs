@@ -1,0 +1,405 @@
+//! The read half: [`Reader`] turns bytes of the server into chunks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::FutureExt;
+use tokio::io::{AsyncReadExt, ReadHalf};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::catalog::Catalog;
+use super::connection::{log_notice, message_length};
+use super::cutter::{self, Cutter, Step};
+use super::frame::{self, Frame};
+use super::server_error::ServerError;
+use super::stream::Stream;
+use super::writer::Shared;
+use super::{Error, command};
+use crate::chunk::Chunk;
+use crate::lsn::{Lsn, Timestamp};
+use crate::pgoutput::{self, Message};
+
+/// Room that a read finds in the buffer.
+const READ_BYTES: usize = 256 << 10;
+
+/// A buffer that a huge row made larger than this is given back.
+const BUFFER_BYTES_MAX: usize = 4 << 20;
+
+/// A chunk that is not full is cut when its first change is this old.
+const CHUNK_AGE_MAX: Duration = Duration::from_millis(10);
+
+/// The stream is behind when what the server sends committed longer ago than this (both by the
+/// server's clock). Then throughput counts, and no longer each millisecond.
+const BEHIND_MICROS: i64 = 100_000;
+
+/// A read of less than this found the server slower than us. The walsender sends each message by
+/// itself; while behind, waiting a moment lets one wake-up serve hundreds of them.
+const SHORT_READ_BYTES: usize = 64 << 10;
+
+/// How long that moment is: the finest that the timer knows.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// How long a server that shuts down waits for us, so that what is in flight may be confirmed.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What the stream brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Changes.
+    Chunk(Arc<Chunk>),
+    /// No transaction is open, and all that commits before `wal_end` was handed over: once that
+    /// is done too, `wal_end` may be confirmed.
+    Idle {
+        /// The server's position.
+        wal_end: Lsn,
+    },
+}
+
+enum Drained {
+    /// The rest of a message is missing.
+    More,
+    /// The chunk is full; the message waits in the buffer.
+    Full,
+    /// A Relation message waits at the front of the buffer.
+    Describe,
+    /// The server is at this position, and nothing is open.
+    Idle(Lsn),
+}
+
+/// Reply-requested keepalives at one position: a server that shuts down sends them as fast as they
+/// are answered, until all is confirmed or the connection is gone.
+#[derive(Debug)]
+struct Flood {
+    wal_end: Lsn,
+    since: Instant,
+    count: u32,
+    /// So many in a second are no coincidence.
+    count_max: u32,
+    /// When to close the connection.
+    deadline: Option<Instant>,
+}
+
+impl Flood {
+    fn new(timeout: Option<Duration>) -> Self {
+        // In quiet times the server asks twice in each of its time-outs.
+        let usual = timeout.map_or(0, |timeout| 4_000 / timeout.as_millis().max(200));
+        let count_max = u32::try_from(usual).unwrap_or(20) + 5;
+        let (wal_end, since) = (Lsn::ZERO, Instant::now());
+        Self { wal_end, since, count: 0, count_max, deadline: None }
+    }
+
+    fn count(&mut self, wal_end: Lsn) {
+        let now = Instant::now();
+        if wal_end != self.wal_end {
+            self.deadline = None;
+        }
+        if wal_end != self.wal_end || now - self.since > Duration::from_secs(1) {
+            (self.wal_end, self.since, self.count) = (wal_end, now, 0);
+        }
+        self.count += 1;
+        if self.count >= self.count_max && self.deadline.is_none() {
+            tracing::info!(%wal_end, "the server seems to shut down and waits for confirmation");
+            self.deadline = Some(now + DRAIN);
+        }
+    }
+}
+
+/// The read half.
+pub struct Reader {
+    half: Option<ReadHalf<Stream>>,
+    buffer: BytesMut,
+    cutter: Cutter,
+    catalog: Catalog,
+    shared: Arc<Shared>,
+    publication: String,
+    accept_gap: bool,
+    /// Twice the server's time-out.
+    silence_max: Option<Duration>,
+    last_byte: Instant,
+    /// When the first change of the chunk in the making came.
+    first: Option<Instant>,
+    behind: bool,
+    short_read: bool,
+    idle: Option<Lsn>,
+    flood: Flood,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("publication", &self.publication).finish_non_exhaustive()
+    }
+}
+
+/// What a reader is made of.
+pub(super) struct Parts {
+    pub(super) half: ReadHalf<Stream>,
+    /// What was read with the answer to `START_REPLICATION`.
+    pub(super) buffer: BytesMut,
+    pub(super) cutter: Cutter,
+    pub(super) catalog: Catalog,
+    pub(super) shared: Arc<Shared>,
+    pub(super) publication: String,
+    pub(super) accept_gap: bool,
+    pub(super) wal_sender_timeout: Option<Duration>,
+}
+
+impl Reader {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self {
+            half: Some(parts.half),
+            buffer: parts.buffer,
+            cutter: parts.cutter,
+            catalog: parts.catalog,
+            shared: parts.shared,
+            publication: parts.publication,
+            accept_gap: parts.accept_gap,
+            silence_max: parts.wal_sender_timeout.map(|timeout| timeout * 2),
+            last_byte: Instant::now(),
+            first: None,
+            behind: false,
+            short_read: false,
+            idle: None,
+            flood: Flood::new(parts.wal_sender_timeout),
+        }
+    }
+
+    /// Returns what comes next. An error ends the connection.
+    ///
+    /// Cancel safety: nothing is lost; what was read waits for the next call.
+    ///
+    /// # Errors
+    /// When the connection breaks, the server stops or falls silent, or sends what cannot be read.
+    pub async fn next(&mut self) -> Result<Received, Error> {
+        let result = self.receive().await;
+        if result.is_err() {
+            // The writer gives up its half too, and with both gone the server is rid of us.
+            self.half = None;
+            self.shared.close();
+        }
+        result
+    }
+
+    async fn receive(&mut self) -> Result<Received, Error> {
+        loop {
+            match self.drain()? {
+                Drained::Describe => {
+                    self.describe().await?;
+                    continue;
+                }
+                Drained::Full => {
+                    if let Some(chunk) = self.cut() {
+                        return Ok(chunk);
+                    }
+                }
+                Drained::Idle(wal_end) => self.idle = Some(wal_end),
+                Drained::More => {}
+            }
+            if self.idle.is_some() {
+                if let Some(chunk) = self.cut() {
+                    return Ok(chunk);
+                }
+                if let Some(wal_end) = self.idle.take() {
+                    return Ok(Received::Idle { wal_end });
+                }
+            }
+            if self.cutter.is_empty() {
+                if self.behind && self.short_read {
+                    sleep(PAUSE).await;
+                }
+                self.read().await?;
+                continue;
+            }
+            let first = *self.first.get_or_insert_with(Instant::now);
+            if self.behind && self.short_read && first.elapsed() < CHUNK_AGE_MAX {
+                sleep(PAUSE).await;
+            }
+            let fresh = if first.elapsed() < CHUNK_AGE_MAX {
+                self.read().now_or_never().transpose()?
+            } else {
+                None
+            };
+            // The stream pauses, or the chunk is old enough.
+            if fresh.is_none()
+                && let Some(chunk) = self.cut()
+            {
+                return Ok(chunk);
+            }
+        }
+    }
+
+    fn cut(&mut self) -> Option<Received> {
+        self.first = None;
+        self.cutter.cut().map(|chunk| Received::Chunk(Arc::new(chunk)))
+    }
+
+    /// Reads once. Cancel safety: bytes are in the buffer or not yet taken.
+    async fn read(&mut self) -> Result<(), Error> {
+        let wanted = missing(&self.buffer)?.max(READ_BYTES);
+        if self.buffer.is_empty() && self.buffer.capacity() > BUFFER_BYTES_MAX {
+            self.buffer = BytesMut::new();
+        }
+        if self.buffer.capacity() - self.buffer.len() < wanted.min(SHORT_READ_BYTES) {
+            self.buffer.reserve(wanted);
+        }
+        let half = self.half.as_mut().ok_or(Error::Closed)?;
+        let reading = half.read_buf(&mut self.buffer);
+        let silent = self.silence_max.map(|silence| self.last_byte + silence);
+        // The time-out asks the socket first: a reader that was held up finds what came meanwhile.
+        let read = match silent.into_iter().chain(self.flood.deadline).min() {
+            None => reading.await,
+            Some(deadline) => match timeout_at(deadline, reading).await {
+                Ok(read) => read,
+                Err(_) if self.flood.deadline.is_some() => return Err(Error::ServerStopping),
+                Err(_) => {
+                    let seconds = self.last_byte.elapsed().as_secs();
+                    return Err(Error::Silent { seconds });
+                }
+            },
+        };
+        match read.map_err(Error::Io)? {
+            0 => Err(Error::Closed),
+            bytes => {
+                self.last_byte = Instant::now();
+                self.short_read = bytes < SHORT_READ_BYTES;
+                if self.flood.deadline.is_some_and(|deadline| deadline <= self.last_byte) {
+                    return Err(Error::ServerStopping);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes whole messages out of the buffer until one asks for something.
+    fn drain(&mut self) -> Result<Drained, Error> {
+        // Out of `self` for the loop's sake, so that messages may be borrowed from it.
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut rest: &[u8] = &buffer;
+        let outcome = self.messages(&mut rest);
+        let taken = buffer.len() - rest.len();
+        self.buffer = buffer;
+        self.buffer.advance(taken);
+        outcome
+    }
+
+    fn messages(&mut self, rest: &mut &[u8]) -> Result<Drained, Error> {
+        let mut sent = None;
+        let outcome = loop {
+            let Some((tag, body, after)) = split(rest)? else { break Drained::More };
+            if tag != b'd' {
+                *rest = after;
+                self.aside(tag, body)?;
+                continue;
+            }
+            match frame::read(body).map_err(|_| Error::Protocol { what: "an unknown frame" })? {
+                Frame::XLogData { sent: time, payload } => {
+                    sent = Some(time);
+                    match self.cutter.push(payload)? {
+                        Step::Taken => {}
+                        Step::Committed(end_lsn) => self.shared.received(end_lsn),
+                        Step::Full => break Drained::Full,
+                        Step::Describe => break Drained::Describe,
+                    }
+                    *rest = after;
+                }
+                Frame::Keepalive { wal_end, reply } => {
+                    *rest = after;
+                    self.shared.received(wal_end);
+                    if reply {
+                        self.shared.ask_reply();
+                        self.flood.count(wal_end);
+                    }
+                    if !self.cutter.is_open() {
+                        // Caught up: a keepalive comes when there is nothing else to send.
+                        self.behind = false;
+                        break Drained::Idle(wal_end);
+                    }
+                }
+            }
+        };
+        if let (Some(Timestamp(sent)), Some(Timestamp(committed))) =
+            (sent, self.cutter.commit_time())
+        {
+            self.behind = sent.saturating_sub(committed) > BEHIND_MICROS;
+        }
+        Ok(outcome)
+    }
+
+    /// Judges what is not part of the copy stream.
+    fn aside(&self, tag: u8, body: &[u8]) -> Result<(), Error> {
+        match tag {
+            b'N' => {
+                let notice = ServerError::read(body);
+                // PostgreSQL 18 only warns that it skips a publication it does not find, and goes
+                // on: every keepalive from here on would confirm rows that were never sent.
+                if notice.severity == "WARNING"
+                    && notice.code == command::NOT_IN_STATE
+                    && !self.accept_gap
+                {
+                    return Err(self.vanished());
+                }
+                log_notice(&notice);
+                Ok(())
+            }
+            b'E' => {
+                let error = ServerError::read(body);
+                Err(match error.code.as_str() {
+                    // The publication is looked up as it was at that point of the log.
+                    command::UNDEFINED => self.vanished(),
+                    "57P01" | "57P02" | "57P03" => Error::ServerStopping,
+                    _ => Error::server("go on with the stream", error),
+                })
+            }
+            b'S' => Ok(()),
+            // CopyDone, CommandComplete, ReadyForQuery: the server ended the stream in order.
+            b'c' | b'C' | b'Z' => Err(Error::ServerStopping),
+            _ => Err(Error::Protocol { what: "an unexpected message in the stream" }),
+        }
+    }
+
+    fn vanished(&self) -> Error {
+        Error::PublicationVanished { name: self.publication.clone() }
+    }
+
+    /// Looks up what the Relation message at the front of the buffer leaves open, then takes it.
+    async fn describe(&mut self) -> Result<(), Error> {
+        let Some((_, body, after)) = split(&self.buffer)? else {
+            return Err(Error::Protocol { what: "a Relation message got lost" });
+        };
+        let length = self.buffer.len() - after.len();
+        let Ok(Frame::XLogData { payload, .. }) = frame::read(body) else {
+            return Err(Error::Protocol { what: "a Relation message got lost" });
+        };
+        let payload = Bytes::copy_from_slice(payload);
+        let Message::Relation(message) = pgoutput::parse(&payload).map_err(Error::Pgoutput)? else {
+            return Err(Error::Protocol { what: "a Relation message got lost" });
+        };
+        let types: Vec<_> = message.columns.iter().map(|column| column.type_oid).collect();
+        // A table that is described again changed, and a composite type of it may have as well.
+        let fresh = self.cutter.knows(message.oid);
+        let kinds = self.catalog.kinds(&types, fresh).await?;
+        let key = self.catalog.primary_key(message.oid).await?;
+        let kind = |oid| kinds.get(&oid).cloned().unwrap_or(crate::relation::Kind::Text);
+        self.cutter.describe(cutter::relation(&message, kind, &key));
+        self.buffer.advance(length);
+        Ok(())
+    }
+}
+
+/// Tag and body of a message, and what follows it.
+type Parted<'a> = (u8, &'a [u8], &'a [u8]);
+
+/// Parts the first message from the rest; none while it is not all there.
+#[inline]
+fn split(buffer: &[u8]) -> Result<Option<Parted<'_>>, Error> {
+    let Some([tag, length @ ..]) = buffer.first_chunk::<5>() else { return Ok(None) };
+    let length = message_length(*length)?;
+    let Some((message, after)) = buffer.split_at_checked(length + 1) else { return Ok(None) };
+    Ok(Some((*tag, message.get(5..).unwrap_or_default(), after)))
+}
+
+/// Returns how many bytes the first message in the buffer lacks.
+fn missing(buffer: &[u8]) -> Result<usize, Error> {
+    let Some([_, length @ ..]) = buffer.first_chunk::<5>() else { return Ok(0) };
+    Ok((message_length(*length)? + 1).saturating_sub(buffer.len()))
+}

@@ -1,0 +1,217 @@
+//! The socket under either connection: opening it, and TLS where it is asked for.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
+
+use super::Error;
+use super::conninfo::{Conninfo, Host, SslMode};
+use super::tls::{self, Connector};
+
+/// An open connection to the server, before its first message.
+pub(super) struct Stream {
+    socket: Socket,
+    /// What SCRAM binds itself to.
+    pub(super) binding: Option<Vec<u8>>,
+}
+
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Whether one attempt at a host uses TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    Plain,
+    /// TLS; where the server has none, plain will do.
+    TlsOrPlain,
+    Tls,
+}
+
+/// Returns what to try at a host, in order. Unix sockets know no TLS, as in libpq.
+pub(super) fn attempts(mode: SslMode, host: &Host) -> &'static [Attempt] {
+    match mode {
+        _ if host.socket_path().is_some() => &[Attempt::Plain],
+        SslMode::Disable => &[Attempt::Plain],
+        SslMode::Allow => &[Attempt::Plain, Attempt::Tls],
+        SslMode::Prefer => &[Attempt::TlsOrPlain, Attempt::Plain],
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => &[Attempt::Tls],
+    }
+}
+
+impl Stream {
+    /// Opens a connection to `host`.
+    pub(super) async fn open(
+        conninfo: &Conninfo,
+        host: &Host,
+        attempt: Attempt,
+    ) -> Result<Self, Error> {
+        let opening = async {
+            if let Some(path) = host.socket_path() {
+                let socket = UnixStream::connect(path).await.map_err(|e| unreachable(host, e))?;
+                return Ok(Self { socket: Socket::Unix(socket), binding: None });
+            }
+            let socket = tcp(conninfo, host).await?;
+            if attempt == Attempt::Plain {
+                return Ok(Self { socket: Socket::Tcp(socket), binding: None });
+            }
+            encrypt(conninfo, host, attempt, socket).await
+        };
+        within(conninfo.connect_timeout, host, opening).await
+    }
+
+    pub(super) const fn is_tls(&self) -> bool {
+        matches!(self.socket, Socket::Tls(_))
+    }
+
+    /// Nobody on a network can read along.
+    pub(super) const fn is_private(&self) -> bool {
+        matches!(self.socket, Socket::Tls(_) | Socket::Unix(_))
+    }
+}
+
+fn unreachable(host: &Host, source: io::Error) -> Error {
+    Error::Connect { host: host.to_string(), source }
+}
+
+/// Bounds one step of getting in.
+pub(super) async fn within<T>(
+    timeout: Option<Duration>,
+    host: &Host,
+    step: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match timeout {
+        None => step.await,
+        Some(timeout) => match tokio::time::timeout(timeout, step).await {
+            Ok(result) => result,
+            Err(_) => Err(unreachable(host, io::ErrorKind::TimedOut.into())),
+        },
+    }
+}
+
+/// Tries every address that the name has.
+async fn tcp(conninfo: &Conninfo, host: &Host) -> Result<TcpStream, Error> {
+    let failed = |e| unreachable(host, e);
+    let addresses: Vec<_> = match host.address {
+        Some(address) => vec![(address, host.port).into()],
+        None => {
+            let name = (host.name.as_str(), host.port);
+            tokio::net::lookup_host(name).await.map_err(failed)?.collect()
+        }
+    };
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(socket) => {
+                tune(conninfo, &socket).map_err(failed)?;
+                return Ok(socket);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+fn tune(conninfo: &Conninfo, socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let socket = SockRef::from(socket);
+    match &conninfo.keepalives {
+        None => socket.set_keepalive(false)?,
+        Some(keepalives) => {
+            let mut settings = TcpKeepalive::new();
+            if let Some(idle) = keepalives.idle {
+                settings = settings.with_time(idle);
+            }
+            if let Some(interval) = keepalives.interval {
+                settings = settings.with_interval(interval);
+            }
+            if let Some(count) = keepalives.count {
+                settings = settings.with_retries(count);
+            }
+            socket.set_tcp_keepalive(&settings)?;
+        }
+    }
+    socket.set_tcp_user_timeout(conninfo.tcp_user_timeout)
+}
+
+async fn encrypt(
+    conninfo: &Conninfo,
+    host: &Host,
+    attempt: Attempt,
+    mut socket: TcpStream,
+) -> Result<Stream, Error> {
+    let failed = |source| Error::Tls { host: host.to_string(), source };
+    let connector = Connector::load(&conninfo.tls).map_err(failed)?;
+    if !conninfo.tls.direct {
+        let mut request = BytesMut::new();
+        postgres_protocol::message::frontend::ssl_request(&mut request);
+        socket.write_all(&request).await.map_err(|e| unreachable(host, e))?;
+        // One byte and no more, so that nothing slipped in before the handshake is taken for
+        // what comes through it (CVE-2021-23222).
+        match socket.read_u8().await.map_err(|e| unreachable(host, e))? {
+            b'S' => {}
+            b'N' if attempt == Attempt::TlsOrPlain => {
+                return Ok(Stream { socket: Socket::Tcp(socket), binding: None });
+            }
+            b'N' => return Err(failed(tls::Error::NotOffered)),
+            _ => return Err(failed(tls::Error::Negotiation)),
+        }
+    }
+    let address = host.address.map(|address| address.to_string()).unwrap_or_default();
+    let name = if host.name.is_empty() { &address } else { &host.name };
+    let (stream, binding) = connector.handshake(socket, name).await.map_err(failed)?;
+    Ok(Stream { socket: Socket::Tls(Box::new(stream)), binding })
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.socket {
+            Socket::Tcp(socket) => Pin::new(socket).poll_read(context, buffer),
+            Socket::Unix(socket) => Pin::new(socket).poll_read(context, buffer),
+            Socket::Tls(socket) => Pin::new(socket).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.socket {
+            Socket::Tcp(socket) => Pin::new(socket).poll_write(context, bytes),
+            Socket::Unix(socket) => Pin::new(socket).poll_write(context, bytes),
+            Socket::Tls(socket) => Pin::new(socket).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.socket {
+            Socket::Tcp(socket) => Pin::new(socket).poll_flush(context),
+            Socket::Unix(socket) => Pin::new(socket).poll_flush(context),
+            Socket::Tls(socket) => Pin::new(socket).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.socket {
+            Socket::Tcp(socket) => Pin::new(socket).poll_shutdown(context),
+            Socket::Unix(socket) => Pin::new(socket).poll_shutdown(context),
+            Socket::Tls(socket) => Pin::new(socket).poll_shutdown(context),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The write half: [`Writer`] tells the server what is safe, [`Confirmer`] tells the writer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncWriteExt, WriteHalf};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use super::Error;
+use super::frame::{Status, write_status};
+use super::stream::Stream;
+use crate::lsn::{Lsn, Timestamp};
+
+/// The least time between two answers that a keepalive asked for. A server that shuts down asks
+/// again at once for every answer; this keeps it to 50 a second, and it still gets one in time.
+const REPLY_GAP: Duration = Duration::from_millis(20);
+
+/// What both halves and the confirmer share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    received: AtomicU64,
+    confirmed: AtomicU64,
+    wants_reply: AtomicBool,
+    /// The reader is gone: nothing more is to be said.
+    closed: AtomicBool,
+    /// The pipeline is done: say the last word and go.
+    finishing: AtomicBool,
+    wake: Notify,
+}
+
+impl Shared {
+    pub(super) fn new(received: Lsn, confirmed: Lsn) -> Self {
+        Self {
+            received: AtomicU64::new(received.0),
+            confirmed: AtomicU64::new(confirmed.0),
+            wants_reply: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            finishing: AtomicBool::new(false),
+            wake: Notify::new(),
+        }
+    }
+
+    pub(super) fn received(&self, lsn: Lsn) {
+        self.received.fetch_max(lsn.0, Ordering::AcqRel);
+    }
+
+    pub(super) fn ask_reply(&self) {
+        self.wants_reply.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    fn status(&self) -> (Lsn, Lsn) {
+        let received = self.received.load(Ordering::Acquire);
+        // The server believes anything: never confirm what it has not sent.
+        let confirmed = self.confirmed.load(Ordering::Acquire).min(received);
+        (Lsn(received), Lsn(confirmed))
+    }
+}
+
+/// Says what is safe. Clones speak of the same connection.
+#[derive(Clone, Debug)]
+pub struct Confirmer(pub(super) Arc<Shared>);
+
+impl Confirmer {
+    /// Lets the server forget what commits before `lsn`. Never goes back; carried at once.
+    ///
+    /// Only for what has been fsynced as confirmed before, so that a slot whose position is above
+    /// it is known to be someone else's.
+    pub fn confirm(&self, lsn: Lsn) {
+        if self.0.confirmed.fetch_max(lsn.0, Ordering::AcqRel) < lsn.0 {
+            self.0.wake.notify_one();
+        }
+    }
+
+    /// Lets the writer say the last word, end the stream and return.
+    pub fn finish(&self) {
+        self.0.finishing.store(true, Ordering::Release);
+        self.0.wake.notify_one();
+    }
+}
+
+/// The write half with its own timer: it answers the server whatever reader and sinks do.
+pub struct Writer {
+    pub(super) half: WriteHalf<Stream>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) interval: Duration,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("interval", &self.interval).finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    /// Runs until the reader fails, [`Confirmer::finish`] is called, or the connection breaks.
+    ///
+    /// Cancel safety: none; drop it together with the reader.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn run(mut self) -> Result<(), Error> {
+        let mut sent_at = Instant::now();
+        let mut told = self.send().await?;
+        loop {
+            let wants_reply = self.shared.wants_reply.load(Ordering::Acquire);
+            let due = sent_at + if wants_reply { REPLY_GAP } else { self.interval };
+            let woken = tokio::select! {
+                () = self.shared.wake.notified() => true,
+                () = sleep_until(due) => false,
+            };
+            if self.shared.closed.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            if self.shared.finishing.load(Ordering::Acquire) {
+                self.send().await?;
+                return self.end().await;
+            }
+            let raised = self.shared.status().1 > told;
+            let reply = self.shared.wants_reply.load(Ordering::Acquire);
+            if raised || !woken || (reply && sent_at.elapsed() >= REPLY_GAP) {
+                told = self.send().await?;
+                sent_at = Instant::now();
+            }
+        }
+    }
+
+    async fn send(&mut self) -> Result<Lsn, Error> {
+        self.shared.wants_reply.store(false, Ordering::Release);
+        let (written, confirmed) = self.shared.status();
+        let mut out = BytesMut::with_capacity(64);
+        write_status(Status { written, confirmed, reply: false }, now(), &mut out);
+        self.half.write_all(&out).await.map_err(Error::Io)?;
+        self.half.flush().await.map_err(Error::Io)?;
+        Ok(confirmed)
+    }
+
+    /// Ends the copy and the session, so that the slot is free at once.
+    async fn end(&mut self) -> Result<(), Error> {
+        let mut out = BytesMut::new();
+        postgres_protocol::message::frontend::copy_done(&mut out);
+        postgres_protocol::message::frontend::terminate(&mut out);
+        self.half.write_all(&out).await.map_err(Error::Io)?;
+        self.half.shutdown().await.map_err(Error::Io)
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
