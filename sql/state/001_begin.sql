@@ -64,6 +64,8 @@ CREATE TABLE dead_letters (
     "table"         TEXT,
     "key"           TEXT,
     key_hash        INTEGER,
+    -- Only where the change moved the row to another key.
+    before_key_hash INTEGER,
     op              TEXT NOT NULL,
     commit_lsn      INTEGER NOT NULL,
     seq             INTEGER NOT NULL,

@@ -6,6 +6,7 @@
 mod answer;
 mod backoff;
 mod breaker;
+mod dead_letter;
 mod handle;
 mod lane;
 mod pace;

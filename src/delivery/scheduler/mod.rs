@@ -696,3 +696,6 @@ enum Looked {
 pub(super) fn other_key(key: u64, before: Option<u64>) -> Option<u64> {
     before.filter(|before| *before != key)
 }
+
+#[cfg(test)]
+mod tests;
