@@ -36,9 +36,10 @@ impl Verbosity {
     }
 }
 
-/// Sends log lines to stderr for the rest of the process. `WALGATE_LOG` overrides the level with
-/// a filter of its own (`walgate::source=debug`). Colour only on a terminal and without
-/// `NO_COLOR`. A second call changes nothing.
+/// Sends log lines to stderr for the rest of the process.
+///
+/// `WALGATE_LOG` overrides the level with a filter of its own (`walgate::source=debug`). Colour
+/// only on a terminal and without `NO_COLOR`. A second call changes nothing.
 pub fn init(format: LogFormat, verbosity: Verbosity) {
     let filter = EnvFilter::try_from_env("WALGATE_LOG")
         .unwrap_or_else(|_| EnvFilter::new(verbosity.filter()));

@@ -1,0 +1,153 @@
+//! [`Walgate`]: the built binary with a config and a state folder of its own.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// The built binary as a user runs it. Killed on drop; its folder goes with it.
+#[derive(Debug)]
+pub struct Walgate {
+    folder: TempDir,
+    child: Option<Child>,
+}
+
+impl Walgate {
+    /// Writes `config` to a folder of its own; nothing is started yet.
+    pub fn new(config: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("walgate-it-").tempdir().unwrap();
+        let walgate = Self { folder, child: None };
+        walgate.configure(config);
+        walgate
+    }
+
+    /// Replaces the config; the next start reads it.
+    pub fn configure(&self, config: &str) {
+        fs::write(self.folder().join("walgate.toml"), config).unwrap();
+    }
+
+    /// Returns the folder of the config; the state lies in `walgate-state` there.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder().join("walgate.log")
+    }
+
+    /// Returns all it has logged so far, over all starts.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_walgate"));
+        command.current_dir(self.folder()).args(args).env("NO_COLOR", "1").stdin(Stdio::null());
+        command
+    }
+
+    /// Starts `walgate run` with `args` in the background; its log is appended to a file.
+    #[track_caller]
+    pub fn start(&mut self, args: &[&str]) {
+        assert!(self.child.is_none(), "it is running already");
+        let log = OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
+        let out = File::create(self.folder().join("walgate.out")).unwrap();
+        let mut command = self.command(&["run"]);
+        self.child = Some(command.args(args).stdout(out).stderr(log).spawn().unwrap());
+    }
+
+    /// Runs any command to its end.
+    pub fn call(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs `walgate status --json`.
+    pub fn status(&self) -> serde_json::Value {
+        let output = self.call(&["status", "--json"]);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!("status said no JSON ({error}): {}", String::from_utf8_lossy(&output.stderr))
+        })
+    }
+
+    /// Returns the process id of the running instance.
+    #[track_caller]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it is not running").id()
+    }
+
+    /// Returns whether it is still running.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// Sends a signal by name (`TERM`, `STOP`, `CONT`).
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Kills it with signal 9.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Asks it to stop and returns its exit code.
+    #[track_caller]
+    pub fn stop(&mut self) -> i32 {
+        self.signal("TERM");
+        self.exit_code(Duration::from_secs(30))
+    }
+
+    /// Waits for its end and returns the exit code.
+    #[track_caller]
+    pub fn exit_code(&mut self, timeout: Duration) -> i32 {
+        let deadline = Instant::now() + timeout;
+        let child = self.child.as_mut().expect("it is not running");
+        while Instant::now() < deadline {
+            if let Some(status) = child.try_wait().unwrap() {
+                self.child = None;
+                return status.code().unwrap_or(-1);
+            }
+            pause(Duration::from_millis(10));
+        }
+        panic!("walgate did not end within {timeout:?}; its log:\n{}", self.log());
+    }
+
+    /// Returns the most memory it has held so far, in bytes.
+    #[track_caller]
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kib * 1024
+    }
+}
+
+impl Drop for Walgate {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- the log of walgate ---\n{}", self.log());
+        }
+    }
+}
+
+/// Waits until `met` holds; panics with `what` when it does not within `timeout`.
+#[track_caller]
+pub fn eventually(what: &str, timeout: Duration, mut met: impl FnMut() -> bool) {
+    let deadline = Instant::now() + timeout;
+    while !met() {
+        assert!(Instant::now() < deadline, "{what}: not within {timeout:?}");
+        pause(Duration::from_millis(20));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test thread waits between two looks")]
+fn pause(duration: Duration) {
+    std::thread::sleep(duration);
+}
