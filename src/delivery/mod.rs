@@ -6,7 +6,9 @@
 mod answer;
 mod backoff;
 mod breaker;
+#[expect(dead_code, reason = "the stage that calls it is not joined yet")]
 mod dead_letter;
+#[expect(dead_code, reason = "the stage that calls it is not joined yet")]
 mod handle;
 mod lane;
 mod pace;

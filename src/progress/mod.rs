@@ -3,3 +3,4 @@
 //! Knows nothing of what an event holds or how it is sent, only positions.
 
 pub mod ledger;
+pub mod store;
