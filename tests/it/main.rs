@@ -10,3 +10,4 @@ mod dependencies;
 mod layers;
 mod sinks;
 mod support;
+mod values;
