@@ -9,5 +9,6 @@ mod cluster;
 mod dependencies;
 mod layers;
 mod sinks;
+mod source;
 mod support;
 mod values;

@@ -1,0 +1,1 @@
+//! Who is let in, over what, and whom we let in ourselves.

@@ -1,0 +1,216 @@
+//! Whose slot it is, and when a person must act.
+
+use std::time::Duration;
+
+use walgate::demo::cluster::Cluster;
+use walgate::lsn::Lsn;
+use walgate::source::{Catalog, Ending, Error, OpenOptions, Resume, open};
+
+use super::{Attached, attach, cluster, end_lsn, prepare, settings};
+
+const ACCEPT: OpenOptions =
+    OpenOptions { adopt_slot: false, accept_gap: true, standby: false, reconnect: false };
+
+async fn refused(cluster: &Cluster, resume: &Resume) -> Error {
+    attach(cluster, resume, OpenOptions::default()).await.err().unwrap()
+}
+
+/// Attaches, reads a row, and goes away; returns what the state remembers.
+async fn remembered(cluster: &Cluster) -> Resume {
+    let mut attached = attach(cluster, &Resume::default(), OpenOptions::default()).await.unwrap();
+    cluster.execute("INSERT INTO t VALUES (1, 'a')").await.unwrap();
+    let end = end_lsn(&attached.changes(1).await);
+    let resume = attached.resume(end);
+    attached.confirmer().confirm(end);
+    attached.close().await;
+    resume
+}
+
+async fn drop_slot(cluster: &Cluster) {
+    let mut catalog = Catalog::connect(&cluster.url("postgres", "postgres")).await.unwrap();
+    catalog.wait_for_slot("walgate", Duration::from_millis(20)).await.unwrap();
+    catalog.drop_slot("walgate").await.unwrap();
+    assert!(catalog.slot("walgate").await.unwrap().is_none());
+}
+
+/// Reads the row inserted after a gap: the stream goes on.
+async fn goes_on(mut attached: Attached, cluster: &Cluster, resume: &Resume) {
+    let gap = attached.opened.gap.unwrap();
+    assert_eq!(gap.from, resume.received);
+    assert!(gap.to >= gap.from);
+    cluster.execute("INSERT INTO t VALUES (100, 'behind the gap')").await.unwrap();
+    attached.changes(1).await;
+}
+
+#[tokio::test]
+async fn a_slot_that_the_empty_state_knows_nothing_of_is_taken_only_when_told() {
+    let cluster = cluster().await;
+    let sql = "SELECT pg_create_logical_replication_slot('walgate', 'pgoutput')";
+    cluster.execute(sql).await.unwrap();
+    cluster.execute("INSERT INTO t VALUES (1, 'a')").await.unwrap();
+    let error = refused(&cluster, &Resume::default()).await;
+    assert!(matches!(error, Error::SlotExists { .. }), "{error}");
+    assert_eq!(error.ends_run(), Some(Ending::Halted));
+    let options = OpenOptions { adopt_slot: true, ..OpenOptions::default() };
+    let mut attached = attach(&cluster, &Resume::default(), options).await.unwrap();
+    attached.changes(1).await;
+}
+
+#[tokio::test]
+async fn a_slot_that_is_gone_is_a_gap() {
+    let cluster = cluster().await;
+    let resume = remembered(&cluster).await;
+    drop_slot(&cluster).await;
+    let error = refused(&cluster, &resume).await;
+    assert!(matches!(error, Error::SlotMissing { .. }), "{error}");
+    assert_eq!(error.ends_run(), Some(Ending::Halted));
+    goes_on(attach(&cluster, &resume, ACCEPT).await.unwrap(), &cluster, &resume).await;
+}
+
+#[tokio::test]
+async fn a_slot_that_was_made_again_is_a_gap() {
+    let cluster = cluster().await;
+    let resume = remembered(&cluster).await;
+    drop_slot(&cluster).await;
+    cluster.execute("INSERT INTO t VALUES (2, 'lost')").await.unwrap();
+    let sql = "SELECT pg_create_logical_replication_slot('walgate', 'pgoutput')";
+    cluster.execute(sql).await.unwrap();
+    let error = refused(&cluster, &resume).await;
+    assert!(matches!(error, Error::SlotAdvanced { .. }), "{error}");
+    assert_eq!(error.ends_run(), Some(Ending::Halted));
+    goes_on(attach(&cluster, &resume, ACCEPT).await.unwrap(), &cluster, &resume).await;
+}
+
+#[tokio::test]
+async fn a_slot_whose_wal_was_dropped_is_a_gap() {
+    let builder = Cluster::builder()
+        .setting("max_slot_wal_keep_size", "1MB")
+        .setting("min_wal_size", "32MB")
+        .setting("max_wal_size", "32MB");
+    let cluster = prepare(builder.start().await.unwrap()).await;
+    let resume = remembered(&cluster).await;
+    for _ in 0..6 {
+        let sql = "SELECT pg_logical_emit_message(false, 'x', repeat('x', 1000000));
+                   SELECT pg_switch_wal(); CHECKPOINT";
+        cluster.execute(sql).await.unwrap();
+    }
+    let error = refused(&cluster, &resume).await;
+    assert!(matches!(error, Error::SlotLost { .. }), "{error}");
+    assert_eq!(error.ends_run(), Some(Ending::Halted));
+    goes_on(attach(&cluster, &resume, ACCEPT).await.unwrap(), &cluster, &resume).await;
+}
+
+#[tokio::test]
+async fn a_slot_of_another_kind_is_left_alone() {
+    let cluster = cluster().await;
+    let sql = "SELECT pg_create_logical_replication_slot('walgate', 'pgoutput', false, true)";
+    cluster.execute(sql).await.unwrap();
+    let error = refused(&cluster, &Resume::default()).await;
+    assert!(matches!(error, Error::SlotForeign { what: "two_phase", .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_slot_that_another_holds_is_waited_for() {
+    let cluster = cluster().await;
+    let first = attach(&cluster, &Resume::default(), OpenOptions::default()).await.unwrap();
+    let resume = first.resume(first.opened.started_at);
+    let options = OpenOptions { standby: true, ..OpenOptions::default() };
+    let second = attach(&cluster, &resume, options);
+    let leaving = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        first.close().await;
+    };
+    let (second, ()) = tokio::join!(second, leaving);
+    second.unwrap();
+}
+
+#[tokio::test]
+async fn a_state_of_another_system_or_database_is_refused() {
+    let cluster = cluster().await;
+    let resume = remembered(&cluster).await;
+    let mut other = resume.clone();
+    other.identity.as_mut().unwrap().system_id = "1".to_owned();
+    let error = refused(&cluster, &other).await;
+    assert!(matches!(error, Error::Foreign { what: "system", .. }), "{error}");
+    let mut other = resume.clone();
+    other.identity.as_mut().unwrap().timeline = 7;
+    let error = refused(&cluster, &other).await;
+    assert!(matches!(error, Error::ForeignTimeline { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_publication_ends_it_before_a_slot_is_made() {
+    let cluster = Cluster::builder().start().await.unwrap();
+    let error = refused(&cluster, &Resume::default()).await;
+    assert!(matches!(error, Error::PublicationMissing { .. }), "{error}");
+    assert_eq!(error.ends_run(), Some(Ending::Preflight));
+    let slots = cluster.value("SELECT count(*)::text FROM pg_replication_slots").await.unwrap();
+    assert_eq!(slots, "0");
+}
+
+async fn publication_vanishes(major: u32) {
+    let cluster = prepare(Cluster::builder().major(major).start().await.unwrap()).await;
+    let mut attached = attach(&cluster, &Resume::default(), OpenOptions::default()).await.unwrap();
+    cluster.execute("INSERT INTO t VALUES (1, 'a')").await.unwrap();
+    attached.changes(1).await;
+    cluster.execute("DROP PUBLICATION walgate").await.unwrap();
+    cluster.execute("INSERT INTO t VALUES (2, 'b')").await.unwrap();
+    let error = attached.error().await;
+    assert!(matches!(error, Error::PublicationVanished { .. }), "{error}");
+    assert_eq!(error.ends_run(), Some(Ending::Halted));
+}
+
+#[tokio::test]
+async fn a_publication_that_vanishes_ends_the_stream() {
+    publication_vanishes(15).await;
+}
+
+#[tokio::test]
+async fn a_publication_that_vanishes_ends_the_stream_where_the_server_only_warns() {
+    publication_vanishes(18).await;
+}
+
+#[tokio::test]
+async fn a_wal_level_that_does_not_do_is_named() {
+    let cluster =
+        prepare(Cluster::builder().setting("wal_level", "replica").start().await.unwrap());
+    let error = refused(&cluster.await, &Resume::default()).await;
+    assert!(matches!(&error, Error::WalLevel { seen } if seen == "replica"), "{error}");
+    assert_eq!(error.ends_run(), Some(Ending::Preflight));
+}
+
+#[tokio::test]
+async fn a_transaction_that_the_slot_has_to_wait_for_is_named() {
+    let cluster = cluster().await;
+    let session = cluster.connect("postgres").await.unwrap();
+    session.rows("BEGIN").await.unwrap();
+    session.rows("INSERT INTO t VALUES (1, 'a')").await.unwrap();
+    let pid = session.rows("SELECT pg_backend_pid()::text").await.unwrap();
+    let error = refused(&cluster, &Resume::default()).await;
+    let Error::SlotWaits { pids, .. } = &error else { panic!("{error}") };
+    assert_eq!(
+        pids.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [pid[0][0].clone().unwrap()]
+    );
+    assert!(error.ends_run().is_none());
+    let slots = cluster.value("SELECT count(*)::text FROM pg_replication_slots").await.unwrap();
+    assert_eq!(slots, "0");
+}
+
+#[tokio::test]
+async fn odd_names_are_quoted_all_the_way() {
+    let cluster = cluster().await;
+    cluster.execute("CREATE PUBLICATION \"My \"\"Pub', x\" FOR TABLE t").await.unwrap();
+    let mut settings = settings(&cluster.url("postgres", "postgres"));
+    settings.publication = "My \"Pub', x".to_owned();
+    let opened = open(&settings, &Resume::default(), OpenOptions::default()).await;
+    let (mut reader, _writer, opened) = opened.unwrap();
+    assert!(opened.started_at > Lsn::ZERO);
+    cluster.execute("INSERT INTO t VALUES (1, 'a')").await.unwrap();
+    loop {
+        if let walgate::source::Received::Chunk(chunk) = reader.next().await.unwrap() {
+            assert_eq!(chunk.entries.len(), 1);
+            return;
+        }
+    }
+}
