@@ -86,8 +86,12 @@ impl Session {
         if let Some(password) = &host.password {
             config.password(password.expose());
         }
-        let private = stream.is_private();
-        let guarded = Guarded { stream, seen: if private { None } else { Some(Vec::new()) } };
+        let limits = Limits {
+            no_password: host.password.is_none(),
+            no_cleartext: !stream.is_private(),
+            must_bind: conninfo.channel_binding == conninfo::ChannelBinding::Require,
+        };
+        let guarded = Guarded { stream, seen: Some(Vec::new()), limits };
         within(conninfo.connect_timeout, host, async {
             let connected = config.connect_raw(guarded, Established).await;
             let (client, driver) = connected.map_err(|source| refused(host, source))?;
@@ -158,45 +162,68 @@ fn refused(host: &Host, source: tokio_postgres::Error) -> Error {
     }
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&source);
     while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(is_cleartext) {
-            return Error::Cleartext { host: host.to_string() };
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(refusal) = inner.and_then(|inner| inner.downcast_ref::<Refusal>()) {
+            let host = host.to_string();
+            return match refusal {
+                Refusal::NoPassword => Error::NoPassword { host },
+                Refusal::Cleartext => Error::Cleartext { host },
+                Refusal::NotBound => Error::ChannelBinding { host },
+            };
         }
         cause = error.source();
     }
     Error::Sql { doing: "log in", source }
 }
 
+/// What tokio-postgres would go along with, or give no telling error for.
 #[derive(Debug, thiserror::Error)]
-#[error("a password in clear text without TLS")]
-struct CleartextRefused;
-
-fn is_cleartext(error: &io::Error) -> bool {
-    error.get_ref().and_then(|inner| inner.downcast_ref::<CleartextRefused>()).is_some()
+enum Refusal {
+    #[error("no password is given")]
+    NoPassword,
+    #[error("a password in clear text without TLS")]
+    Cleartext,
+    #[error("the server does not bind")]
+    NotBound,
 }
 
-/// The socket, watched for a request to send the password in clear text, which tokio-postgres
-/// would answer.
+/// What the server may not ask for.
+struct Limits {
+    no_password: bool,
+    no_cleartext: bool,
+    must_bind: bool,
+}
+
+/// The socket, watched for the server's first message: what it asks for to let us in.
 struct Guarded {
     stream: Stream,
-    /// The first bytes of the server while they are few; none where nobody can read along.
+    /// The first bytes of the server; none once they were judged.
     seen: Option<Vec<u8>>,
+    limits: Limits,
 }
 
-/// Wire: `Byte1('R') Int32(8) Int32(3)`.
-const CLEARTEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
+/// Wire: `Byte1('R') Int32(length) Int32(kind)`.
+const REQUEST_BYTES: usize = 9;
 
 impl Guarded {
-    fn watch(&mut self, fresh: &[u8]) -> io::Result<()> {
+    fn watch(&mut self, fresh: &[u8]) -> Result<(), Refusal> {
         let Some(seen) = &mut self.seen else { return Ok(()) };
-        let missing = CLEARTEXT.len().saturating_sub(seen.len());
-        seen.extend(fresh.iter().take(missing));
-        if seen == CLEARTEXT {
-            return Err(io::Error::other(CleartextRefused));
+        seen.extend(fresh.iter().take(REQUEST_BYTES.saturating_sub(seen.len())));
+        let [b'R', .., kind] = seen.as_slice() else { return Ok(()) };
+        if seen.len() < REQUEST_BYTES {
+            return Ok(());
         }
-        if seen.len() == CLEARTEXT.len() {
-            self.seen = None;
+        let kind = *kind;
+        self.seen = None;
+        let bound = self.stream.binding.is_some();
+        match kind {
+            // In without proof, in clear text, md5: nothing binds these.
+            0 | 3 | 5 if self.limits.must_bind => Err(Refusal::NotBound),
+            10 if self.limits.must_bind && !bound => Err(Refusal::NotBound),
+            3 | 5 | 10 if self.limits.no_password => Err(Refusal::NoPassword),
+            3 if self.limits.no_cleartext => Err(Refusal::Cleartext),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -210,7 +237,7 @@ impl AsyncRead for Guarded {
         match Pin::new(&mut self.stream).poll_read(context, buffer) {
             Poll::Ready(Ok(())) => {
                 let fresh = buffer.filled().get(before..).unwrap_or_default();
-                Poll::Ready(self.watch(fresh))
+                Poll::Ready(self.watch(fresh).map_err(io::Error::other))
             }
             other => other,
         }
