@@ -7,6 +7,7 @@
 )]
 
 mod cluster;
+mod decoder;
 mod dependencies;
 mod layers;
 mod sinks;
