@@ -80,13 +80,15 @@ impl Attached {
         timeout(PATIENCE, self.reader.next()).await.unwrap().unwrap()
     }
 
-    /// Reads chunks until they hold `count` changes.
+    /// Reads chunks until they hold `count` changes and the end of the last transaction.
     async fn changes(&mut self, count: usize) -> Vec<std::sync::Arc<Chunk>> {
         let mut chunks = Vec::new();
         let mut seen = 0;
-        while seen < count {
+        let mut open = false;
+        while seen < count || open {
             if let Received::Chunk(chunk) = self.next().await {
                 seen += chunk.entries.len();
+                open = chunk.transactions.last().is_some_and(|last| last.end_lsn.is_none());
                 chunks.push(chunk);
             }
         }
