@@ -2,6 +2,7 @@
 
 mod file;
 mod http;
+mod page;
 mod tls;
 
 use std::sync::Arc;
