@@ -79,7 +79,7 @@ pub(crate) fn configuration(url: &str, slot: &str, table: &str, sink: &str) -> S
     format!(
         "[source]\nurl = \"{url}\"\npublication = \"{table}\"\nslot = \"{slot}\"\n\n\
          [state]\npath = \"state\"\n\n{sink}\n\
-         [[route]]\nname = \"all\"\ntable = \"public.{table}\"\nsink = \"out\"\n"
+         [[route]]\nname = \"all\"\ntable = \"public.{table}\"\nstart = \"now\"\nsink = \"out\"\n"
     )
 }
 

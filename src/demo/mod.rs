@@ -299,17 +299,20 @@ source = {{ value = "shop" }}
 [[route]]
 name = "customers-to-crm"
 table = "public.customers"
+start = "now"
 mapping = "contact"
 sink = "crm"
 
 [[route]]
 name = "orders-to-crm"
 table = "public.orders"
+start = "now"
 sink = "crm"
 
 [[route]]
 name = "order-items-to-crm"
 table = "public.order_items"
+start = "now"
 sink = "crm"
 "#
     )
@@ -353,4 +356,20 @@ fn say(line: &str) {
 fn say_raw(text: &str) {
     let mut stderr = io::stderr().lock();
     drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Environment};
+
+    #[tokio::test]
+    async fn the_demos_configuration_is_one() {
+        let cluster = Cluster::builder().start().await.unwrap();
+        let text = configuration(&cluster, 8000);
+        let nothing = |_: &str| None;
+        let environment = Environment { variable: &nothing, folder: std::path::Path::new(".") };
+        let config = config::parse("demo.toml", &text, &environment).unwrap();
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    }
 }

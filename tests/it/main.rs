@@ -9,6 +9,7 @@
 mod cluster;
 mod decoder;
 mod dependencies;
+mod docs;
 mod layers;
 mod sinks;
 mod source;
