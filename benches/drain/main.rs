@@ -41,6 +41,9 @@ struct Arguments {
     /// One-row transactions of the other backlog.
     #[arg(long, default_value_t = 60_000)]
     oltp: u32,
+    /// Rows of a single transaction.
+    #[arg(long, default_value_t = 500_000)]
+    big: u32,
     /// Rounds.
     #[arg(long, default_value_t = 3)]
     rounds: u32,
@@ -64,6 +67,7 @@ fn main() -> Outcome<()> {
     let loads = [
         Workload { name: "bulk", rows: arguments.bulk, rows_per_transaction: 1000 },
         Workload { name: "oltp", rows: arguments.oltp, rows_per_transaction: 1 },
+        Workload { name: "big", rows: arguments.big, rows_per_transaction: arguments.big },
     ];
     for workload in loads.into_iter().filter(|load| load.rows > 0) {
         println!("{}", compare(&runtime, workload, arguments.rounds)?);
