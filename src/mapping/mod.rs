@@ -2,14 +2,25 @@
 //!
 //! A [`Route`] says which changes go to a sink; its [`Mapping`] says what becomes of a row.
 
+mod rule;
 mod name;
 mod registry;
-#[expect(dead_code, reason = "the stage that calls it is not joined yet")]
-mod rule;
+mod mapper;
+mod binding;
+mod key;
+mod plan;
+mod convert;
+mod text;
+mod verdict;
 
+pub use mapper::{Draft, Error, Mapped, SinkMapper, SourceLabel};
 pub use name::{NameError, PrefixPattern, TablePattern, is_reserved_prefix, parse_column};
 pub use registry::Problem;
 pub use rule::{
     As, Field, Format, From, Mapping, OnDelete, OnUnchanged, Operations, Policy, Rest, Route,
     Selector, Start,
 };
+pub use verdict::{Reason, Skip};
+
+#[cfg(test)]
+mod tests;

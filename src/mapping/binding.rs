@@ -1,0 +1,208 @@
+//! Which route takes the changes of a table, and the plans for that: kept per table version.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::key::{Key, KeyHash};
+use super::plan::Plan;
+use super::rule::{OnDelete, Route, Selector};
+use super::text::write_name;
+use crate::chunk::{Chunk, Operation};
+use crate::envelope::RouteLabel;
+use crate::pgoutput::value::write_text_json;
+use crate::relation::Relation;
+
+/// Table versions whose plans are kept; past it all are compiled anew as they come.
+const VERSIONS_MAX: usize = 1024;
+
+/// How many of the newest versions are held against a relation by address before it is hashed.
+const RECENT_MAX: usize = 8;
+
+/// What is the same for every event of a route.
+#[derive(Debug)]
+pub(super) struct Road {
+    pub(super) route: Arc<Route>,
+    pub(super) label: Arc<RouteLabel>,
+    /// `,"source":{…},"route":"…","mapping":{…}}`
+    pub(super) tail: Vec<u8>,
+}
+
+impl Road {
+    /// `source` is the JSON object of the events' source.
+    pub(super) fn new(route: Arc<Route>, source: &[u8]) -> Self {
+        let label = Arc::new(route.label());
+        let mut tail = Vec::new();
+        tail.extend_from_slice(b",\"source\":");
+        tail.extend_from_slice(source);
+        tail.extend_from_slice(b",\"route\":");
+        write_text_json(label.name.as_bytes(), &mut tail);
+        if let Some((name, version)) = &label.mapping {
+            tail.extend_from_slice(b",\"mapping\":{\"name\":");
+            write_text_json(name.as_bytes(), &mut tail);
+            tail.push(b',');
+            write_name("version", &mut tail);
+            super::text::write_integer(*version, &mut tail);
+            tail.push(b'}');
+        }
+        tail.push(b'}');
+        Self { route, label, tail }
+    }
+
+    fn takes(&self, relation: &Relation, operation: Operation) -> bool {
+        match &self.route.selector {
+            Selector::Table(table) => self.route.on.contains(operation) && table.matches(relation),
+            Selector::Message(_) => false,
+        }
+    }
+}
+
+/// One route's plans for one version of a table.
+#[derive(Debug)]
+pub(super) struct Lane {
+    /// Index of the route.
+    pub(super) road: usize,
+    /// `","op":"insert","table":"public.customers","key":`, from the id's closing quote on; one an
+    /// operation.
+    heads: [Vec<u8>; 5],
+    pub(super) key: Key,
+    pub(super) table_hash: KeyHash,
+    pub(super) plan: Plan,
+    /// Of a delete that is sent as an update.
+    pub(super) set: Option<Plan>,
+}
+
+impl Lane {
+    fn compile(road: usize, route: &Route, relation: &Relation) -> Self {
+        let mapping = route.mapping.as_deref();
+        let head = |operation: Operation| {
+            let mut head = Vec::new();
+            head.extend_from_slice(b"\",\"op\":\"");
+            head.extend_from_slice(operation.as_str().as_bytes());
+            head.extend_from_slice(b"\",\"table\":");
+            write_text_json(relation.quoted_name().as_bytes(), &mut head);
+            head.extend_from_slice(b",\"key\":");
+            head
+        };
+        Self {
+            road,
+            heads: ROW_OPERATIONS.map(head),
+            key: Key::compile(route.key.as_deref(), relation),
+            table_hash: KeyHash::table(relation.oid),
+            plan: Plan::compile(mapping, relation),
+            set: match &route.on_delete {
+                OnDelete::Set(values) => Some(Plan::compile_set(mapping, relation, values)),
+                OnDelete::Send | OnDelete::Ignore => None,
+            },
+        }
+    }
+
+    pub(super) fn head(&self, operation: Operation) -> &[u8] {
+        place(operation).and_then(|place| self.heads.get(place)).map_or(b"", Vec::as_slice)
+    }
+}
+
+const ROW_OPERATIONS: [Operation; 5] =
+    [Operation::Read, Operation::Insert, Operation::Update, Operation::Delete, Operation::Truncate];
+
+fn place(operation: Operation) -> Option<usize> {
+    match operation {
+        Operation::Read => Some(0),
+        Operation::Insert => Some(1),
+        Operation::Update => Some(2),
+        Operation::Delete => Some(3),
+        Operation::Truncate => Some(4),
+        Operation::Message => None,
+    }
+}
+
+/// What a sink's routes make of one version of a table.
+#[derive(Debug)]
+struct Binding {
+    relation: Arc<Relation>,
+    lanes: Vec<Lane>,
+    /// Index into `lanes`, one an operation.
+    by_operation: [Option<usize>; 5],
+}
+
+impl Binding {
+    fn compile(roads: &[Road], relation: &Arc<Relation>) -> Self {
+        let mut lanes: Vec<Lane> = Vec::new();
+        let by_operation = ROW_OPERATIONS.map(|operation| {
+            let (index, road) =
+                roads.iter().enumerate().find(|(_, road)| road.takes(relation, operation))?;
+            if let Some(lane) = lanes.iter().position(|lane| lane.road == index) {
+                return Some(lane);
+            }
+            lanes.push(Lane::compile(index, &road.route, relation));
+            Some(lanes.len() - 1)
+        });
+        Self { relation: Arc::clone(relation), lanes, by_operation }
+    }
+}
+
+/// The bindings of the table versions seen so far.
+#[derive(Debug, Default)]
+pub(super) struct Bindings {
+    kept: Vec<Binding>,
+    by_fingerprint: HashMap<u64, usize>,
+    /// The chunk at hand. Kept alive, so that no other can have its address.
+    chunk: Option<Arc<Chunk>>,
+    /// Index into `kept` of each of the chunk's relations, once it was asked for.
+    by_relation: Vec<Option<usize>>,
+}
+
+impl Bindings {
+    /// Returns the lane that takes `operation` on a relation of `chunk`; none: no route does.
+    #[inline]
+    pub(super) fn lane(
+        &mut self,
+        roads: &[Road],
+        chunk: &Arc<Chunk>,
+        relation: u32,
+        operation: Operation,
+    ) -> Option<&Lane> {
+        if !self.chunk.as_ref().is_some_and(|current| Arc::ptr_eq(current, chunk)) {
+            self.chunk = Some(Arc::clone(chunk));
+            self.by_relation.clear();
+            self.by_relation.resize(chunk.relations.len(), None);
+        }
+        let relation = relation as usize;
+        let index = match self.by_relation.get(relation).copied()? {
+            Some(index) => index,
+            None => {
+                let index = self.find(roads, chunk.relations.get(relation)?);
+                if let Some(slot) = self.by_relation.get_mut(relation) {
+                    *slot = Some(index);
+                }
+                index
+            }
+        };
+        let binding = self.kept.get(index)?;
+        let lane = *binding.by_operation.get(place(operation)?)?;
+        binding.lanes.get(lane?)
+    }
+
+    fn find(&mut self, roads: &[Road], relation: &Arc<Relation>) -> usize {
+        let recent = self.kept.iter().enumerate().rev().take(RECENT_MAX);
+        for (index, binding) in recent {
+            if Arc::ptr_eq(&binding.relation, relation) {
+                return index;
+            }
+        }
+        let fingerprint = relation.fingerprint();
+        if let Some(index) = self.by_fingerprint.get(&fingerprint)
+            && self.kept.get(*index).is_some_and(|binding| binding.relation == *relation)
+        {
+            return *index;
+        }
+        if self.kept.len() >= VERSIONS_MAX {
+            self.kept.clear();
+            self.by_fingerprint.clear();
+            self.by_relation.fill(None);
+        }
+        self.kept.push(Binding::compile(roads, relation));
+        let index = self.kept.len() - 1;
+        self.by_fingerprint.insert(fingerprint, index);
+        index
+    }
+}

@@ -1,0 +1,84 @@
+//! Why a rule keeps a change from being sent.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::rule::As;
+use crate::relation::quote_identifier;
+
+/// A change that a policy rejects or skips.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// The field or key column.
+    pub(super) field: Arc<str>,
+    pub(super) reason: Reason,
+    /// Dropped and counted, not set aside.
+    pub(super) skip: bool,
+}
+
+impl Verdict {
+    pub(super) fn reject(field: &Arc<str>, reason: Reason) -> Self {
+        Self { field: Arc::clone(field), reason, skip: false }
+    }
+
+    pub(super) fn skip(field: &Arc<str>, reason: Reason) -> Self {
+        Self { field: Arc::clone(field), reason, skip: true }
+    }
+}
+
+/// What is the matter with a field. Never says the value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Its column is NULL.
+    Null,
+    /// Postgres did not send its column.
+    Unchanged,
+    /// The table has no column of this name.
+    NoColumn(Arc<str>),
+    /// Its value can't become this without loss.
+    Invalid(As),
+    /// It belongs to the key, and Postgres did not send it.
+    KeyUnchanged,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("is NULL"),
+            Self::Unchanged => f.write_str("was not sent by Postgres"),
+            Self::NoColumn(column) => {
+                write!(f, "the table has no column {}", quote_identifier(column))
+            }
+            Self::Invalid(target) => {
+                write!(f, "can't become `{}` without loss", target.as_str())
+            }
+            Self::KeyUnchanged => f.write_str(
+                "belongs to the key and was not sent by Postgres; \
+                 the key's columns must lie in the replica identity",
+            ),
+        }
+    }
+}
+
+/// Why a change that a route took is not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Skip {
+    /// The route ignores deletes.
+    OnDelete,
+    /// A field's policy says so.
+    Policy {
+        /// The field.
+        field: Arc<str>,
+        /// What is the matter with it.
+        reason: Reason,
+    },
+}
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OnDelete => f.write_str("the route ignores deletes"),
+            Self::Policy { field, reason } => write!(f, "field `{field}`: {reason}"),
+        }
+    }
+}
