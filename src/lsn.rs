@@ -98,6 +98,9 @@ pub struct EventId {
 }
 
 impl EventId {
+    /// Below every other.
+    pub const FIRST: Self = Self { timeline: 0, position: Position::ZERO };
+
     /// Bytes of an id in print.
     pub const LENGTH: usize = 34;
 }

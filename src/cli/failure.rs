@@ -4,7 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use crate::config::Problems;
-use crate::failure::Classify;
+use crate::failure::{Classify, chain};
 
 /// The exit codes that users script against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,20 +91,4 @@ impl Failure {
         self.help = Some(help.into());
         self
     }
-}
-
-/// Joins an error and its causes: `error: cause: cause`.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // Some libraries print their cause themselves; nothing is said twice.
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
 use super::failure::{Exit, Failure};
 use super::{Global, duration, output};
+use crate::pipeline::{self, Ending, Options, Outcome};
 
 /// What `run` takes.
 #[derive(Debug, clap::Args)]
@@ -29,8 +33,72 @@ pub(super) struct Args {
     pub(super) accept_gap: bool,
 }
 
-pub(super) async fn run(_args: &Args, global: &Global) -> Result<Exit, Failure> {
+pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     let config = global.load()?;
     output::warnings(&config);
-    std::future::ready(Err(Failure::new(Exit::Failed, "run is not built yet"))).await
+    let options = Options {
+        until_caught_up: args.until_caught_up,
+        timeout: args.timeout,
+        standby: args.standby,
+        adopt_slot: args.adopt_slot,
+        accept_gap: args.accept_gap,
+    };
+    let stop = CancellationToken::new();
+    let ended = tokio::select! {
+        ended = pipeline::run(config, options, stop.clone()) => ended,
+        second = signals(stop) => {
+            tracing::warn!("stopped at once by a second {second}; what was in flight may repeat");
+            return Ok(Exit::Done);
+        }
+    };
+    match ended {
+        Ok(Outcome::Stopped { unanswered: 0 }) => Ok(Exit::Done),
+        Ok(Outcome::Stopped { unanswered }) => {
+            output::note(&format!("{unanswered} events were unanswered and may be sent again"));
+            Ok(Exit::Done)
+        }
+        Ok(Outcome::CaughtUp { dead: 0 }) => Ok(Exit::Done),
+        Ok(Outcome::CaughtUp { dead }) => {
+            output::note(&format!("{dead} events became dead letters"));
+            Ok(Exit::Rejected)
+        }
+        Ok(Outcome::Halted { sinks }) => {
+            Err(Failure::new(Exit::Halted, format!("halted: {}", sinks.join(", "))))
+        }
+        Ok(Outcome::TimedOut) => {
+            Err(Failure::new(Exit::Failed, "not everything was delivered in the time given"))
+        }
+        Err(error) => Err(Failure::of_stage(exit(error.ending()), &error)),
+    }
+}
+
+/// The first signal asks for a stop; returns with the second.
+async fn signals(stop: CancellationToken) -> &'static str {
+    let mut signals = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::warn!(%error, "signals can't be heard: only a kill stops this process");
+            return std::future::pending().await;
+        }
+    };
+    loop {
+        let name = tokio::select! {
+            _ = signals.0.recv() => "SIGTERM",
+            _ = signals.1.recv() => "SIGINT",
+        };
+        if stop.is_cancelled() {
+            return name;
+        }
+        tracing::info!(signal = name, "stopping: what is in flight may finish");
+        stop.cancel();
+    }
+}
+
+const fn exit(ending: Ending) -> Exit {
+    match ending {
+        Ending::Failed => Exit::Failed,
+        Ending::Preflight => Exit::Preflight,
+        Ending::Halted => Exit::Halted,
+        Ending::InUse => Exit::InUse,
+    }
 }

@@ -330,7 +330,7 @@ impl Scheduler {
         now: Duration,
         effects: &mut Vec<Effect>,
     ) {
-        if self.parked.contains(event.envelope.id) {
+        if self.is_settled(event.envelope.id) {
             effects.push(Effect::Safe { ordinal: event.ordinal });
             return;
         }
@@ -534,6 +534,17 @@ impl Scheduler {
         let state = LetterState::Dead;
         effects.push(Effect::Tried { id, state, category, failure, attempts });
         self.died(heard.now);
+    }
+
+    /// A stored event can't be tried any more: its row is gone, or no route takes it. Its row
+    /// goes, then [`Scheduler::resolved`] is called.
+    pub fn withdraw(&mut self, id: DispatchId, now: Duration, effects: &mut Vec<Effect>) {
+        let Origin::Parked(event) = id.from else { return };
+        self.landed_parked();
+        if id.number == self.probe_number {
+            self.breaker.inconclusive(now);
+        }
+        effects.push(Effect::Accepted { id: event });
     }
 
     /// An event that was set aside is on disk: it may be loaded.

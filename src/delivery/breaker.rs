@@ -107,6 +107,7 @@ impl Breaker {
     pub(super) const fn wake_at(&self) -> Option<Duration> {
         match &self.state {
             State::Open { until } => Some(*until),
+            State::Halted { reason: HaltReason::TooManyDead, .. } => None,
             State::Halted { next, probing: false, .. } => Some(*next),
             _ => None,
         }

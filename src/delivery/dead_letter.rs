@@ -45,7 +45,7 @@ pub(super) struct Stored {
 pub(super) fn put(connection: &Connection, sink: &str, letter: &Letter) -> rusqlite::Result<i64> {
     let Letter { envelope, original, state, verdict } = letter;
     let (name, version) = envelope.route.mapping.clone().unzip();
-    let payload = verdict.as_ref().map(|_| text(&envelope.body));
+    let payload = verdict.as_ref().map(|_| envelope.body.as_ref());
     let failure = verdict.as_ref().map(|verdict| &verdict.failure);
     let at_us = verdict.as_ref().map(|verdict| verdict.at_us);
     let mut statement = connection.prepare(PUT)?;
@@ -175,36 +175,43 @@ pub(super) fn count_dead(connection: &Connection, sink: &str) -> rusqlite::Resul
     statement.query_row([sink], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
 }
 
-/// Returns what an earlier run set aside and goes on with, in stream order.
+/// Returns what an earlier run set aside and goes on with, in stream order, and the dead letters
+/// above `floor`: the stream brings those again, and they are not to be sent.
 pub(super) fn load(
     connection: &Connection,
     sink: &str,
     on_dead: OnDead,
+    floor: Position,
 ) -> rusqlite::Result<Vec<Stored>> {
     let mut statement = connection.prepare(
         "SELECT id, event_id, commit_lsn, seq, key_hash, before_key_hash, state, attempts
          FROM dead_letters
-         WHERE sink = ?1 AND (state IN ('retrying', 'blocked') OR (state = 'dead' AND ?2))
+         WHERE sink = ?1 AND (state IN ('retrying', 'blocked')
+             OR (state = 'dead' AND (?2 OR (commit_lsn, seq) >= (?3, ?4))))
          ORDER BY commit_lsn, seq",
     )?;
-    let rows = statement.query_map(params![sink, on_dead == OnDead::Block], |row| {
-        let event_id: String = row.get(1)?;
-        let timeline = event_id.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
-        let position = Position::new(lsn_from_sql(row.get(2)?), row.get(3)?);
-        let hash = |value: Option<i64>| value.map(i64::cast_unsigned);
-        let state: String = row.get(6)?;
-        Ok(Stored {
-            row: row.get(0)?,
-            id: EventId { timeline: timeline.unwrap_or_default(), position },
-            keys: [hash(row.get(4)?), hash(row.get(5)?)],
-            state: match state.as_str() {
-                "retrying" => LetterState::Retrying,
-                "blocked" => LetterState::Blocked,
-                _ => LetterState::Dead,
-            },
-            attempts: row.get(7)?,
-        })
-    })?;
+    let rows = statement.query_map(
+        params![sink, on_dead == OnDead::Block, lsn_to_sql(floor.commit_lsn), floor.seq],
+        |row| {
+            let event_id: String = row.get(1)?;
+            let timeline =
+                event_id.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+            let position = Position::new(lsn_from_sql(row.get(2)?), row.get(3)?);
+            let hash = |value: Option<i64>| value.map(i64::cast_unsigned);
+            let state: String = row.get(6)?;
+            Ok(Stored {
+                row: row.get(0)?,
+                id: EventId { timeline: timeline.unwrap_or_default(), position },
+                keys: [hash(row.get(4)?), hash(row.get(5)?)],
+                state: match state.as_str() {
+                    "retrying" => LetterState::Retrying,
+                    "blocked" => LetterState::Blocked,
+                    _ => LetterState::Dead,
+                },
+                attempts: row.get(7)?,
+            })
+        },
+    )?;
     rows.collect()
 }
 

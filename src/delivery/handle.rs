@@ -151,7 +151,10 @@ impl SinkProgress {
     /// Starts where an earlier run stopped.
     #[must_use]
     pub fn new(name: &str, reached: &Reached) -> Self {
-        let inner = Inner { ledger: Ledger::restore(reached), snapshot: Snapshot::default() };
+        // Until what was set aside is read again, everything may be needed.
+        let pinned_from = Some(Position::ZERO);
+        let snapshot = Snapshot { pinned_from, ..Snapshot::default() };
+        let inner = Inner { ledger: Ledger::restore(reached), snapshot };
         Self(Arc::new(Shared {
             name: name.to_owned(),
             inner: Mutex::new(inner),

@@ -6,20 +6,23 @@
 mod answer;
 mod backoff;
 mod breaker;
-#[expect(dead_code, reason = "the stage that calls it is not joined yet")]
 mod dead_letter;
-#[expect(dead_code, reason = "the stage that calls it is not joined yet")]
 mod handle;
 mod lane;
 mod pace;
 mod parked;
+mod reader;
+mod runner;
 mod scheduler;
 mod settings;
+mod view;
+mod ward;
 
 pub use breaker::{BreakerState, HaltReason};
 pub use handle::{Counters, LATENCY_BOUNDS_US, SinkProgress, SinkState, Snapshot};
 pub use lane::Tracked;
 pub use parked::LetterState;
+pub use runner::{Error, Parts, Runner};
 pub use scheduler::{Dispatch, DispatchId, Effect, Scheduler, What};
 pub use settings::{
     BatchLimits, BreakerSettings, OnDead, Rate, RateLimit, RetrySettings, Settings,

@@ -186,8 +186,14 @@ impl Parked {
         Some(id)
     }
 
-    pub(super) fn wake_at(&self) -> Option<Duration> {
-        self.due.first().map(|(due, _)| *due)
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        self.due.first().is_some_and(|(due, _)| *due <= now)
+    }
+
+    /// Returns when the next one that is not due yet will be.
+    pub(super) fn wake_at(&self, now: Duration) -> Option<Duration> {
+        let later = (now.saturating_add(Duration::from_nanos(1)), EventId::FIRST);
+        self.due.range(later..).next().map(|(due, _)| *due)
     }
 
     fn set_state(&mut self, id: EventId, state: LetterState) {

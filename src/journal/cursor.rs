@@ -4,6 +4,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
+
 use super::Error;
 use super::segment;
 use super::shared::{Next, Shared};
@@ -20,7 +22,13 @@ pub struct Cursor {
     after: Position,
     /// Where the last record from a file ended; none when it is to be looked for.
     place: Option<Place>,
+    /// A read under way. It outlives a dropped `next`: one that is dropped again and again would
+    /// otherwise begin anew each time and never end.
+    reading: Option<JoinHandle<ReadBehind>>,
 }
+
+/// What a read of a file brings: where it ended, and the chunk.
+type ReadBehind = Result<(Place, Arc<Chunk>), Error>;
 
 #[derive(Debug)]
 struct Place {
@@ -39,7 +47,7 @@ impl Cursor {
             inner.enlist(from)
         };
         let (shared, folder) = (Arc::clone(shared), folder.to_owned());
-        Ok(Self { shared, folder, id, after: from, place: None })
+        Ok(Self { shared, folder, id, after: from, place: None, reading: None })
     }
 
     /// Returns the position behind which it reads on.
@@ -63,6 +71,14 @@ impl Cursor {
     /// A file that can't be read or is not as it was written: nothing is ever skipped.
     pub async fn next(&mut self) -> Result<Arc<Chunk>, Error> {
         loop {
+            if let Some(reading) = &mut self.reading {
+                let read = reading.await;
+                self.reading = None;
+                let (place, chunk) = read.map_err(|_| Error::Closed)??;
+                self.place = Some(place);
+                self.pass(&chunk);
+                return Ok(chunk);
+            }
             let grown = Arc::clone(&self.shared);
             let grown = grown.grown.notified();
             tokio::pin!(grown);
@@ -79,13 +95,9 @@ impl Cursor {
                     let place =
                         place.filter(|place| place.segment == segment && place.offset < length);
                     let (folder, after) = (self.folder.clone(), self.after);
-                    let read = tokio::task::spawn_blocking(move || {
+                    self.reading = Some(tokio::task::spawn_blocking(move || {
                         read_behind(&folder, place, segment, offset, length, after)
-                    });
-                    let (place, chunk) = read.await.map_err(|_| Error::Closed)??;
-                    self.place = Some(place);
-                    self.pass(&chunk);
-                    return Ok(chunk);
+                    }));
                 }
                 Next::Wait => grown.await,
             }
@@ -114,7 +126,7 @@ fn read_behind(
     offset: u64,
     length: u64,
     after: Position,
-) -> Result<(Place, Arc<Chunk>), Error> {
+) -> ReadBehind {
     let path = segment::path(folder, number);
     let mut place = match place {
         Some(place) => place,

@@ -56,6 +56,12 @@ impl Run {
         self.relations.extend(chunk.relations.iter().map(|relation| relation.oid.0));
     }
 
+    /// Returns its segment and where it lies there.
+    #[must_use]
+    pub const fn place(&self) -> (u32, u64) {
+        (self.segment, self.offset)
+    }
+
     /// Where the next record lies.
     pub(super) const fn next_offset(&self) -> u64 {
         self.offset + self.length

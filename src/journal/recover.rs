@@ -96,6 +96,7 @@ fn scan(
         }
         return Err(Error::Damaged { path, offset: 0, source: record::Error::Magic });
     };
+    keep_whole(&mut runs);
     let mut offset = runs.last().map_or(FIRST_RECORD, Run::next_offset);
     if length < offset {
         return Err(Error::Missing { path });
@@ -125,6 +126,19 @@ fn scan(
     // What a killed process wrote is in the system's cache; it is about to be relied on.
     file.sync_all().map_err(Error::file("flush", &path))?;
     Ok(Some(Segment { number, begin, runs }))
+}
+
+/// Drops rows behind a hole: a transaction that failed (a full disk) leaves one, and what lies in
+/// it would never be found again. The file itself is then read from there on.
+fn keep_whole(runs: &mut Vec<Run>) {
+    let mut expected = FIRST_RECORD;
+    let whole = runs.iter().take_while(|run| {
+        let follows = run.offset == expected;
+        expected = run.next_offset();
+        follows
+    });
+    let whole = whole.count();
+    runs.truncate(whole);
 }
 
 /// Bytes that the file system of `folder` has left for us.

@@ -18,6 +18,7 @@ use super::segment::{self, FIRST_RECORD, SEGMENT_BYTES};
 use super::shared::Shared;
 use super::{Durable, Error, Settings};
 use crate::chunk::Chunk;
+use crate::failure::chain;
 use crate::lsn::{Lsn, Position};
 
 /// Records that wait are written in one go up to so many bytes.
@@ -62,7 +63,6 @@ impl Writer {
             buffer: Vec::new(),
             pending: Vec::new(),
             changed: all_runs(&found),
-            unsynced: Vec::new(),
             reserve: settings.reserve_bytes,
             looked: None,
         };
@@ -126,8 +126,6 @@ struct Pen {
     pending: Vec<(Header, Arc<Chunk>)>,
     /// Index rows since the last sync.
     changed: BTreeMap<(u32, u64), Run>,
-    /// Closed segments since the last sync.
-    unsynced: Vec<File>,
     reserve: u64,
     looked: Option<Instant>,
 }
@@ -183,7 +181,7 @@ impl Pen {
             return;
         }
         if let Err(error) = self.write() {
-            tracing::error!(%error, "the journal can't be written");
+            tracing::error!(error = chain(&error), "the journal can't be written");
             self.shared.fail(error);
         }
         self.pending.clear();
@@ -220,7 +218,11 @@ impl Pen {
 
     /// Begins the next segment.
     fn turn_page(&mut self) -> Result<(), Error> {
-        self.unsynced.extend(self.file.take());
+        // Before the next one is there: recovery takes every segment but the last for whole.
+        if let Some(file) = self.file.take() {
+            let path = segment::path(&self.folder, self.number);
+            file.sync_data().map_err(Error::file("flush", &path))?;
+        }
         self.number += 1;
         self.file = Some(segment::create(&self.folder, self.number, self.end)?);
         self.offset = FIRST_RECORD;
@@ -235,14 +237,10 @@ impl Pen {
             return Err(error);
         }
         let path = segment::path(&self.folder, self.number);
-        for file in
-            self.unsynced.drain(..).chain(self.file.as_ref().and_then(|f| f.try_clone().ok()))
-        {
-            if let Err(source) = file.sync_data() {
-                let error = Error::file("flush", &path)(source);
-                self.shared.fail(error.clone());
-                return Err(error);
-            }
+        if let Some(Err(source)) = self.file.as_ref().map(File::sync_data) {
+            let error = Error::file("flush", &path)(source);
+            self.shared.fail(error.clone());
+            return Err(error);
         }
         let runs = std::mem::take(&mut self.changed).into_values().collect();
         Ok(Durable { through: Some(self.end), received: self.received, runs })

@@ -42,6 +42,11 @@ impl Marks {
         passed
     }
 
+    /// Returns what [`Marks::pass`] would, and forgets nothing.
+    pub(super) fn peek(&self, floor: Position) -> Option<Lsn> {
+        self.marks.iter().take_while(|(after, _)| *after <= floor).last().map(|(_, lsn)| *lsn)
+    }
+
     /// Drops every other mark when there are too many, never the newest.
     fn thin(&mut self) {
         if self.marks.len() >= MARKS_MAX {

@@ -1,4 +1,171 @@
-//! Joins the stages: owns every task, every channel and the order of shutdown.
+//! Joins the stages; owns every task, every channel and the order of shutdown.
+//!
+//! ```text
+//! intake ──append──▶ journal ──cursor──▶ one runner a sink
+//!    ▲                                         │
+//!    └── confirmer ◀────── keeper ◀── snapshots┘
+//! ```
+//!
+//! Knows how the stages fit, not what any of them does.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the stage that calls it is not joined yet"))]
+mod error;
+mod intake;
+mod keeper;
 mod marks;
+mod report;
+mod setup;
+mod shared;
+mod watch;
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use error::{Ending, Error};
+
+use crate::config::Config;
+use crate::delivery::SinkState;
+use shared::Shared;
+
+/// Between two looks at what is done. What a sink acknowledged since the last one may repeat
+/// after a crash.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long the server is given to take the last word.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// How a run goes on and ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// End once all that was committed before the start is done at every sink.
+    pub until_caught_up: bool,
+    /// With `until_caught_up`: give up after this long.
+    pub timeout: Option<Duration>,
+    /// Wait for the slot and the state folder for as long as another holds them.
+    pub standby: bool,
+    /// Take a slot that exists though the state is empty.
+    pub adopt_slot: bool,
+    /// Go on behind a gap.
+    pub accept_gap: bool,
+}
+
+/// How a run ended that nothing kept from ending well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was asked to stop.
+    Stopped {
+        /// Events that were unanswered at the end of the grace: they may be sent again.
+        unanswered: u64,
+    },
+    /// All is done at every sink.
+    CaughtUp {
+        /// Events that became dead letters in this run.
+        dead: u64,
+    },
+    /// All is done but at these sinks, which are halted.
+    Halted {
+        /// Name and reason.
+        sinks: Vec<String>,
+    },
+    /// Not all was done within the time given.
+    TimedOut,
+}
+
+/// Runs the pipeline until `stop` is cancelled, all is caught up where that was asked for, or
+/// something happens at the source that waiting does not mend.
+///
+/// Cancel safety: dropping it is as good as a kill: nothing is lost, what was in flight repeats.
+///
+/// # Errors
+/// [`Error::ending`] tells how the process ends with it.
+pub async fn run(
+    config: Config,
+    options: Options,
+    stop: CancellationToken,
+) -> Result<Outcome, Error> {
+    let opened = tokio::select! {
+        opened = setup::open(&config, options) => opened?,
+        () = stop.cancelled() => return Ok(Outcome::Stopped { unanswered: 0 }),
+    };
+    let setup::Opened { shared, state, journal, intake, runners, bases } = opened;
+
+    // Two stops, in order: first nothing new is read, then the last progress is stored.
+    let reading = CancellationToken::new();
+    let keeping = CancellationToken::new();
+    let mut sources = JoinSet::new();
+    sources.spawn(intake.run(reading.clone()));
+    let mut sinks = JoinSet::new();
+    for runner in runners {
+        sinks.spawn(runner.run(reading.clone(), config.shutdown_grace));
+    }
+    let mut keepers = JoinSet::new();
+    let keeper = keeper::Keeper::new(&config, &shared, &state, &journal, bases);
+    keepers.spawn(keeper.run(keeping.clone()));
+    let mut watchers = JoinSet::new();
+    watchers.spawn(watch::run(config.source.clone(), std::sync::Arc::clone(&shared), options));
+
+    let ended = tokio::select! {
+        () = stop.cancelled() => Ok(None),
+        outcome = caught_up(&shared, options) => Ok(Some(outcome)),
+        Some(ended) = sources.join_next() => failed(ended),
+        Some(ended) = sinks.join_next() => failed(ended.map(|ended| ended.map_err(Error::Delivery))),
+        Some(ended) = keepers.join_next() => failed(ended),
+    };
+    watchers.abort_all();
+    reading.cancel();
+    let mut unanswered = 0;
+    while let Some(done) = sinks.join_next().await {
+        unanswered += done.map_err(|_| Error::Panicked)?.map_err(Error::Delivery)?;
+    }
+    keeping.cancel();
+    while let Some(done) = keepers.join_next().await {
+        done.map_err(|_| Error::Panicked)??;
+    }
+    shared.say_farewell();
+    // A server that does not answer any more is left; what it did not hear it will be told again.
+    let farewell = tokio::time::timeout(FAREWELL, sources.join_next()).await;
+    if farewell.is_err() {
+        tracing::debug!("the server did not take the last word in time");
+    }
+    Ok(ended?.unwrap_or(Outcome::Stopped { unanswered }))
+}
+
+/// A task that should go on has ended.
+fn failed<T>(
+    ended: Result<Result<T, Error>, tokio::task::JoinError>,
+) -> Result<Option<Outcome>, Error> {
+    ended.map_err(|_| Error::Panicked)??;
+    Ok(None)
+}
+
+/// Ends when all that was committed before the start is done, or can't be; never where that was
+/// not asked for.
+async fn caught_up(shared: &Shared, options: Options) -> Outcome {
+    if !options.until_caught_up {
+        return std::future::pending().await;
+    }
+    let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
+    loop {
+        tokio::time::sleep(TICK / 4).await;
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Outcome::TimedOut;
+        }
+        let Some(target) = shared.target() else { continue };
+        let waiting: Vec<_> =
+            shared.sinks().iter().filter(|sink| !sink.is_caught_up(target)).collect();
+        if waiting.is_empty() {
+            let dead = shared.sinks().iter().map(|s| s.snapshot().counters.dead_total()).sum();
+            return Outcome::CaughtUp { dead };
+        }
+        let snapshots: Vec<_> = waiting.iter().map(|sink| (sink.name(), sink.snapshot())).collect();
+        if snapshots.iter().all(|(_, snapshot)| snapshot.state == SinkState::Halted) {
+            let say = |(name, snapshot): (&str, crate::delivery::Snapshot)| match snapshot.reason {
+                Some(reason) => format!("{name} ({reason})"),
+                None => name.to_owned(),
+            };
+            return Outcome::Halted { sinks: snapshots.into_iter().map(say).collect() };
+        }
+    }
+}

@@ -3,7 +3,7 @@
 
 mod send;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,17 @@ use crate::sink::{Batch, Failure};
 pub struct DispatchId {
     pub(super) number: u64,
     pub(super) from: Origin,
+}
+
+impl DispatchId {
+    /// Returns the stored event that the request tries again, if it does.
+    #[must_use]
+    pub const fn stored(self) -> Option<EventId> {
+        match self.from {
+            Origin::Parked(id) => Some(id),
+            Origin::Lane(_) => None,
+        }
+    }
 }
 
 /// Where a request came from.
@@ -129,6 +140,8 @@ pub struct Scheduler {
     /// Lanes to look at later.
     timers: BTreeSet<(Duration, usize)>,
     pub(super) parked: Parked,
+    /// Dead letters of an earlier run that the stream brings again.
+    settled: HashSet<EventId>,
     pub(super) breaker: Breaker,
     pub(super) backoff: Backoff,
     pace: Pace,
@@ -177,6 +190,7 @@ impl Scheduler {
             ready: VecDeque::new(),
             timers: BTreeSet::new(),
             parked: Parked::default(),
+            settled: HashSet::new(),
             breaker: Breaker::new(settings),
             backoff: Backoff::new(&settings.retry),
             pace: Pace::new(&settings.rate_limit, &settings.batch),
@@ -215,6 +229,7 @@ impl Scheduler {
         now: Duration,
     ) {
         if state == LetterState::Dead && self.settings.on_dead == OnDead::Continue {
+            self.settled.insert(id);
             return;
         }
         let mut entry = Entry::new(state, keys, attempts);
@@ -224,7 +239,7 @@ impl Scheduler {
 
     /// Takes the next event of the stream.
     pub fn push(&mut self, event: Tracked, now: Duration, effects: &mut Vec<Effect>) {
-        if !self.parked.is_empty() && self.parked.contains(event.envelope.id) {
+        if self.is_settled(event.envelope.id) {
             effects.push(Effect::Safe { ordinal: event.ordinal });
             return;
         }
@@ -236,6 +251,12 @@ impl Scheduler {
             return;
         }
         self.admit(event, now, effects);
+    }
+
+    /// Whether an earlier run stored the event, so that it is not to be sent from the stream.
+    pub(super) fn is_settled(&self, id: EventId) -> bool {
+        (!self.parked.is_empty() && self.parked.contains(id))
+            || (!self.settled.is_empty() && self.settled.contains(&id))
     }
 
     /// Puts an event into its lane, or behind what was set aside of its key.
@@ -435,6 +456,33 @@ impl Scheduler {
         (self.breaker.state(), self.breaker.halted())
     }
 
+    /// Whether an event waits outside its lane.
+    #[must_use]
+    pub fn is_parked(&self, id: EventId) -> bool {
+        self.parked.contains(id)
+    }
+
+    /// Returns how many dead letters the sink has.
+    #[must_use]
+    pub const fn dead_letters(&self) -> u64 {
+        self.dead
+    }
+
+    /// Whether the sink is halted because of their number.
+    #[must_use]
+    pub const fn has_too_many_dead(&self) -> bool {
+        matches!(self.breaker.halted(), Some(HaltReason::TooManyDead))
+    }
+
+    /// Returns an event that fails in its lane, and the last answer to it.
+    #[must_use]
+    pub fn failing(&self) -> Option<(EventId, &Failure)> {
+        let fronts = self.lanes.iter().filter_map(|lane| lane.pieces.front());
+        fronts
+            .filter(|piece| piece.failures > 0)
+            .find_map(|piece| Some((piece.batch.events.first()?.id, piece.last_failure.as_ref()?)))
+    }
+
     /// Whether some event is being tried again, in its lane or outside of it.
     #[must_use]
     pub fn is_retrying(&self) -> bool {
@@ -450,3 +498,5 @@ pub(super) fn other_key(key: u64, before: Option<u64>) -> Option<u64> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod chaos;

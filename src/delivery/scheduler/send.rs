@@ -44,25 +44,24 @@ impl Scheduler {
         if self.parked_in_flight < (limit / 2).max(1) { self.next_parked(now) } else { None }
     }
 
-    /// Returns when to call [`Scheduler::next`] again though nothing happened.
+    /// Returns when to call [`Scheduler::next`] again though nothing happened. Asked for after it
+    /// returned none at `now`.
     #[must_use]
     pub fn wake_at(&self, now: Duration) -> Option<Duration> {
-        let timers = self.timers.first().map(|(at, _)| *at);
-        let breaker = self.breaker.wake_at();
-        let due = if self.breaker.is_closed() {
-            timers.into_iter().chain(self.parked.wake_at()).min()
-        } else {
-            breaker
-        };
         let forbidden = self.paced_until.max(self.throttled_until);
         if forbidden > now {
-            return Some(due.map_or(forbidden, |due| due.max(forbidden)).min(forbidden.max(now)));
+            return Some(forbidden);
         }
-        due
+        if !self.breaker.is_closed() {
+            return self.breaker.wake_at().filter(|at| *at > now);
+        }
+        let later = now.saturating_add(Duration::from_nanos(1));
+        let timer = self.timers.range((later, 0)..).next().map(|(at, _)| *at);
+        timer.into_iter().chain(self.parked.wake_at(now)).min()
     }
 
     fn next_parked(&mut self, now: Duration) -> Option<Dispatch> {
-        if self.parked.wake_at().is_none_or(|due| due > now) {
+        if !self.parked.is_due(now) {
             return None;
         }
         if !self.pass_pace(now, 1, 0) {

@@ -1,0 +1,608 @@
+//! [`Runner`]: the event loop of one sink.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::dead_letter::{self, Letter, Stored, Verdict};
+use super::handle::SinkProgress;
+use super::lane::Tracked;
+use super::parked::LetterState;
+use super::reader::{Again, Read, Reader};
+use super::scheduler::{Dispatch, DispatchId, Effect, Scheduler, What};
+use super::settings::{OnDead, Settings};
+use super::view::View;
+use super::ward::{Outcome, Ward, Write, Written};
+use crate::chunk::Chunk;
+use crate::failure::{Category, Classify, chain};
+use crate::journal::{self, Journal, record};
+use crate::lsn::EventId;
+use crate::mapping::{self, SinkMapper};
+use crate::progress::ledger::Reached;
+use crate::sink::{Answer, Batch, BoxFuture, Failure, Sink};
+use crate::state::{self, State};
+
+/// Events that wait in a sink's lanes. Enough for many full batches a lane.
+const EVENTS_MAX: usize = 64 * 1024;
+/// Bytes of bodies that wait in a sink's lanes; there is always room for one event.
+const BYTES_MAX: u64 = 8 << 20;
+/// How long to wait before a transaction that failed is tried again.
+const STATE_RETRY: Duration = Duration::from_secs(1);
+
+/// What a sink is served with.
+#[derive(Debug)]
+pub struct Parts {
+    /// The sink's name.
+    pub name: String,
+    /// How it is served.
+    pub settings: Settings,
+    /// The far side.
+    pub sink: Arc<dyn Sink>,
+    /// Makes its events.
+    pub mapper: SinkMapper,
+    /// Where the changes are.
+    pub journal: Arc<Journal>,
+    /// The journal keeps what it is told to: events that wait are references into it. Without,
+    /// they are copies.
+    pub journal_keeps: bool,
+    /// Where dead letters are stored.
+    pub state: State,
+    /// Where the rest of the process looks.
+    pub progress: SinkProgress,
+}
+
+/// Why a sink can't be served any more. Its own failures are no reason.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The journal can't be read.
+    #[error("sink `{sink}` can't read the journal")]
+    Journal {
+        /// The sink.
+        sink: String,
+        /// The cause.
+        source: journal::Error,
+    },
+    /// A change can't be decoded.
+    #[error("sink `{sink}` can't decode a change")]
+    Mapping {
+        /// The sink.
+        sink: String,
+        /// The cause.
+        source: mapping::Error,
+    },
+    /// The dead letters of an earlier run can't be read.
+    #[error("sink `{sink}` can't read its dead letters")]
+    State {
+        /// The sink.
+        sink: String,
+        /// The cause.
+        source: state::Error,
+    },
+}
+
+impl Classify for Error {
+    fn category(&self) -> Category {
+        match self {
+            Self::Journal { .. } => Category::Setup,
+            Self::Mapping { source, .. } => source.category(),
+            Self::State { source, .. } => source.category(),
+        }
+    }
+}
+
+/// Serves one sink: reads, maps, sends, and remembers what became of it.
+#[derive(Debug)]
+pub struct Runner {
+    name: Arc<str>,
+    settings: Settings,
+    sink: Arc<dyn Sink>,
+    journal: Arc<Journal>,
+    journal_keeps: bool,
+    state: State,
+    progress: SinkProgress,
+    scheduler: Scheduler,
+    reader: Reader,
+    ward: Ward,
+    view: View,
+    started: Instant,
+    flights: FuturesUnordered<BoxFuture<'static, Landed>>,
+    /// Events in requests that were not answered yet.
+    unanswered: u64,
+    /// Stored events that are being tried again: their originals.
+    loaded: HashMap<EventId, (Arc<Chunk>, u32)>,
+    effects: Vec<Effect>,
+    read: Vec<Read>,
+    /// When the dead letters are counted again, because there were too many.
+    recount_at: Option<Duration>,
+}
+
+/// What comes back from outside.
+#[derive(Debug)]
+enum Landed {
+    Answered { id: DispatchId, events: u64, answer: Answer, took: Duration },
+    Loaded { id: DispatchId, event: EventId, found: Result<Found, Failure> },
+    Written(Outcome),
+    Counted(Result<u64, state::Error>),
+}
+
+/// The original of a stored event; none when its row is gone.
+type Found = Option<(Arc<Chunk>, u32)>;
+
+/// Everything that can happen to a sink.
+#[derive(Debug)]
+enum Happened {
+    Stop,
+    Landed(Landed),
+    Read(Result<(), journal::Error>),
+    Woke,
+}
+
+impl Runner {
+    /// Takes up where the progress says that the sink is.
+    ///
+    /// # Errors
+    /// When the journal no longer has what the sink has not done.
+    pub fn new(parts: Parts) -> Result<Self, Error> {
+        let Parts { name, settings, sink, mapper, journal, journal_keeps, state, progress } = parts;
+        let cursor = journal
+            .cursor(progress.floor())
+            .map_err(|source| Error::Journal { sink: name.clone(), source })?;
+        Ok(Self {
+            scheduler: Scheduler::new(&settings),
+            reader: Reader::new(cursor, mapper),
+            ward: Ward::new(&name, state.clone()),
+            view: View::new(&name, progress.clone()),
+            name: Arc::from(name),
+            settings,
+            sink,
+            journal,
+            journal_keeps,
+            state,
+            progress,
+            started: Instant::now(),
+            flights: FuturesUnordered::new(),
+            unanswered: 0,
+            loaded: HashMap::new(),
+            effects: Vec::new(),
+            read: Vec::new(),
+            recount_at: None,
+        })
+    }
+
+    /// Serves the sink until `stop` is cancelled; then lets what is in flight finish within
+    /// `grace`. Returns how many events were unanswered at its end: those may repeat.
+    ///
+    /// Cancel safety: dropping it loses nothing; what was in flight repeats.
+    ///
+    /// # Errors
+    /// When the journal or the state can't be read, or a change can't be decoded. Never for what
+    /// the far side does.
+    pub async fn run(mut self, stop: CancellationToken, grace: Duration) -> Result<u64, Error> {
+        self.restore().await?;
+        loop {
+            self.work()?;
+            match self.happened(&stop).await {
+                Happened::Stop => break,
+                Happened::Landed(landed) => self.landed(landed)?,
+                Happened::Read(read) => read.map_err(|source| self.journal_error(source))?,
+                Happened::Woke => {}
+            }
+        }
+        self.finish(grace).await
+    }
+
+    /// Takes back what an earlier run set aside.
+    async fn restore(&mut self) -> Result<(), Error> {
+        let (name, on_dead) = (Arc::clone(&self.name), self.settings.on_dead);
+        let floor = self.progress.floor();
+        let read = self.state.read(move |connection| {
+            let stored = dead_letter::load(connection, &name, on_dead, floor)?;
+            Ok((stored, dead_letter::count_dead(connection, &name)?))
+        });
+        let (stored, dead) = read.await.map_err(|source| self.state_error(source))?;
+        for Stored { row, id, keys, state, attempts } in stored {
+            self.ward.know(id, row);
+            self.scheduler.restore(id, keys, state, attempts, Duration::ZERO);
+        }
+        self.scheduler.set_dead(dead);
+        self.show();
+        Ok(())
+    }
+
+    /// Does all that can be done without waiting.
+    fn work(&mut self) -> Result<(), Error> {
+        let now = self.now();
+        if !self.reader.needs_chunk() && self.has_room() {
+            self.read_slice(now)?;
+        }
+        if !self.ward.is_reopening() {
+            while let Some(dispatch) = self.scheduler.next(now) {
+                self.send(dispatch);
+            }
+        }
+        if let Some(write) = self.ward.start(&self.progress) {
+            self.flights.push(Box::pin(async move { Landed::Written(write.await) }));
+        }
+        self.recount(now);
+        self.show();
+        Ok(())
+    }
+
+    fn read_slice(&mut self, now: Duration) -> Result<(), Error> {
+        let mut read = std::mem::take(&mut self.read);
+        self.reader
+            .slice(&self.progress, &mut read)
+            .map_err(|source| Error::Mapping { sink: self.name.to_string(), source })?;
+        for item in read.drain(..) {
+            match item {
+                Read::Event(event) => self.scheduler.push(event, now, &mut self.effects),
+                Read::Rejected(event, failure) => {
+                    self.scheduler.refuse(event, failure, now, &mut self.effects);
+                }
+            }
+        }
+        self.read = read;
+        self.progress.notify();
+        self.apply(now, None);
+        Ok(())
+    }
+
+    /// Whether more may be read. Chunks are only counted while something waits: the journal's own
+    /// tail counts too, and must not stop a sink that has nothing to do.
+    fn has_room(&mut self) -> bool {
+        let (events, bytes) = self.scheduler.holds();
+        events < EVENTS_MAX
+            && bytes < BYTES_MAX
+            && !self.scheduler.is_full()
+            && !self.ward.is_full()
+            && (events == 0 || !self.reader.holds_too_much())
+    }
+
+    /// Waits for the next thing to happen.
+    async fn happened(&mut self, stop: &CancellationToken) -> Happened {
+        let has_room = self.has_room();
+        let wants_chunk = has_room && self.reader.needs_chunk();
+        if has_room && !wants_chunk && !stop.is_cancelled() {
+            // More of the chunk can be mapped at once; look at the answers that are there first.
+            let landed = futures_util::FutureExt::now_or_never(self.flights.next());
+            tokio::task::coop::consume_budget().await;
+            return landed.flatten().map_or(Happened::Woke, Happened::Landed);
+        }
+        let wake = self.wake_at();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Happened::Stop,
+            Some(landed) = self.flights.next() => Happened::Landed(landed),
+            read = self.reader.next_chunk(), if wants_chunk => Happened::Read(read),
+            () = tokio::time::sleep_until(wake.unwrap_or(self.started)), if wake.is_some() => {
+                Happened::Woke
+            }
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let now = self.now();
+        let scheduler = self.scheduler.wake_at(now).filter(|_| !self.ward.is_reopening());
+        let wake = scheduler.into_iter().chain(self.recount_at).chain(self.view.wake_at()).min()?;
+        // A timer of tokio's has a resolution of a millisecond and never fires early.
+        self.started.checked_add(wake)
+    }
+
+    /// Sends a request.
+    fn send(&mut self, dispatch: Dispatch) {
+        let Dispatch { id, what } = dispatch;
+        match what {
+            What::Batch(batch) => self.deliver(id, batch),
+            What::Stored(event) => self.load(id, event),
+        }
+    }
+
+    fn deliver(&mut self, id: DispatchId, batch: Arc<Batch>) {
+        let sink = Arc::clone(&self.sink);
+        let limit = self.settings.timeout;
+        let events = batch.events.len() as u64;
+        self.unanswered += events;
+        self.flights.push(Box::pin(async move {
+            let sent = Instant::now();
+            let answer = match tokio::time::timeout(limit, sink.deliver(&batch)).await {
+                Ok(answer) => answer,
+                Err(_) => Answer::Failed(timed_out(limit)),
+            };
+            Landed::Answered { id, events, answer, took: sent.elapsed() }
+        }));
+    }
+
+    /// Loads the original of a stored event, to try it again.
+    fn load(&mut self, id: DispatchId, event: EventId) {
+        let (state, journal) = (self.state.clone(), Arc::clone(&self.journal));
+        let row = self.ward.row(event);
+        self.flights.push(Box::pin(async move {
+            let found = match row {
+                Some(row) => load(&state, journal, row, event).await,
+                None => Ok(None),
+            };
+            Landed::Loaded { id, event, found }
+        }));
+    }
+
+    fn landed(&mut self, landed: Landed) -> Result<(), Error> {
+        let now = self.now();
+        match landed {
+            Landed::Answered { id, events, answer, took } => {
+                self.unanswered = self.unanswered.saturating_sub(events);
+                self.view.answered(&answer, took);
+                self.answered(id, answer, now);
+            }
+            Landed::Loaded { id, event, found } => self.again(id, event, found, now)?,
+            Landed::Written(outcome) => self.written(outcome, now),
+            Landed::Counted(Ok(dead)) => self.scheduler.set_dead(dead),
+            Landed::Counted(Err(error)) => {
+                tracing::warn!(sink = %self.name, error = chain(&error), "dead letters can't be counted");
+            }
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, id: DispatchId, answer: Answer, now: Duration) {
+        let original = id.stored().and_then(|event| self.loaded.remove(&event));
+        self.scheduler.answered(id, answer, now, fastrand::f64(), &mut self.effects);
+        self.apply(now, original);
+    }
+
+    /// A stored event was loaded: it is mapped again and sent.
+    fn again(
+        &mut self,
+        id: DispatchId,
+        event: EventId,
+        found: Result<Found, Failure>,
+        now: Duration,
+    ) -> Result<(), Error> {
+        let original = match found {
+            Ok(Some(original)) => original,
+            Ok(None) => {
+                self.scheduler.withdraw(id, now, &mut self.effects);
+                self.apply(now, None);
+                return Ok(());
+            }
+            Err(failure) => {
+                self.answered(id, Answer::Failed(failure), now);
+                return Ok(());
+            }
+        };
+        let again = self
+            .reader
+            .again(&original.0, original.1)
+            .map_err(|source| Error::Mapping { sink: self.name.to_string(), source })?;
+        match again {
+            Again::Event(envelope) => {
+                self.loaded.insert(event, original);
+                self.view.keep(event, &envelope);
+                self.deliver(id, Arc::new(Batch { events: vec![envelope], replay: 0 }));
+            }
+            Again::Rejected(failure) => self.answered(id, Answer::Failed(failure), now),
+            Again::Unwanted => {
+                self.scheduler.withdraw(id, now, &mut self.effects);
+                self.apply(now, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what follows from an answer.
+    fn apply(&mut self, now: Duration, original: Option<(Arc<Chunk>, u32)>) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Acknowledged { ordinals, batch } => {
+                    self.progress.with_ledger(|ledger| {
+                        ordinals.iter().for_each(|ordinal| ledger.acknowledge(*ordinal));
+                    });
+                    self.view.delivered(&batch.events);
+                    self.progress.notify();
+                }
+                Effect::Safe { ordinal } => {
+                    self.progress.with_ledger(|ledger| ledger.acknowledge(ordinal));
+                }
+                Effect::SetAside { event, state, category, failure, attempts } => {
+                    self.view.set_aside(&event.envelope, state, category, &failure, now);
+                    let verdict = Verdict { category, failure, attempts, at_us: unix_micros() };
+                    self.put(event, state, Some(verdict));
+                }
+                Effect::Park { event } => self.put(event, LetterState::Blocked, None),
+                Effect::Tried { id, state, category, failure, attempts } => {
+                    let Some(row) = self.ward.row(id) else { continue };
+                    self.view.tried(id, state, category, &failure, now);
+                    let original = original.as_ref().and_then(|(chunk, entry)| {
+                        copy(chunk, *entry).inspect_err(|error| self.view.cannot_copy(error)).ok()
+                    });
+                    if state == LetterState::Dead && self.settings.on_dead == OnDead::Continue {
+                        self.ward.forget(id);
+                    }
+                    let verdict = Verdict { category, failure, attempts, at_us: unix_micros() };
+                    let verdict = Box::new(verdict);
+                    self.ward.add(Write::Tried { id, row, state, original, verdict });
+                }
+                Effect::Accepted { id } => match self.ward.row(id) {
+                    Some(row) => {
+                        self.view.retry_done(id, original.is_some());
+                        self.ward.add(Write::Delete { id, row });
+                    }
+                    None => {
+                        tracing::error!(sink = %self.name, event = %id, "a stored event has no row");
+                    }
+                },
+                Effect::Reopen { events } => {
+                    self.view.reopened(&events);
+                    self.ward.add(Write::Reopen { events, reached: Reached::default() });
+                }
+            }
+        }
+        self.effects = effects;
+    }
+
+    /// Has an event stored.
+    fn put(&mut self, event: Tracked, state: LetterState, verdict: Option<Verdict>) {
+        let Tracked { ordinal, envelope } = event;
+        let is_reference = state == LetterState::Blocked && self.journal_keeps;
+        let original = if is_reference {
+            None
+        } else {
+            copy(&envelope.chunk, envelope.entry)
+                .inspect_err(|error| self.view.cannot_copy(error))
+                .ok()
+        };
+        let letter = Box::new(Letter { envelope, original, state, verdict });
+        self.ward.add(Write::Put { ordinal, letter });
+    }
+
+    /// A transaction ended.
+    fn written(&mut self, outcome: Outcome, now: Duration) {
+        let rows = match outcome {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::error!(sink = %self.name, error = chain(&error), "dead letters can't be stored, trying again");
+                if let Some(write) = self.ward.again() {
+                    self.flights.push(Box::pin(async move {
+                        tokio::time::sleep(STATE_RETRY).await;
+                        Landed::Written(write.await)
+                    }));
+                }
+                return;
+            }
+        };
+        let written = self.ward.finish(rows);
+        self.progress.with_ledger(|ledger| {
+            for done in &written {
+                if let Written::Put { ordinal, .. } = done {
+                    ledger.acknowledge(*ordinal);
+                }
+            }
+        });
+        for done in written {
+            match done {
+                Written::Put { id, .. } if self.scheduler.is_parked(id) => {
+                    self.scheduler.stored(id, now);
+                }
+                Written::Put { id, .. } => self.ward.forget(id),
+                Written::Deleted { id } => {
+                    self.scheduler.resolved(id, now, &mut self.effects);
+                }
+            }
+        }
+        self.progress.notify();
+        self.apply(now, None);
+    }
+
+    /// Counts the dead letters now and then while there are too many: a person may have removed
+    /// some.
+    fn recount(&mut self, now: Duration) {
+        if !self.scheduler.has_too_many_dead() {
+            self.recount_at = None;
+            return;
+        }
+        let due = *self.recount_at.get_or_insert(now.saturating_add(self.settings.halt_probe));
+        if due > now {
+            return;
+        }
+        self.recount_at = Some(now.saturating_add(self.settings.halt_probe));
+        let (state, name) = (self.state.clone(), Arc::clone(&self.name));
+        self.flights.push(Box::pin(async move {
+            let count = move |connection: &_| dead_letter::count_dead(connection, &name);
+            Landed::Counted(state.read(count).await)
+        }));
+    }
+
+    /// Lets what is in flight finish, and stores what follows from it.
+    async fn finish(mut self, grace: Duration) -> Result<u64, Error> {
+        let deadline = self.now_instant() + grace;
+        loop {
+            if let Some(write) = self.ward.start(&self.progress) {
+                self.flights.push(Box::pin(async move { Landed::Written(write.await) }));
+            }
+            if self.unanswered == 0 && self.ward.is_idle() {
+                break;
+            }
+            match tokio::time::timeout_at(deadline, self.flights.next()).await {
+                Ok(Some(Landed::Loaded { .. })) => {}
+                Ok(Some(landed)) => self.landed(landed)?,
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.show();
+        Ok(self.unanswered)
+    }
+
+    /// Shows the rest of the process how the sink is.
+    fn show(&mut self) {
+        let now = self.now();
+        let reopening = self.ward.pinned_from();
+        self.view.show(&self.scheduler, reopening, now);
+    }
+
+    fn now(&self) -> Duration {
+        self.now_instant().saturating_duration_since(self.started)
+    }
+
+    fn now_instant(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn journal_error(&self, source: journal::Error) -> Error {
+        Error::Journal { sink: self.name.to_string(), source }
+    }
+
+    fn state_error(&self, source: state::Error) -> Error {
+        Error::State { sink: self.name.to_string(), source }
+    }
+}
+
+/// Reads the original of a stored event, from its row or from the journal.
+async fn load(
+    state: &State,
+    journal: Arc<Journal>,
+    row: i64,
+    event: EventId,
+) -> Result<Found, Failure> {
+    let broken = |message: String| Failure::new(Category::Transient, message);
+    let original = state.read(move |connection| dead_letter::original(connection, row)).await;
+    match original.map_err(|error| broken(error.to_string()))? {
+        None => Ok(None),
+        Some(Some(bytes)) => {
+            let chunk = record::decode(&bytes).map_err(|error| broken(error.to_string()))?;
+            Ok(Some((Arc::new(chunk), 0)))
+        }
+        Some(None) => {
+            let read = tokio::task::spawn_blocking(move || journal.read_at(event.position));
+            let read = read.await.map_err(|error| broken(error.to_string()))?;
+            match read.map_err(|error| broken(error.to_string()))? {
+                Some(found) => Ok(Some(found)),
+                None => Err(Failure::new(
+                    Category::Rejected,
+                    "the journal does not keep the original any more",
+                )),
+            }
+        }
+    }
+}
+
+/// Copies one change out of its chunk, as the journal writes it.
+fn copy(chunk: &Chunk, entry: u32) -> Result<Vec<u8>, record::Error> {
+    match chunk.entries.get(entry as usize) {
+        Some(entry) => record::encode(&record::extract(chunk, entry)),
+        None => record::encode(chunk),
+    }
+}
+
+fn timed_out(limit: Duration) -> Failure {
+    Failure::new(Category::Transient, format!("no answer within {limit:?}"))
+}
+
+fn unix_micros() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,434 @@
+//! A sink that does its worst, crashes included, against the scheduler's promises.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::chunk::{Chunk, Entry as ChunkEntry, Transaction};
+use crate::envelope::{Envelope, RouteLabel};
+use crate::lsn::Lsn;
+use crate::progress::ledger::{Ledger, Reached};
+use crate::sink::Answer;
+
+/// What the far side does with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nature {
+    Good,
+    /// It never gets through, while others do.
+    Poison,
+    /// It is refused.
+    Bad,
+}
+
+/// What the far side does with everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weather {
+    Fair,
+    Down,
+    Busy,
+    Locked,
+    RefusesAll,
+}
+
+#[derive(Clone, Debug)]
+struct Planned {
+    key: u64,
+    before: Option<u64>,
+    truncate: bool,
+    nature: Nature,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Read(usize),
+    Answer(prop::sample::Index),
+    Commit,
+    Save,
+    Wait(u64),
+    Weather(Weather),
+    Crash,
+}
+
+fn planned() -> impl Strategy<Value = Planned> {
+    let nature = prop_oneof![
+        8 => Just(Nature::Good), 1 => Just(Nature::Poison), 1 => Just(Nature::Bad)
+    ];
+    let before = prop_oneof![6 => Just(None), 1 => (0u64..6).prop_map(Some)];
+    (0u64..6, before, prop::bool::weighted(0.03), nature)
+        .prop_map(|(key, before, truncate, nature)| Planned { key, before, truncate, nature })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (1usize..8).prop_map(Step::Read),
+        12 => any::<prop::sample::Index>().prop_map(Step::Answer),
+        6 => Just(Step::Commit),
+        3 => Just(Step::Save),
+        4 => (1u64..40).prop_map(Step::Wait),
+        2 => prop_oneof![
+            4 => Just(Weather::Fair), 1 => Just(Weather::Down), 1 => Just(Weather::Busy),
+            1 => Just(Weather::Locked), 1 => Just(Weather::RefusesAll)
+        ].prop_map(Step::Weather),
+        1 => Just(Step::Crash),
+    ]
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    (1u32..4, 1u32..5, 2u32..5, any::<bool>()).prop_map(|(concurrency, events, attempts, block)| {
+        let mut settings = Settings { concurrency, ..Settings::default() };
+        settings.batch.max_events = events;
+        settings.retry.max_attempts = attempts;
+        settings.on_dead = if block { OnDead::Block } else { OnDead::Continue };
+        settings
+    })
+}
+
+/// Something that is not durable yet.
+#[derive(Debug)]
+enum Pending {
+    Put(Ordinal, EventId, LetterState, [Option<u64>; 2]),
+    Tried(EventId, LetterState),
+    Delete(EventId),
+    Reopen(Vec<(Ordinal, EventId)>),
+}
+
+struct World {
+    settings: Settings,
+    events: Vec<Planned>,
+    scheduler: Scheduler,
+    ledger: Ledger,
+    /// How much of the stream was read.
+    read: usize,
+    requests: Vec<Dispatch>,
+    pending: Vec<Pending>,
+    now: Duration,
+    weather: Weather,
+    // What survives a crash.
+    saved: Reached,
+    rows: BTreeMap<EventId, (LetterState, [Option<u64>; 2])>,
+    // What the far side and the books say.
+    delivered: BTreeSet<usize>,
+    dead: BTreeSet<usize>,
+    chunk: Arc<Chunk>,
+    route: Arc<RouteLabel>,
+}
+
+fn index_of(id: EventId) -> usize {
+    usize::try_from(id.position.commit_lsn.0 - 1).unwrap()
+}
+
+fn position(index: usize) -> Position {
+    Position::new(Lsn(index as u64 + 1), 0)
+}
+
+impl World {
+    fn new(settings: Settings, events: Vec<Planned>) -> Self {
+        let transaction =
+            Transaction { commit_lsn: Lsn(1), end_lsn: None, xid: None, commit_time: None };
+        let entry = ChunkEntry {
+            offset: 0,
+            length: 0,
+            transaction: 0,
+            relation: None,
+            seq: 0,
+            operation: Operation::Insert,
+        };
+        let chunk = Chunk {
+            timeline: 1,
+            frames: Bytes::new(),
+            transactions: vec![transaction],
+            relations: Vec::new(),
+            entries: vec![entry],
+        };
+        Self {
+            scheduler: Scheduler::new(&settings),
+            settings,
+            events,
+            ledger: Ledger::default(),
+            read: 0,
+            requests: Vec::new(),
+            pending: Vec::new(),
+            now: Duration::ZERO,
+            weather: Weather::Fair,
+            saved: Reached::default(),
+            rows: BTreeMap::new(),
+            delivered: BTreeSet::new(),
+            dead: BTreeSet::new(),
+            chunk: Arc::new(chunk),
+            route: Arc::new(RouteLabel { name: "r".to_owned(), mapping: None }),
+        }
+    }
+
+    fn read(&mut self, count: usize) {
+        let mut effects = Vec::new();
+        for _ in 0..count {
+            let index = self.read;
+            let Some(planned) = self.events.get(index) else { break };
+            self.read += 1;
+            if self.ledger.covers(position(index)) {
+                continue;
+            }
+            let envelope = Envelope {
+                id: EventId { timeline: 1, position: position(index) },
+                operation: if planned.truncate { Operation::Truncate } else { Operation::Update },
+                body: Bytes::from_static(b"x"),
+                key: Bytes::new(),
+                key_hash: planned.key,
+                before_key_hash: planned.before,
+                commit_time: None,
+                route: Arc::clone(&self.route),
+                chunk: Arc::clone(&self.chunk),
+                entry: 0,
+            };
+            let ordinal = self.ledger.track(position(index));
+            self.scheduler.push(Tracked { ordinal, envelope }, self.now, &mut effects);
+        }
+        self.apply(effects);
+    }
+
+    fn send(&mut self) {
+        let reopening = self.pending.iter().any(|pending| matches!(pending, Pending::Reopen(_)));
+        while !reopening && let Some(dispatch) = self.scheduler.next(self.now) {
+            self.requests.push(dispatch);
+        }
+    }
+
+    fn answer_one(&mut self, pick: prop::sample::Index) {
+        if !self.requests.is_empty() {
+            self.answer(pick.index(self.requests.len()));
+        }
+    }
+
+    fn answer(&mut self, pick: usize) {
+        let dispatch = self.requests.remove(pick);
+        let indexes: Vec<usize> = match &dispatch.what {
+            What::Batch(batch) => batch.events.iter().map(|event| index_of(event.id)).collect(),
+            What::Stored(id) => vec![index_of(*id)],
+        };
+        let has = |nature| indexes.iter().any(|index| self.events[*index].nature == nature);
+        let category = match self.weather {
+            Weather::Down => Some(Category::Transient),
+            Weather::Busy => Some(Category::Throttled),
+            Weather::Locked => Some(Category::Setup),
+            Weather::RefusesAll => Some(Category::Rejected),
+            Weather::Fair if has(Nature::Poison) => Some(Category::Transient),
+            Weather::Fair if has(Nature::Bad) => Some(Category::Rejected),
+            Weather::Fair => None,
+        };
+        let answer = match category {
+            None => {
+                indexes.iter().for_each(|index| self.arrived(*index));
+                Answer::Acknowledged
+            }
+            Some(category) => {
+                let mut failure = Failure::new(category, "no");
+                failure.status = (self.weather == Weather::Fair).then_some(500);
+                Answer::Failed(failure)
+            }
+        };
+        let mut effects = Vec::new();
+        self.scheduler.answered(dispatch.id, answer, self.now, 0.5, &mut effects);
+        self.apply(effects);
+    }
+
+    /// The far side took an event: everything before it of its keys must be settled.
+    fn arrived(&mut self, index: usize) {
+        if !self.delivered.contains(&index) {
+            for earlier in 0..index {
+                let shares = {
+                    let (a, b) = (&self.events[earlier], &self.events[index]);
+                    let keys = |e: &Planned| [Some(e.key), e.before];
+                    a.truncate
+                        || b.truncate
+                        || keys(a).iter().flatten().any(|key| keys(b).contains(&Some(*key)))
+                };
+                let settled = self.delivered.contains(&earlier) || self.dead.contains(&earlier);
+                // With `block`, what waits for a person does not hold a TRUNCATE back.
+                let waits_for_a_person = self.settings.on_dead == OnDead::Block
+                    && (self.events[earlier].truncate || self.events[index].truncate);
+                assert!(
+                    !shares || settled || waits_for_a_person,
+                    "event {index} arrived before event {earlier}"
+                );
+            }
+        }
+        self.delivered.insert(index);
+    }
+
+    fn apply(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Acknowledged { ordinals, .. } => {
+                    ordinals.iter().for_each(|ordinal| self.ledger.acknowledge(*ordinal));
+                }
+                Effect::Safe { ordinal } => self.ledger.acknowledge(ordinal),
+                Effect::SetAside { event, state, .. } => self.put(event, state),
+                Effect::Park { event } => self.put(event, LetterState::Blocked),
+                Effect::Tried { id, state, .. } => {
+                    if state == LetterState::Dead {
+                        self.dead.insert(index_of(id));
+                    }
+                    self.pending.push(Pending::Tried(id, state));
+                }
+                Effect::Accepted { id } => self.pending.push(Pending::Delete(id)),
+                Effect::Reopen { events } => {
+                    for (_, id) in &events {
+                        self.dead.remove(&index_of(*id));
+                    }
+                    self.pending.push(Pending::Reopen(events));
+                }
+            }
+        }
+        self.send();
+    }
+
+    fn put(&mut self, event: Tracked, state: LetterState) {
+        let envelope = event.envelope;
+        if state == LetterState::Dead {
+            self.dead.insert(index_of(envelope.id));
+        }
+        let keys =
+            [Some(envelope.key_hash), other_key(envelope.key_hash, envelope.before_key_hash)];
+        self.pending.push(Pending::Put(event.ordinal, envelope.id, state, keys));
+    }
+
+    fn commit(&mut self) {
+        let mut effects = Vec::new();
+        for pending in std::mem::take(&mut self.pending) {
+            match pending {
+                Pending::Put(ordinal, id, state, keys) => {
+                    self.rows.insert(id, (state, keys));
+                    self.ledger.acknowledge(ordinal);
+                    self.scheduler.stored(id, self.now);
+                }
+                Pending::Tried(id, state) => {
+                    self.rows.entry(id).and_modify(|row| row.0 = state);
+                }
+                Pending::Delete(id) => {
+                    self.rows.remove(&id);
+                    self.scheduler.resolved(id, self.now, &mut effects);
+                }
+                Pending::Reopen(events) => {
+                    for (ordinal, id) in events {
+                        self.rows.remove(&id);
+                        self.ledger.reopen(ordinal, id.position);
+                    }
+                    self.saved = self.ledger.reached();
+                }
+            }
+        }
+        self.apply(effects);
+    }
+
+    /// Stores the position, which must not pass anything that is not safe.
+    fn save(&mut self) {
+        self.saved = self.ledger.reached();
+        for index in (0..self.read).take_while(|index| position(*index) < self.saved.floor) {
+            let id = EventId { timeline: 1, position: position(index) };
+            let is_safe = self.delivered.contains(&index) || self.rows.contains_key(&id);
+            assert!(is_safe, "the position passed event {index}");
+        }
+    }
+
+    fn crash(&mut self) {
+        self.pending.clear();
+        self.requests.clear();
+        self.scheduler = Scheduler::new(&self.settings);
+        self.ledger = Ledger::restore(&self.saved);
+        self.dead = BTreeSet::new();
+        let block = self.settings.on_dead == OnDead::Block;
+        let mut dead = 0;
+        for (id, (state, keys)) in &self.rows {
+            if *state == LetterState::Dead {
+                dead += 1;
+                self.dead.insert(index_of(*id));
+            }
+            if *state != LetterState::Dead || block || id.position >= self.saved.floor {
+                self.scheduler.restore(*id, *keys, *state, 2, self.now);
+            }
+        }
+        self.scheduler.set_dead(dead);
+        self.read = self
+            .events
+            .iter()
+            .enumerate()
+            .position(|(index, _)| position(index) >= self.saved.floor)
+            .unwrap_or(self.events.len());
+        self.send();
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Read(count) => self.read(count),
+            Step::Answer(pick) => self.answer_one(pick),
+            Step::Commit => self.commit(),
+            Step::Save => self.save(),
+            Step::Wait(seconds) => self.now += Duration::from_secs(seconds),
+            Step::Weather(weather) => self.weather = weather,
+            Step::Crash => self.crash(),
+        }
+        self.send();
+        assert!(self.requests.len() <= self.scheduler.lanes.len(), "more requests than lanes");
+    }
+
+    /// Fair weather until nothing happens any more.
+    fn settle(&mut self) {
+        self.weather = Weather::Fair;
+        for _ in 0..3000 {
+            self.read(1);
+            self.commit();
+            self.send();
+            if self.requests.is_empty() {
+                match self.scheduler.wake_at(self.now) {
+                    Some(at) => self.now = at,
+                    None if self.read == self.events.len() && self.pending.is_empty() => break,
+                    None => {}
+                }
+                self.send();
+            }
+            while !self.requests.is_empty() {
+                self.answer(0);
+            }
+        }
+        self.save();
+    }
+
+    /// Where each event ended.
+    fn check_end(&self) {
+        let mut waits: HashMap<usize, &str> = HashMap::new();
+        for (id, (state, _)) in &self.rows {
+            waits.insert(index_of(*id), state.as_str());
+        }
+        // An event that never gets through waits in its lane while no other key is there to tell
+        // whether the sink is up.
+        let may_wait = self.events.iter().any(|event| event.nature == Nature::Poison);
+        assert!(may_wait || self.scheduler.holds().0 == 0, "something is left in a lane");
+        assert!(may_wait || self.scheduler.parked_counts().0 == 0, "something is still retrying");
+        for index in 0..self.events.len() {
+            let arrived = self.delivered.contains(&index);
+            let stored = waits.get(&index);
+            let in_lane = position(index) >= self.saved.floor;
+            assert!(arrived || stored.is_some() || in_lane, "event {index} is lost");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_the_sink_answers_nothing_is_lost_and_keys_keep_their_order(
+        settings in settings(),
+        events in prop::collection::vec(planned(), 1..60),
+        steps in prop::collection::vec(step(), 0..200),
+    ) {
+        let mut world = World::new(settings, events);
+        for step in steps {
+            world.step(step);
+        }
+        world.settle();
+        world.check_end();
+    }
+}

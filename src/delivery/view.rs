@@ -1,0 +1,292 @@
+//! [`View`]: what is counted, shown and logged of a sink.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::breaker::{BreakerState, HaltReason};
+use super::handle::{Counters, SinkProgress, SinkState, bucket};
+use super::parked::LetterState;
+use super::scheduler::Scheduler;
+use crate::envelope::{Envelope, RouteLabel};
+use crate::failure::Category;
+use crate::journal::record;
+use crate::lsn::{EventId, Position, Timestamp};
+use crate::progress::ledger::Ordinal;
+use crate::sink::{Answer, Failure};
+
+/// Dead letters are told of at most so often, with their number.
+const DEAD_LOG_EVERY: Duration = Duration::from_secs(1);
+
+/// Counts what becomes of events and logs when a sink's state changes, never per event.
+#[derive(Debug)]
+pub(super) struct View {
+    sink: Arc<str>,
+    progress: SinkProgress,
+    state: SinkState,
+    /// Something failed since the reason was shown.
+    stale: bool,
+    /// Stored events under way: what is needed to count them.
+    under_way: HashMap<EventId, (Arc<RouteLabel>, Option<Timestamp>)>,
+    dead_untold: u64,
+    dead_told_at: Option<Duration>,
+    dead_message: String,
+}
+
+impl View {
+    pub(super) fn new(sink: &str, progress: SinkProgress) -> Self {
+        Self {
+            sink: Arc::from(sink),
+            progress,
+            state: SinkState::Ok,
+            stale: true,
+            under_way: HashMap::new(),
+            dead_untold: 0,
+            dead_told_at: None,
+            dead_message: String::new(),
+        }
+    }
+
+    /// A request was answered.
+    pub(super) fn answered(&mut self, answer: &Answer, took: Duration) {
+        let category = match answer {
+            Answer::Acknowledged => None,
+            Answer::Failed(failure) => Some(failure.category),
+            Answer::PerEvent(outcomes) => outcomes
+                .iter()
+                .find_map(|outcome| outcome.as_ref().err().map(|failure| failure.category)),
+        };
+        self.stale |= category.is_some();
+        self.progress.with_snapshot(|snapshot| {
+            let counters = &mut snapshot.counters;
+            *counters.attempts.entry(category).or_default() += 1;
+            if let Some(count) = counters.request.get_mut(bucket(took)) {
+                *count += 1;
+            }
+            counters.request_sum_us += micros(took);
+        });
+    }
+
+    /// The far side has these events.
+    pub(super) fn delivered(&self, events: &[Envelope]) {
+        let now = now_micros();
+        self.progress.with_snapshot(|snapshot| {
+            // Events of one route mostly lie together: one look-up serves them all.
+            for run in events.chunk_by(|a, b| Arc::ptr_eq(&a.route, &b.route)) {
+                let Some(first) = run.first() else { continue };
+                add_delivered(&mut snapshot.counters, &first.route, run.len() as u64);
+                for event in run {
+                    add_latency(&mut snapshot.counters, event.commit_time, now);
+                    snapshot.newest_done = snapshot.newest_done.max(event.commit_time);
+                }
+            }
+        });
+    }
+
+    /// An event left its lane with a failure.
+    pub(super) fn set_aside(
+        &mut self,
+        envelope: &Envelope,
+        state: LetterState,
+        category: Category,
+        failure: &Failure,
+        now: Duration,
+    ) {
+        self.stale = true;
+        match state {
+            LetterState::Dead => self.died(&envelope.route, category, failure, now),
+            LetterState::Retrying => tracing::warn!(
+                sink = %self.sink, event = %envelope.id, route = envelope.route.name,
+                reason = failure.message,
+                "an event keeps failing while others are accepted; it goes on trying by itself"
+            ),
+            LetterState::Blocked => {}
+        }
+    }
+
+    /// A stored event is sent again.
+    pub(super) fn keep(&mut self, id: EventId, envelope: &Envelope) {
+        self.under_way.insert(id, (Arc::clone(&envelope.route), envelope.commit_time));
+    }
+
+    /// A stored event failed again.
+    pub(super) fn tried(
+        &mut self,
+        id: EventId,
+        state: LetterState,
+        category: Category,
+        failure: &Failure,
+        now: Duration,
+    ) {
+        self.stale = true;
+        let route = self.under_way.remove(&id).map(|(route, _)| route);
+        if state == LetterState::Dead {
+            let unknown = || Arc::new(RouteLabel { name: String::new(), mapping: None });
+            self.died(&route.unwrap_or_else(unknown), category, failure, now);
+        }
+    }
+
+    /// A stored event was accepted, or is not wanted any more.
+    pub(super) fn retry_done(&mut self, id: EventId, delivered: bool) {
+        self.stale = true;
+        let Some((route, commit_time)) = self.under_way.remove(&id) else { return };
+        if delivered {
+            let now = now_micros();
+            self.progress.with_snapshot(|snapshot| {
+                add_delivered(&mut snapshot.counters, &route, 1);
+                add_latency(&mut snapshot.counters, commit_time, now);
+            });
+        }
+    }
+
+    fn died(&mut self, route: &RouteLabel, category: Category, failure: &Failure, now: Duration) {
+        self.progress.with_snapshot(|snapshot| {
+            *snapshot.counters.dead.entry((route.name.clone(), category)).or_default() += 1;
+        });
+        self.dead_untold += 1;
+        self.dead_message.clone_from(&failure.message);
+        self.tell_dead(now);
+    }
+
+    /// Dead letters were none.
+    pub(super) fn reopened(&mut self, events: &[(Ordinal, EventId)]) {
+        self.stale = true;
+        let mut left = events.len() as u64;
+        self.progress.with_snapshot(|snapshot| {
+            for ((_, category), count) in &mut snapshot.counters.dead {
+                if *category == Category::Rejected {
+                    let taken = left.min(*count);
+                    *count -= taken;
+                    left -= taken;
+                }
+            }
+        });
+    }
+
+    /// The original of an event can't be written down. The event itself is stored.
+    pub(super) fn cannot_copy(&self, error: &record::Error) {
+        tracing::error!(sink = %self.sink, error = %error, "an event's original can't be stored");
+    }
+
+    fn tell_dead(&mut self, now: Duration) {
+        let next = self.dead_told_at.map(|at| at.saturating_add(DEAD_LOG_EVERY));
+        if self.dead_untold == 0 || next.is_some_and(|next| next > now) {
+            return;
+        }
+        tracing::warn!(
+            sink = %self.sink, dead = self.dead_untold, reason = self.dead_message,
+            "events became dead letters"
+        );
+        self.dead_untold = 0;
+        self.dead_told_at = Some(now);
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Duration> {
+        let told_at = self.dead_told_at.filter(|_| self.dead_untold > 0)?;
+        Some(told_at.saturating_add(DEAD_LOG_EVERY))
+    }
+
+    /// Shows how the sink is, and logs it when that changed.
+    pub(super) fn show(
+        &mut self,
+        scheduler: &Scheduler,
+        pinned_by_writes: Option<Position>,
+        now: Duration,
+    ) {
+        self.tell_dead(now);
+        let state = match scheduler.breaker().0 {
+            BreakerState::Halted => SinkState::Halted,
+            BreakerState::Open => SinkState::Open,
+            BreakerState::HalfOpen => SinkState::HalfOpen,
+            BreakerState::Closed if scheduler.is_retrying() => SinkState::Retrying,
+            BreakerState::Closed => SinkState::Ok,
+        };
+        let changed = state != self.state;
+        let reason = (changed || self.stale).then(|| reason(scheduler, state));
+        let (retrying, blocked) = scheduler.parked_counts();
+        let pinned = scheduler.pinned_from().into_iter().chain(pinned_by_writes).min();
+        self.progress.with_snapshot(|snapshot| {
+            snapshot.state = state;
+            snapshot.in_flight = scheduler.in_flight();
+            snapshot.retrying = retrying;
+            snapshot.blocked = blocked;
+            snapshot.dead = scheduler.dead_letters();
+            snapshot.pinned_from = pinned;
+            if let Some(reason) = &reason {
+                snapshot.reason.clone_from(reason);
+            }
+        });
+        self.stale = false;
+        if changed {
+            self.state = state;
+            self.log(state, reason.flatten().unwrap_or_default());
+            self.progress.notify();
+        }
+    }
+
+    fn log(&self, state: SinkState, reason: String) {
+        let sink = &self.sink;
+        match state {
+            SinkState::Ok => tracing::info!(%sink, "the sink takes what it is sent"),
+            SinkState::Retrying => tracing::debug!(%sink, reason, "trying again"),
+            SinkState::HalfOpen => tracing::info!(%sink, "trying whether the sink is up again"),
+            SinkState::Open => {
+                tracing::warn!(%sink, reason, "the sink is down; its changes wait");
+            }
+            SinkState::Halted => {
+                tracing::error!(%sink, reason, "the sink is halted; a person must act");
+            }
+        }
+    }
+}
+
+fn reason(scheduler: &Scheduler, state: SinkState) -> Option<String> {
+    if state == SinkState::Ok {
+        return None;
+    }
+    match scheduler.breaker().1 {
+        Some(HaltReason::Setup(message)) => return Some(message.clone()),
+        Some(HaltReason::Misconfigured(message)) => {
+            return Some(format!("it rejects everything: {message}"));
+        }
+        Some(HaltReason::TooManyDead) => {
+            return Some(format!(
+                "{} dead letters are more than max_dead",
+                scheduler.dead_letters()
+            ));
+        }
+        None => {}
+    }
+    if let Some((id, failure)) = scheduler.failing() {
+        return Some(format!("event {id} fails: {failure}"));
+    }
+    let (retrying, blocked) = scheduler.parked_counts();
+    Some(format!("{retrying} events are retrying, {blocked} wait behind them"))
+}
+
+fn add_delivered(counters: &mut Counters, route: &RouteLabel, count: u64) {
+    match counters.delivered.get_mut(&route.name) {
+        Some(sum) => *sum += count,
+        None => {
+            counters.delivered.insert(route.name.clone(), count);
+        }
+    }
+}
+
+fn add_latency(counters: &mut Counters, commit_time: Option<Timestamp>, now_us: i64) {
+    let Some(committed) = commit_time else { return };
+    let latency_us = u64::try_from(now_us - committed.unix_micros()).unwrap_or_default();
+    if let Some(count) = counters.latency.get_mut(bucket(Duration::from_micros(latency_us))) {
+        *count += 1;
+    }
+    counters.latency_sum_us += latency_us;
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn now_micros() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}

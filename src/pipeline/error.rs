@@ -1,0 +1,121 @@
+//! Why a run ended.
+
+use crate::failure::{Category, Classify};
+use crate::{delivery, journal, sink, source, state};
+
+/// Why a run ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something at the source that waiting does not mend.
+    #[error(transparent)]
+    Source(source::Error),
+    /// The state can't be used.
+    #[error("the state can't be used")]
+    State(#[source] state::Error),
+    /// The journal can't be used.
+    #[error("the journal can't be used")]
+    Journal(#[source] journal::Error),
+    /// A sink can't be served.
+    #[error(transparent)]
+    Delivery(delivery::Error),
+    /// A sink can't be made.
+    #[error("sink `{name}` can't be made")]
+    Sink {
+        /// The sink.
+        name: String,
+        /// Why not.
+        source: Box<sink::Error>,
+    },
+    /// A mapping has other fields than the same version had.
+    #[error("mapping `{name}` version {version} has other fields than it had before")]
+    MappingChanged {
+        /// The mapping.
+        name: String,
+        /// Its version.
+        version: u32,
+    },
+    /// The state knows a sink that the config does not.
+    #[error("the state knows sink `{name}`, which the config no longer has")]
+    SinkGone {
+        /// The sink.
+        name: String,
+    },
+    /// What a sink has not done is no longer in the journal.
+    #[error("sink `{name}` can't go on from where it was")]
+    SinkBehind {
+        /// The sink.
+        name: String,
+        /// What is there.
+        source: journal::Error,
+    },
+    /// A task broke down; the log has more.
+    #[error("a part of walgate broke down, which is a bug; its message stands in the log")]
+    Panicked,
+}
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It failed while running.
+    Failed,
+    /// Something was missing before the first byte.
+    Preflight,
+    /// A person must act.
+    Halted,
+    /// The state folder or the slot is in use by another instance.
+    InUse,
+}
+
+impl Error {
+    /// Returns how the process ends with it.
+    #[must_use]
+    pub const fn ending(&self) -> Ending {
+        match self {
+            Self::Source(error) => match error.ends_run() {
+                Some(source::Ending::Preflight) => Ending::Preflight,
+                Some(source::Ending::Halted) => Ending::Halted,
+                Some(source::Ending::InUse) => Ending::InUse,
+                None => Ending::Failed,
+            },
+            Self::State(state::Error::Locked { .. }) => Ending::InUse,
+            Self::State(state::Error::OtherSource { .. })
+            | Self::MappingChanged { .. }
+            | Self::SinkGone { .. }
+            | Self::SinkBehind { .. } => Ending::Halted,
+            Self::Sink { .. } => Ending::Preflight,
+            Self::State(_) | Self::Journal(_) | Self::Delivery(_) | Self::Panicked => {
+                Ending::Failed
+            }
+        }
+    }
+}
+
+impl Classify for Error {
+    fn category(&self) -> Category {
+        match self {
+            Self::Source(source) => source.category(),
+            Self::State(source) => source.category(),
+            Self::Journal(source) | Self::SinkBehind { source, .. } => source.category(),
+            Self::Delivery(source) => source.category(),
+            Self::Sink { .. }
+            | Self::MappingChanged { .. }
+            | Self::SinkGone { .. }
+            | Self::Panicked => Category::Setup,
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        match self {
+            Self::Source(source) => source.help(),
+            Self::State(source) => source.help(),
+            Self::Journal(source) | Self::SinkBehind { source, .. } => source.help(),
+            Self::MappingChanged { version, .. } => {
+                Some(format!("raise its version to {}, or take the change back", version + 1))
+            }
+            Self::SinkGone { name } => {
+                Some(format!("give the sink back, or let it go with `walgate sink forget {name}`"))
+            }
+            Self::Delivery(_) | Self::Sink { .. } | Self::Panicked => None,
+        }
+    }
+}

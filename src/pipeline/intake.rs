@@ -1,0 +1,269 @@
+//! [`Intake`]: from the slot into the journal, over every break of the connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::shared::Shared;
+use super::{Error, Options};
+use crate::failure::{Classify, chain};
+use crate::journal::Journal;
+use crate::lsn::{Lsn, Position};
+use crate::source::{
+    self, Identity, OpenOptions, Opened, Reader, Received, Resume, Settings, Writer,
+};
+use crate::state::{State, meta};
+
+/// The longest wait between two attempts to attach.
+const BACKOFF_MAX: Duration = Duration::from_secs(15);
+/// The bound of the first wait.
+const BACKOFF_INITIAL: Duration = Duration::from_millis(200);
+
+/// A connection that streams.
+pub(super) type Attached = (Reader, Writer, Opened);
+
+/// Keeps the stream going.
+pub(super) struct Intake {
+    settings: Settings,
+    options: OpenOptions,
+    shared: Arc<Shared>,
+    state: State,
+    journal: Arc<Journal>,
+    identity: Option<Identity>,
+    /// What the state knew at the start.
+    received: Lsn,
+    /// The first connection, where it had to be made to know whose changes these are.
+    first: Option<Attached>,
+}
+
+impl Intake {
+    pub(super) fn new(
+        attach: Attach,
+        shared: &Arc<Shared>,
+        state: &State,
+        journal: &Arc<Journal>,
+        received: Lsn,
+        first: Option<Attached>,
+    ) -> Self {
+        let Attach { settings, options, resume } = attach;
+        Self {
+            settings,
+            options,
+            shared: Arc::clone(shared),
+            state: state.clone(),
+            journal: Arc::clone(journal),
+            identity: resume.identity,
+            received,
+            first,
+        }
+    }
+
+    /// Runs until something happens that waiting does not mend; after `stop` it reads nothing
+    /// more and returns once the writer has said the last word.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        let mut failures = 0;
+        loop {
+            let attached = match self.first.take() {
+                Some(attached) => attached,
+                None => tokio::select! {
+                    attached = self.attach(&mut failures) => attached?,
+                    () = stop.cancelled() => return Ok(()),
+                },
+            };
+            failures = 0;
+            let ended = self.stream(attached, &stop).await?;
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            if let Some(error) = ended {
+                self.note(&error);
+                if error.ends_run().is_some() {
+                    return Err(Error::Source(error));
+                }
+            }
+        }
+    }
+
+    /// Attaches, as often as it takes.
+    async fn attach(&mut self, failures: &mut u32) -> Result<Attached, Error> {
+        loop {
+            let resume = self.resume();
+            let options = OpenOptions { reconnect: self.options.reconnect, ..self.options };
+            match source::open(&self.settings, &resume, options).await {
+                Ok(attached) => {
+                    remember(&self.state, &attached.2, &resume).await?;
+                    self.identity = Some(attached.2.identity.clone());
+                    return Ok(attached);
+                }
+                Err(error) if error.ends_run().is_some() => return Err(Error::Source(error)),
+                Err(error) => {
+                    self.note(&error);
+                    back_off(failures).await;
+                }
+            }
+        }
+    }
+
+    /// What the journal and the state know by now.
+    fn resume(&self) -> Resume {
+        Resume {
+            identity: self.identity.clone(),
+            received: self.journal.received().unwrap_or_default().max(self.received),
+            journaled: last_before(self.journal.end()),
+            confirmed: self.shared.lock().confirmed,
+        }
+    }
+
+    /// Streams until the connection ends; returns why.
+    async fn stream(
+        &mut self,
+        (mut reader, writer, opened): Attached,
+        stop: &CancellationToken,
+    ) -> Result<Option<source::Error>, Error> {
+        let source = &opened.identity;
+        tracing::info!(slot = source.slot, database = source.database, from = %opened.started_at,
+            "streaming");
+        self.options.reconnect = true;
+        self.options.adopt_slot = false;
+        self.options.accept_gap = false;
+        self.shared.lock().attached(opened.confirmer);
+        let mut writing = Box::pin(writer.run());
+        let ended = tokio::select! {
+            ended = read(&mut reader, &self.journal, &self.shared) => Some(ended),
+            ended = &mut writing => Some(ended.map_err(Stopped::Source)),
+            () = stop.cancelled() => None,
+        };
+        match ended {
+            None => {
+                // The read half must live for the writer to go on.
+                if let Err(error) = writing.await {
+                    tracing::debug!(error = chain(&error), "the last word was not heard");
+                }
+                Ok(None)
+            }
+            Some(Ok(())) => Ok(Some(source::Error::Closed)),
+            Some(Err(Stopped::Source(error))) => Ok(Some(error)),
+            Some(Err(Stopped::Journal(error))) => Err(Error::Journal(error)),
+        }
+    }
+
+    fn note(&self, error: &source::Error) {
+        let reason = chain(error);
+        tracing::warn!(error = reason, help = error.help(), "not attached to the source");
+        self.shared.lock().detached(reason);
+    }
+}
+
+/// What is needed to attach.
+pub(super) struct Attach {
+    pub(super) settings: Settings,
+    pub(super) options: OpenOptions,
+    pub(super) resume: Resume,
+}
+
+impl Attach {
+    pub(super) fn new(config: &crate::config::Source, options: Options, resume: Resume) -> Self {
+        let settings = Settings {
+            url: config.url.clone(),
+            publication: config.publication.clone(),
+            slot: config.slot.clone(),
+            status_interval: Settings::STATUS_INTERVAL,
+        };
+        let Options { adopt_slot, accept_gap, standby, .. } = options;
+        let options = OpenOptions { adopt_slot, accept_gap, standby, reconnect: false };
+        Self { settings, options, resume }
+    }
+
+    /// Attaches for the first time, as often as it takes.
+    pub(super) async fn first(&self, state: &State) -> Result<Attached, Error> {
+        let mut failures = 0;
+        loop {
+            match source::open(&self.settings, &self.resume, self.options).await {
+                Ok(attached) => {
+                    remember(state, &attached.2, &self.resume).await?;
+                    return Ok(attached);
+                }
+                Err(error) if error.ends_run().is_some() => return Err(Error::Source(error)),
+                Err(error) => {
+                    tracing::warn!(
+                        error = chain(&error),
+                        help = error.help(),
+                        "not attached to the source"
+                    );
+                    back_off(&mut failures).await;
+                }
+            }
+        }
+    }
+}
+
+/// Stores whose positions these are, before the first change of theirs is.
+async fn remember(state: &State, opened: &Opened, resume: &Resume) -> Result<(), Error> {
+    let Identity { system_id, timeline, database, slot } = opened.identity.clone();
+    let identity = meta::Identity { system_id, timeline, database, slot };
+    let is_new = resume.identity.is_none() || opened.gap.is_some();
+    let started_at = opened.started_at;
+    if let Some(gap) = opened.gap {
+        tracing::error!(from = %gap.from, to = %gap.to,
+            "going on behind a gap: what was committed in between is lost to the stream");
+    }
+    let write = state.write(move |connection| {
+        meta::set_identity(connection, &identity)?;
+        if is_new {
+            meta::restart_at(connection, started_at, started_at)?;
+        }
+        Ok(())
+    });
+    write.await.map_err(Error::State)
+}
+
+enum Stopped {
+    Source(source::Error),
+    Journal(crate::journal::Error),
+}
+
+/// Hands on what comes, and notes where the slot may stop.
+async fn read(reader: &mut Reader, journal: &Journal, shared: &Shared) -> Result<(), Stopped> {
+    loop {
+        match reader.next().await.map_err(Stopped::Source)? {
+            Received::Chunk(chunk) => {
+                let end = chunk.end_position();
+                let whole = chunk.transactions.iter().rev().find(|t| t.end_lsn.is_some()).copied();
+                journal.append(chunk).await.map_err(Stopped::Journal)?;
+                let mut inner = shared.lock();
+                inner.end = inner.end.max(end);
+                inner.seen = inner.seen.max(end.commit_lsn);
+                inner.heard_at = Some(tokio::time::Instant::now());
+                if let Some(whole) = whole
+                    && let Some(end_lsn) = whole.end_lsn
+                {
+                    inner.marks.push(Position::after_transaction(whole.commit_lsn), end_lsn);
+                }
+            }
+            Received::Idle { wal_end } => {
+                let mut inner = shared.lock();
+                let end = inner.end;
+                inner.marks.push(end, wal_end);
+                inner.seen = inner.seen.max(wal_end);
+                inner.heard_at = Some(tokio::time::Instant::now());
+            }
+        }
+    }
+}
+
+/// Returns the last position below `end`; none for the very beginning.
+pub(super) fn last_before(end: Position) -> Option<Position> {
+    match (end.commit_lsn, end.seq.checked_sub(1)) {
+        (commit_lsn, Some(seq)) => Some(Position::new(commit_lsn, seq)),
+        (Lsn(0), None) => None,
+        (Lsn(lsn), None) => Some(Position::new(Lsn(lsn - 1), u32::MAX)),
+    }
+}
+
+/// Waits a random time below a doubling bound.
+async fn back_off(failures: &mut u32) {
+    let bound = BACKOFF_INITIAL.saturating_mul(1 << (*failures).min(10)).min(BACKOFF_MAX);
+    *failures = failures.saturating_add(1);
+    tokio::time::sleep(bound.mul_f64(fastrand::f64())).await;
+}

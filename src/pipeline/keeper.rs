@@ -1,0 +1,286 @@
+//! [`Keeper`]: what is done becomes durable, and only then is the slot told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::report::Reporter;
+use super::shared::Shared;
+use super::{Error, TICK};
+use crate::config::{self, Config, Confirm};
+use crate::delivery::{SinkProgress, Snapshot};
+use crate::failure::{Category, Classify, chain};
+use crate::journal::{self, Journal, Run};
+use crate::lsn::{Lsn, Position, Timestamp};
+use crate::progress::store::{self, Stored};
+use crate::state::{self, State, meta};
+
+/// Between two looks at what of the journal may go.
+const RETAIN_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+/// Between two reports for `status`.
+const REPORT_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Makes progress durable.
+///
+/// Invariant, in every tick: sinks' positions are taken, the journal is fsynced, both are stored
+/// in one transaction together with the LSN, and only then is exactly that LSN confirmed.
+pub(super) struct Keeper {
+    shared: Arc<Shared>,
+    state: State,
+    journal: Arc<Journal>,
+    settings: config::Journal,
+    reporter: Reporter,
+    /// Index rows that could not be stored yet.
+    runs: BTreeMap<(u32, u64), Run>,
+    /// The highest LSN that is safe, stored or not.
+    safe: Lsn,
+    /// What was stored last.
+    stored: Option<Moment>,
+    retained_at: Option<Instant>,
+    reported_at: Option<Instant>,
+    over_budget: bool,
+    failing: bool,
+}
+
+/// What makes a tick worth its fsync.
+#[derive(Clone, Debug, PartialEq)]
+struct Moment {
+    end: Position,
+    floors: Vec<(Position, u64, u64)>,
+    generations: Vec<u64>,
+    safe: Lsn,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        config: &Config,
+        shared: &Arc<Shared>,
+        state: &State,
+        journal: &Arc<Journal>,
+        bases: BTreeMap<String, (u64, u64)>,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            state: state.clone(),
+            journal: Arc::clone(journal),
+            settings: config.journal,
+            reporter: Reporter::new(config, bases),
+            runs: BTreeMap::new(),
+            safe: Lsn::ZERO,
+            stored: None,
+            retained_at: None,
+            reported_at: None,
+            over_budget: false,
+            failing: false,
+        }
+    }
+
+    /// Runs until `stop`, and once more then.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let last = tokio::select! {
+                _ = ticks.tick() => false,
+                () = stop.cancelled() => true,
+            };
+            self.tick(last).await?;
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn tick(&mut self, last: bool) -> Result<(), Error> {
+        let snapshots: Vec<(SinkProgress, Snapshot)> =
+            self.shared.sinks().iter().map(|sink| (sink.clone(), sink.snapshot())).collect();
+        let floor = snapshots.iter().map(|(_, s)| s.reached.floor).min().unwrap_or_default();
+        let mut moment = self.moment(&snapshots);
+        let report_due = last || self.reported_at.is_none_or(|at| at.elapsed() >= REPORT_EVERY);
+        let pass = self.pass(floor);
+        if self.stored.as_ref() != Some(&moment) || pass > self.safe {
+            let durable = self.journal.sync().await.map_err(Error::Journal)?;
+            self.runs.extend(durable.runs.into_iter().map(|run| (run.place(), run)));
+            let through = durable.through.unwrap_or(floor);
+            let below = match self.settings.confirm {
+                Confirm::Journaled if durable.through.is_some() => through,
+                Confirm::Delivered if self.over_budget && durable.through.is_some() => through,
+                Confirm::Journaled | Confirm::Delivered => floor.min(through),
+            };
+            if let Some(lsn) = self.shared.lock().marks.pass(below) {
+                self.safe = self.safe.max(lsn);
+            }
+            moment.safe = self.safe;
+            let received =
+                if durable.through.is_some() { durable.received } else { Some(self.safe) };
+            if self.store(snapshots.clone(), received, report_due).await? {
+                self.stored = Some(moment);
+            }
+        } else if report_due {
+            self.store(Vec::new(), None, true).await?;
+        }
+        self.retain(floor, &snapshots).await
+    }
+
+    fn moment(&self, snapshots: &[(SinkProgress, Snapshot)]) -> Moment {
+        let floor = |(_, snapshot): &(SinkProgress, Snapshot)| {
+            let counters = &snapshot.counters;
+            (snapshot.reached.floor, counters.delivered_total(), counters.skipped_total())
+        };
+        Moment {
+            end: self.journal.end(),
+            floors: snapshots.iter().map(floor).collect(),
+            generations: snapshots.iter().map(|(_, snapshot)| snapshot.generation).collect(),
+            safe: self.safe,
+        }
+    }
+
+    /// What could be confirmed if all of it were durable.
+    fn pass(&mut self, floor: Position) -> Lsn {
+        let journaled = self.settings.confirm == Confirm::Journaled || self.over_budget;
+        let below = if journaled && self.journal.is_on() { self.journal.end() } else { floor };
+        self.shared.lock().marks.peek(below).unwrap_or_default()
+    }
+
+    /// Stores all of it in one transaction, then confirms; false when it has to be tried again.
+    async fn store(
+        &mut self,
+        snapshots: Vec<(SinkProgress, Snapshot)>,
+        received: Option<Lsn>,
+        report_due: bool,
+    ) -> Result<bool, Error> {
+        let now = Timestamp::from_unix_micros(jiff::Timestamp::now().as_microsecond());
+        let report =
+            report_due.then(|| self.reporter.report(&self.shared, &self.journal, &self.settings));
+        let runs: Vec<Run> = self.runs.values().cloned().collect();
+        let safe = self.safe;
+        let bases = self.reporter.bases();
+        let written = self.state.write(move |connection| {
+            let mut all_current = true;
+            for (sink, snapshot) in &snapshots {
+                // Taken back since: its position would lie behind events that are not done.
+                if !sink.is_current(snapshot) {
+                    all_current = false;
+                    continue;
+                }
+                let (delivered, skipped) = bases.get(sink.name()).copied().unwrap_or_default();
+                let stored = Stored {
+                    reached: snapshot.reached.clone(),
+                    delivered: delivered + snapshot.counters.delivered_total(),
+                    skipped: skipped + snapshot.counters.skipped_total(),
+                    newest_done: snapshot.newest_done,
+                    halted: None,
+                };
+                store::save(connection, sink.name(), &stored, now)?;
+            }
+            journal::store(connection, &runs)?;
+            if let Some(received) = received {
+                meta::set_received(connection, received)?;
+            }
+            if all_current {
+                meta::set_confirmed(connection, safe)?;
+            }
+            if let Some(report) = report {
+                let sql = "INSERT OR REPLACE INTO report (one, time, body) VALUES (1, ?1, ?2)";
+                connection.prepare(sql)?.execute((now.unix_micros(), report))?;
+            }
+            Ok(all_current)
+        });
+        match written.await {
+            Ok(all_current) => {
+                self.runs.clear();
+                if report_due {
+                    self.reported_at = Some(Instant::now());
+                }
+                self.wrote();
+                if all_current {
+                    self.confirm();
+                }
+                Ok(all_current)
+            }
+            Err(error) if error.category() == Category::Transient => {
+                self.could_not_write(&error);
+                Ok(false)
+            }
+            Err(error) => Err(Error::State(error)),
+        }
+    }
+
+    /// Tells the slot exactly what was stored.
+    fn confirm(&self) {
+        let mut inner = self.shared.lock();
+        if self.safe > inner.confirmed {
+            inner.confirmed = self.safe;
+            if let Some(confirmer) = &inner.confirmer {
+                confirmer.confirm(self.safe);
+            }
+        }
+    }
+
+    /// Removes what of the journal is old, and looks at the budget of WAL.
+    async fn retain(
+        &mut self,
+        floor: Position,
+        snapshots: &[(SinkProgress, Snapshot)],
+    ) -> Result<(), Error> {
+        let due = if self.journal.status().paused.is_some() { TICK } else { RETAIN_EVERY };
+        if self.retained_at.is_some_and(|at| at.elapsed() < due) {
+            return Ok(());
+        }
+        self.retained_at = Some(Instant::now());
+        let pinned = snapshots.iter().filter_map(|(_, snapshot)| snapshot.pinned_from).min();
+        let needed_from = pinned.map_or(floor, |pinned| pinned.min(floor));
+        let now = Timestamp::from_unix_micros(jiff::Timestamp::now().as_microsecond());
+        match self.journal.retain(needed_from, now).await {
+            Ok(()) => {}
+            Err(error) if error.category() == Category::Transient => {
+                tracing::warn!(error = chain(&error), "the journal could not be trimmed");
+            }
+            Err(error) => return Err(Error::Journal(error)),
+        }
+        self.look_at_budget();
+        Ok(())
+    }
+
+    /// Confirms what is journaled while a slow sink makes Postgres keep too much WAL.
+    fn look_at_budget(&mut self) {
+        let retained = {
+            let inner = self.shared.lock();
+            let end = inner.server_lsn.unwrap_or_default().max(inner.seen);
+            end.0.saturating_sub(inner.confirmed.0)
+        };
+        let budget = self.settings.wal_budget;
+        let over = budget > 0 && self.journal.is_on() && retained > budget;
+        // Once over it stays so until what is held back is well below, so that it does not flap.
+        let over = over || (self.over_budget && retained > budget / 2);
+        if over && !self.over_budget {
+            tracing::warn!(
+                retained_wal_bytes = retained,
+                wal_budget_bytes = budget,
+                "a slow sink holds back too much WAL: confirming what is journaled instead"
+            );
+        } else if !over && self.over_budget {
+            tracing::info!("the WAL held back is within its budget again");
+        }
+        self.over_budget = over;
+    }
+
+    fn could_not_write(&mut self, error: &state::Error) {
+        if !self.failing {
+            tracing::error!(
+                error = chain(error),
+                "progress can't be stored: nothing more is confirmed"
+            );
+        }
+        self.failing = true;
+    }
+
+    fn wrote(&mut self) {
+        if self.failing {
+            tracing::info!("progress is stored again");
+        }
+        self.failing = false;
+    }
+}

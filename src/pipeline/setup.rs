@@ -1,0 +1,223 @@
+//! Opens what a run needs, and refuses what must not go on by itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::intake::{Attach, Attached, Intake, last_before};
+use super::shared::Shared;
+use super::{Error, Options};
+use crate::config::Config;
+use crate::delivery::{Parts, Runner, SinkProgress};
+use crate::failure::chain;
+use crate::journal::{self, Journal};
+use crate::lsn::{Lsn, Position, Timestamp};
+use crate::mapping::{Mapping, SinkMapper, SourceLabel, Start};
+use crate::progress::ledger::Reached;
+use crate::progress::store::{self, Stored};
+use crate::source::{Identity, Resume};
+use crate::state::{self, State, meta};
+
+/// Between two looks at a state folder that another instance has.
+const LOCK_POLL: Duration = Duration::from_secs(1);
+
+/// Everything that a run joins.
+pub(super) struct Opened {
+    pub(super) shared: Arc<Shared>,
+    pub(super) state: State,
+    pub(super) journal: Arc<Journal>,
+    pub(super) intake: Intake,
+    pub(super) runners: Vec<Runner>,
+    pub(super) bases: BTreeMap<String, (u64, u64)>,
+}
+
+/// Opens state, journal, source and sinks, in that order.
+pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Error> {
+    let state = open_state(config, options).await?;
+    let now = Timestamp::from_unix_micros(jiff::Timestamp::now().as_microsecond());
+    check_mappings(config, &state, now).await?;
+    let (mut known, progress) = known(&state).await?;
+    if let Some(name) = progress.keys().find(|name| config.sinks.iter().all(|s| s.name != **name)) {
+        return Err(Error::SinkGone { name: name.clone() });
+    }
+    let journal =
+        Arc::new(Journal::open(journal_settings(config), &state).map_err(Error::Journal)?);
+    let resume = Resume {
+        identity: known.identity.as_ref().map(identity),
+        received: journal.received().unwrap_or_default().max(known.received),
+        journaled: last_before(journal.end()),
+        confirmed: known.confirmed,
+    };
+    let mut attach = Attach::new(&config.source, options, resume);
+    // Events say where they come from: the first run has to ask before it can map.
+    let first: Option<Attached> = match &attach.resume.identity {
+        Some(_) => None,
+        None => {
+            let attached = attach.first(&state).await?;
+            attach.resume.identity = Some(attached.2.identity.clone());
+            known = state.read(meta::load).await.map_err(Error::State)?;
+            Some(attached)
+        }
+    };
+    let label = attach.resume.identity.as_ref().map(label).unwrap_or_default();
+    let begin = Position::new(known.received, 0);
+    let sinks = sinks(config, &state, &journal, &progress, begin, now).await?;
+    let end = journal.end().max(begin);
+    let handles = sinks.iter().map(|(_, progress)| progress.clone()).collect();
+    let shared = Arc::new(Shared::new(handles, end, known.confirmed));
+    seed_marks(&shared, &journal, &known);
+    let mut runners = Vec::new();
+    for (sink, progress) in sinks {
+        runners.push(runner(config, sink, progress, &state, &journal, &label)?);
+    }
+    let intake = Intake::new(attach, &shared, &state, &journal, known.received, first);
+    let bases =
+        progress.into_iter().map(|(name, stored)| (name, (stored.delivered, stored.skipped)));
+    Ok(Opened { shared, state, journal, intake, runners, bases: bases.collect() })
+}
+
+async fn open_state(config: &Config, options: Options) -> Result<State, Error> {
+    let mut told = false;
+    loop {
+        match State::open(&config.state) {
+            Err(error @ state::Error::Locked { .. }) if options.standby => {
+                if !told {
+                    tracing::info!(error = chain(&error), "waiting for the state folder");
+                }
+                told = true;
+                tokio::time::sleep(LOCK_POLL).await;
+            }
+            opened => return opened.map_err(Error::State),
+        }
+    }
+}
+
+/// The same number with other fields would leave events behind that nobody can tell apart.
+async fn check_mappings(config: &Config, state: &State, now: Timestamp) -> Result<(), Error> {
+    for mapping in &config.mappings {
+        let Mapping { name, version, .. } = mapping.as_ref();
+        let (name, version, hash, body) =
+            (name.clone(), *version, mapping.hash(), mapping.canonical());
+        let key = name.clone();
+        let known = state.write(move |connection: &Connection| {
+            let sql = "SELECT hash FROM mappings WHERE name = ?1 AND version = ?2";
+            let known: Option<String> =
+                connection.prepare(sql)?.query_row((&key, version), |row| row.get(0)).optional()?;
+            if known.is_none() {
+                let sql = "INSERT INTO mappings (name, version, hash, body, first_seen)
+                           VALUES (?1, ?2, ?3, ?4, ?5)";
+                connection.prepare(sql)?.execute((
+                    &key,
+                    version,
+                    &hash,
+                    &body,
+                    now.unix_micros(),
+                ))?;
+            }
+            Ok(known.is_none_or(|known| known == hash))
+        });
+        if !known.await.map_err(Error::State)? {
+            return Err(Error::MappingChanged { name, version });
+        }
+    }
+    Ok(())
+}
+
+async fn known(state: &State) -> Result<(meta::Meta, BTreeMap<String, Stored>), Error> {
+    let read = state.read(|connection| Ok((meta::load(connection)?, store::load_all(connection)?)));
+    read.await.map_err(Error::State)
+}
+
+/// Where each sink goes on, or begins.
+async fn sinks<'a>(
+    config: &'a Config,
+    state: &State,
+    journal: &Journal,
+    progress: &BTreeMap<String, Stored>,
+    begin: Position,
+    now: Timestamp,
+) -> Result<Vec<(&'a crate::config::Sink, SinkProgress)>, Error> {
+    let mut sinks = Vec::new();
+    for sink in &config.sinks {
+        let reached = match progress.get(&sink.name) {
+            Some(stored) => stored.reached.clone(),
+            None => {
+                let routes = config.routes_of(&sink.name);
+                let from_journal = routes.iter().all(|route| route.start == Start::Journal);
+                let floor = if from_journal { journal.begin() } else { journal.end().max(begin) };
+                let stored = Stored {
+                    reached: Reached { floor, ..Reached::default() },
+                    ..Stored::default()
+                };
+                let (name, reached) = (sink.name.clone(), stored.reached.clone());
+                // Stored at once: else a restart would begin it later than now.
+                let write = move |c: &Connection| store::save(c, &name, &stored, now);
+                state.write(write).await.map_err(Error::State)?;
+                reached
+            }
+        };
+        if journal.is_on()
+            && let Err(source) = journal.cursor(reached.floor)
+        {
+            return Err(Error::SinkBehind { name: sink.name.clone(), source });
+        }
+        sinks.push((sink, SinkProgress::new(&sink.name, &reached)));
+    }
+    Ok(sinks)
+}
+
+fn runner(
+    config: &Config,
+    sink: &crate::config::Sink,
+    progress: SinkProgress,
+    state: &State,
+    journal: &Arc<Journal>,
+    label: &SourceLabel,
+) -> Result<Runner, Error> {
+    let far_side = crate::sink::build(&sink.name, &sink.kind, &sink.common())
+        .map_err(|source| Error::Sink { name: sink.name.clone(), source: Box::new(source) })?;
+    let parts = Parts {
+        name: sink.name.clone(),
+        settings: sink.delivery.clone(),
+        sink: Arc::from(far_side),
+        mapper: SinkMapper::new(config.routes_of(&sink.name), label, sink.format),
+        journal: Arc::clone(journal),
+        journal_keeps: journal.is_on(),
+        state: state.clone(),
+        progress,
+    };
+    Runner::new(parts).map_err(Error::Delivery)
+}
+
+/// Lets the slot move over what an earlier run received, once it is done.
+fn seed_marks(shared: &Shared, journal: &Journal, known: &meta::Meta) {
+    let received = journal.received().unwrap_or_default().max(known.received);
+    if received > Lsn::ZERO {
+        // Behind the last whole transaction in the journal: its end is the LSN.
+        let after = journal.end().min(Position::new(received, 0));
+        shared.lock().marks.push(after, received);
+    }
+}
+
+fn journal_settings(config: &Config) -> journal::Settings {
+    journal::Settings {
+        retain: config.journal.retain,
+        max_bytes: config.journal.max_size,
+        reserve_bytes: config.journal.reserve,
+    }
+}
+
+fn identity(known: &meta::Identity) -> Identity {
+    let meta::Identity { system_id, timeline, database, slot } = known.clone();
+    Identity { system_id, timeline, database, slot }
+}
+
+fn label(identity: &Identity) -> SourceLabel {
+    SourceLabel {
+        system: identity.system_id.clone(),
+        database: identity.database.clone(),
+        slot: identity.slot.clone(),
+    }
+}

@@ -1,0 +1,114 @@
+//! What the pipeline's tasks tell each other.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use super::marks::Marks;
+use crate::delivery::SinkProgress;
+use crate::lsn::{Lsn, Position};
+use crate::source::Confirmer;
+
+/// How the source is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum SourceState {
+    /// Not attached, but trying.
+    #[default]
+    Connecting,
+    /// Attached.
+    Streaming,
+}
+
+impl SourceState {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Streaming => "streaming",
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Shared {
+    sinks: Vec<SinkProgress>,
+    inner: Mutex<Inner>,
+}
+
+/// Behind the lock.
+#[derive(Debug, Default)]
+pub(super) struct Inner {
+    pub(super) state: SourceState,
+    pub(super) reason: Option<String>,
+    pub(super) marks: Marks,
+    pub(super) confirmer: Option<Confirmer>,
+    /// What the slot was told.
+    pub(super) confirmed: Lsn,
+    /// Behind the last chunk that was appended.
+    pub(super) end: Position,
+    /// Everything that commits before was handed over.
+    pub(super) seen: Lsn,
+    /// When the stream last said something.
+    pub(super) heard_at: Option<Instant>,
+    /// The server's log ended here at the start.
+    pub(super) goal: Option<Lsn>,
+    /// What the server says of itself and the slot.
+    pub(super) server_lsn: Option<Lsn>,
+    pub(super) retained_wal: Option<i64>,
+    pub(super) wal_status: Option<String>,
+    farewell: bool,
+}
+
+impl Shared {
+    pub(super) fn new(sinks: Vec<SinkProgress>, end: Position, confirmed: Lsn) -> Self {
+        let inner = Inner { end, confirmed, ..Inner::default() };
+        Self { sinks, inner: Mutex::new(inner) }
+    }
+
+    pub(super) fn sinks(&self) -> &[SinkProgress] {
+        &self.sinks
+    }
+
+    /// A panic elsewhere leaves plain values, not broken invariants.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the position up to which all that was committed before the start has come; none
+    /// while it is not all here.
+    pub(super) fn target(&self) -> Option<Position> {
+        let inner = self.lock();
+        let goal = inner.goal.filter(|goal| inner.seen >= *goal)?;
+        Some(inner.end.min(Position::new(goal, 0)))
+    }
+
+    /// Lets the server be told the last word and the connection go.
+    pub(super) fn say_farewell(&self) {
+        let mut inner = self.lock();
+        inner.farewell = true;
+        if let Some(confirmer) = &inner.confirmer {
+            confirmer.finish();
+        }
+    }
+}
+
+impl Inner {
+    /// Notes an attached stream; one that comes after the end is told to go at once.
+    pub(super) fn attached(&mut self, confirmer: Confirmer) {
+        if self.farewell {
+            confirmer.finish();
+        }
+        confirmer.confirm(self.confirmed);
+        self.confirmer = Some(confirmer);
+        self.state = SourceState::Streaming;
+        self.reason = None;
+        self.heard_at = Some(Instant::now());
+    }
+
+    /// Notes that the stream is gone.
+    pub(super) fn detached(&mut self, reason: String) {
+        self.confirmer = None;
+        self.state = SourceState::Connecting;
+        self.reason = Some(reason);
+    }
+}

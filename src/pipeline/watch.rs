@@ -1,0 +1,72 @@
+//! Beside the stream, over ordinary SQL: heartbeats, and what the server says of the slot.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Options;
+use super::shared::Shared;
+use crate::config::Source;
+use crate::failure::chain;
+use crate::source::{Catalog, Error};
+
+/// Between two looks at the slot.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Between two attempts to connect.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Looks after the source until dropped. Nothing of the road waits for it: it may fail and is
+/// tried again.
+pub(super) async fn run(source: Source, shared: Arc<Shared>, options: Options) {
+    let mut told = false;
+    let mut beat_at = None;
+    loop {
+        if let Err(error) = look(&source, &shared, options, &mut told, &mut beat_at).await {
+            tracing::debug!(error = chain(&error), "the source can't be looked at");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// One connection's life.
+async fn look(
+    source: &Source,
+    shared: &Shared,
+    options: Options,
+    told: &mut bool,
+    beat_at: &mut Option<Instant>,
+) -> Result<(), Error> {
+    let mut catalog = Catalog::connect(source.url.expose()).await?;
+    let server = catalog.server().await?;
+    let wants_goal = options.until_caught_up && shared.lock().goal.is_none();
+    if wants_goal {
+        shared.lock().goal = Some(server.lsn);
+    }
+    loop {
+        if let Some(wal) = catalog.slot_wal(&source.slot).await? {
+            let slot = catalog.slot(&source.slot).await?;
+            let status =
+                slot.and_then(|slot| slot.row.get("wal_status")?.as_str().map(str::to_owned));
+            let mut inner = shared.lock();
+            inner.server_lsn = Some(wal.server_lsn);
+            inner.retained_wal = wal.retained;
+            inner.wal_status = status;
+        }
+        let due = beat_at.is_none_or(|at: Instant| at.elapsed() >= source.heartbeat);
+        if (due && !source.heartbeat.is_zero()) || wants_goal && beat_at.is_none() {
+            *beat_at = Some(Instant::now());
+            let nonce = format!("{:016x}", fastrand::u64(..));
+            if let Err(error) = catalog.heartbeat(&nonce).await {
+                // A standby can't; the stream's own keepalives then have to do.
+                if !*told {
+                    tracing::warn!(error = chain(&error), "no heartbeat could be sent");
+                }
+                *told = true;
+            }
+        }
+        let pause =
+            if source.heartbeat.is_zero() { LOOK_EVERY } else { LOOK_EVERY.min(source.heartbeat) };
+        tokio::time::sleep(pause).await;
+    }
+}
