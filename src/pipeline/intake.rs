@@ -78,7 +78,7 @@ impl Intake {
             }
             if let Some(error) = ended {
                 self.note(&error);
-                if self.is_final(&error) {
+                if error.ends_run().is_some() {
                     return Err(Error::Source(error));
                 }
             }
@@ -92,31 +92,16 @@ impl Intake {
             let options = OpenOptions { reconnect: self.options.reconnect, ..self.options };
             match source::open(&self.settings, &resume, options).await {
                 Ok(attached) => {
-                    let opened = &attached.2;
-                    remember(&self.state, opened, &resume).await?;
-                    self.identity = Some(opened.identity.clone());
-                    if opened.gap.is_some() {
-                        self.received = opened.started_at;
-                        self.shared.lock().confirmed = opened.started_at;
-                    }
+                    remember(&self.state, &attached.2, &resume).await?;
+                    self.identity = Some(attached.2.identity.clone());
                     return Ok(attached);
                 }
-                Err(error) if self.is_final(&error) => return Err(Error::Source(error)),
+                Err(error) if error.ends_run().is_some() => return Err(Error::Source(error)),
                 Err(error) => {
                     self.note(&error);
                     back_off(failures).await;
                 }
             }
-        }
-    }
-
-    /// Whether waiting mends it. What was in order at the start is somebody's work in progress
-    /// now: a password or a right that is being changed.
-    fn is_final(&self, error: &source::Error) -> bool {
-        match error.ends_run() {
-            None => false,
-            Some(source::Ending::Preflight) => !self.options.reconnect,
-            Some(source::Ending::Halted | source::Ending::InUse) => true,
         }
     }
 
@@ -179,12 +164,7 @@ pub(super) struct Attach {
 
 impl Attach {
     pub(super) fn new(config: &crate::config::Source, options: Options, resume: Resume) -> Self {
-        let settings = Settings {
-            url: config.url.clone(),
-            publication: config.publication.clone(),
-            slot: config.slot.clone(),
-            status_interval: Settings::STATUS_INTERVAL,
-        };
+        let settings = config.settings();
         let Options { adopt_slot, accept_gap, standby, .. } = options;
         let options = OpenOptions { adopt_slot, accept_gap, standby, reconnect: false };
         Self { settings, options, resume }

@@ -54,16 +54,15 @@ async fn look(
             inner.wal_status = status;
         }
         let due = beat_at.is_none_or(|at: Instant| at.elapsed() >= source.heartbeat);
-        if (due && !source.heartbeat.is_zero()) || (wants_goal && beat_at.is_none()) {
+        if (due && !source.heartbeat.is_zero()) || wants_goal && beat_at.is_none() {
+            *beat_at = Some(Instant::now());
             let nonce = format!("{:016x}", fastrand::u64(..));
-            match catalog.heartbeat(&nonce).await {
-                Ok(()) => *beat_at = Some(Instant::now()),
+            if let Err(error) = catalog.heartbeat(&nonce).await {
                 // A standby can't; the stream's own keepalives then have to do.
-                Err(error) if !*told => {
-                    *told = true;
+                if !*told {
                     tracing::warn!(error = chain(&error), "no heartbeat could be sent");
                 }
-                Err(_) => {}
+                *told = true;
             }
         }
         let pause =

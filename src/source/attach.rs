@@ -89,6 +89,20 @@ pub async fn open(
     Ok((reader, writer, opened))
 }
 
+/// Opens a replication connection and closes it: shows that host, password, `pg_hba.conf` and role
+/// let one in. Starts no stream and makes no slot.
+///
+/// Cancel safety: safe.
+///
+/// # Errors
+/// What keeps it from being opened.
+pub async fn probe(settings: &Settings) -> Result<Identity, Error> {
+    let conninfo: Conninfo = settings.url.expose().parse().map_err(Error::Conninfo)?;
+    let mut connection = Connection::connect(&conninfo).await?;
+    let System { system_id, timeline, database } = command::identify(&mut connection).await?;
+    Ok(Identity { system_id, timeline, database, slot: settings.slot.clone() })
+}
+
 /// Compares what the state remembers with the server that answered.
 fn same_system(
     settings: &Settings,

@@ -24,7 +24,7 @@ use std::time::Duration;
 use crate::lsn::{Lsn, Position};
 use crate::secret::Secret;
 
-pub use attach::open;
+pub use attach::{open, probe};
 pub use catalog::Catalog;
 pub use error::{Ending, Error};
 pub use reader::{Reader, Received};

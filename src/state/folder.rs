@@ -80,6 +80,12 @@ pub(super) fn lock(folder: &Path) -> Result<File, Error> {
     }
 }
 
+/// Looks whether somebody holds the folder's lock, without taking it for longer than a moment.
+pub(super) fn is_locked(folder: &Path) -> bool {
+    let lock = File::open(folder.join(LOCK));
+    lock.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// Makes a file that only its owner reads; SQLite gives its side files the same rights.
 pub(super) fn make_private(path: &Path) -> Result<(), Error> {
     let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);

@@ -75,6 +75,12 @@ impl State {
         Ok(Reader { connection })
     }
 
+    /// Returns whether an instance runs on the state in `folder`. Changes nothing.
+    #[must_use]
+    pub fn is_in_use(folder: &Path) -> bool {
+        folder::is_locked(folder)
+    }
+
     /// Returns the state's folder.
     #[must_use]
     pub fn folder(&self) -> &Path {

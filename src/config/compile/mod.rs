@@ -15,6 +15,8 @@ use super::tree::{Entry, Table};
 use super::walk::suggestion;
 use crate::mapping::{Mapping, Route};
 use crate::secret::Secret;
+use crate::source;
+use crate::source::conninfo::Conninfo;
 
 /// Everything that the config file says, checked.
 #[derive(Clone, Debug)]
@@ -50,6 +52,19 @@ pub struct Source {
     pub slot: String,
     /// Between two heartbeats; zero: none.
     pub heartbeat: Duration,
+}
+
+impl Source {
+    /// Returns what the source itself needs to know.
+    #[must_use]
+    pub fn settings(&self) -> source::Settings {
+        source::Settings {
+            url: self.url.clone(),
+            publication: self.publication.clone(),
+            slot: self.slot.clone(),
+            status_interval: source::Settings::STATUS_INTERVAL,
+        }
+    }
 }
 
 /// `[journal]`
@@ -96,7 +111,7 @@ impl Config {
 
 /// Turns the tree into settings; none only when a problem has been noted.
 pub(super) fn compile(tree: &Table, notes: &mut Notes<'_>) -> Option<Config> {
-    let source = tree.table("source").and_then(|table| source(table, notes));
+    let source = tree.table("source").and_then(|table| read_source(table, notes));
     let journal = tree.table("journal").and_then(|table| journal(table, notes));
     let admin = tree.table("admin").and_then(|table| admin(table, notes));
     let mappings = mapping::all(tree, notes);
@@ -119,7 +134,7 @@ pub(super) fn compile(tree: &Table, notes: &mut Notes<'_>) -> Option<Config> {
 /// Postgres cuts longer names, so that two could become one.
 const NAME_BYTES_MAX: usize = 63;
 
-fn source(table: &Table, notes: &mut Notes<'_>) -> Option<Source> {
+fn read_source(table: &Table, notes: &mut Notes<'_>) -> Option<Source> {
     let slot = table.text("slot");
     if let Some(slot) = slot {
         let fine = slot.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
@@ -134,8 +149,12 @@ fn source(table: &Table, notes: &mut Notes<'_>) -> Option<Source> {
     if publication.is_some_and(|name| name.len() > NAME_BYTES_MAX) {
         notes.problem(&table.span("publication"), "\"publication\" may have 63 bytes at most");
     }
+    let url = table.secret("url")?;
+    if let Err(error) = url.expose().parse::<Conninfo>() {
+        notes.problem(&table.span("url"), format!("cannot use the url: {error}"));
+    }
     Some(Source {
-        url: table.secret("url")?.clone(),
+        url: url.clone(),
         publication: publication?.to_owned(),
         slot: slot?.to_owned(),
         heartbeat: table.duration("heartbeat")?,

@@ -401,6 +401,15 @@ impl Catalog {
         self.ask("drop the slot", sql, &[&name]).await.map(drop)
     }
 
+    /// Returns whether there is such a role.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn role_exists(&mut self, name: &str) -> Result<bool, Error> {
+        let sql = include_str!("../../../sql/source/role.sql");
+        Ok(!self.ask("look at the roles", sql, &[&name]).await?.is_empty())
+    }
+
     /// Returns the publication; none when there is no such.
     ///
     /// # Errors

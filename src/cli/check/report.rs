@@ -1,0 +1,106 @@
+//! What was checked: a line each, or one JSON document.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+/// How a check went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    Ok,
+    Warn,
+    Fail,
+}
+
+impl Status {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Check {
+    id: &'static str,
+    subject: String,
+    status: Status,
+    seen: String,
+    fix: Option<String>,
+}
+
+/// Checks in the order in which they were made.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    checks: Vec<Check>,
+}
+
+impl Report {
+    /// `id` names the check for programs, `subject` what was looked at.
+    pub(super) fn ok(&mut self, id: &'static str, subject: &str, seen: impl Into<String>) {
+        self.add(id, subject, Status::Ok, seen.into(), "");
+    }
+
+    /// It works, but the user should know.
+    pub(super) fn warn(
+        &mut self,
+        id: &'static str,
+        subject: &str,
+        seen: impl Into<String>,
+        fix: &str,
+    ) {
+        self.add(id, subject, Status::Warn, seen.into(), fix);
+    }
+
+    /// `run` would not work; `fix` is the statement or setting that mends it.
+    pub(super) fn fail(
+        &mut self,
+        id: &'static str,
+        subject: &str,
+        seen: impl Into<String>,
+        fix: &str,
+    ) {
+        self.add(id, subject, Status::Fail, seen.into(), fix);
+    }
+
+    fn add(&mut self, id: &'static str, subject: &str, status: Status, seen: String, fix: &str) {
+        let fix = (!fix.is_empty()).then(|| fix.to_owned());
+        self.checks.push(Check { id, subject: subject.to_owned(), status, seen, fix });
+    }
+
+    /// Whether nothing failed.
+    pub(super) fn is_ok(&self) -> bool {
+        self.checks.iter().all(|check| check.status != Status::Fail)
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let checks: Vec<Value> = self
+            .checks
+            .iter()
+            .map(|check| {
+                json!({
+                    "id": check.id,
+                    "subject": check.subject,
+                    "status": check.status.as_str(),
+                    "seen": check.seen,
+                    "fix": check.fix,
+                })
+            })
+            .collect();
+        json!({ "ok": self.is_ok(), "checks": checks })
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut out = String::new();
+        for Check { subject, status, seen, fix, .. } in &self.checks {
+            // Writing to a String can't fail.
+            let _ = writeln!(out, "{:<4}  {subject}: {seen}", status.as_str());
+            for line in fix.iter().flat_map(|fix| fix.lines()) {
+                let _ = writeln!(out, "      fix: {line}");
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,46 @@
+//! The state folder: whether walgate can write there, and how much.
+
+use std::path::{Path, PathBuf};
+
+use super::report::Report;
+use crate::cli::output::bytes;
+use crate::config::Config;
+use crate::state::State;
+
+pub(super) fn check(config: &Config, report: &mut Report) {
+    let folder = &config.state;
+    let subject = format!("state {}", folder.display());
+    let there = nearest(folder);
+    if State::is_in_use(folder) {
+        let seen = "in use by a running instance";
+        report.warn("state.lock", &subject, seen, "a second `walgate run` here ends with code 6");
+    } else if let Err(error) = tempfile::tempfile_in(&there) {
+        let seen = format!("cannot write to {}: {error}", there.display());
+        let fix = "give it to the user who runs walgate, or set state.path";
+        report.fail("state.writable", &subject, seen, fix);
+    } else if there == *folder {
+        report.ok("state.writable", &subject, "writable, nobody runs on it");
+    } else {
+        report.ok("state.writable", &subject, "not there yet; `run` makes it");
+    }
+    let Ok(disk) = rustix::fs::statvfs(&there) else { return };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let (wanted, reserve) = (config.journal.max_size, config.journal.reserve);
+    let seen = format!("{} free", bytes(free));
+    if free <= reserve {
+        let fix = format!("free disk space, or lower journal.reserve ({})", bytes(reserve));
+        report.fail("state.disk", &subject, seen, &fix);
+    } else if free < wanted.saturating_add(reserve) {
+        let seen = format!("{seen}; the journal may grow to {}", bytes(wanted));
+        let fix = "free disk space, or lower journal.max_size";
+        report.warn("state.disk", &subject, seen, fix);
+    } else {
+        report.ok("state.disk", &subject, seen);
+    }
+}
+
+/// Returns the folder, or the nearest above it that is there.
+fn nearest(folder: &Path) -> PathBuf {
+    let found = folder.ancestors().find(|folder| folder.is_dir());
+    found.filter(|found| !found.as_os_str().is_empty()).map_or_else(|| ".".into(), Path::to_owned)
+}
