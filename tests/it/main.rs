@@ -11,6 +11,7 @@ mod decoder;
 mod dependencies;
 mod docs;
 mod layers;
+mod lost;
 mod sinks;
 mod source;
 mod support;

@@ -9,14 +9,14 @@ use tempfile::TempDir;
 
 /// The built binary as a user runs it. Killed on drop; its folder goes with it.
 #[derive(Debug)]
-pub struct Walgate {
+pub(crate) struct Walgate {
     folder: TempDir,
     child: Option<Child>,
 }
 
 impl Walgate {
     /// Writes `config` to a folder of its own; nothing is started yet.
-    pub fn new(config: &str) -> Self {
+    pub(crate) fn new(config: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("walgate-it-").tempdir().unwrap();
         let walgate = Self { folder, child: None };
         walgate.configure(config);
@@ -24,12 +24,12 @@ impl Walgate {
     }
 
     /// Replaces the config; the next start reads it.
-    pub fn configure(&self, config: &str) {
+    pub(crate) fn configure(&self, config: &str) {
         fs::write(self.folder().join("walgate.toml"), config).unwrap();
     }
 
     /// Returns the folder of the config; the state lies in `walgate-state` there.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
@@ -38,7 +38,7 @@ impl Walgate {
     }
 
     /// Returns all it has logged so far, over all starts.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
@@ -50,7 +50,7 @@ impl Walgate {
 
     /// Starts `walgate run` with `args` in the background; its log is appended to a file.
     #[track_caller]
-    pub fn start(&mut self, args: &[&str]) {
+    pub(crate) fn start(&mut self, args: &[&str]) {
         assert!(self.child.is_none(), "it is running already");
         let log = OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
         let out = File::create(self.folder().join("walgate.out")).unwrap();
@@ -59,12 +59,12 @@ impl Walgate {
     }
 
     /// Runs any command to its end.
-    pub fn call(&self, args: &[&str]) -> Output {
+    pub(crate) fn call(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
 
     /// Runs `walgate status --json`.
-    pub fn status(&self) -> serde_json::Value {
+    pub(crate) fn status(&self) -> serde_json::Value {
         let output = self.call(&["status", "--json"]);
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
             panic!("status said no JSON ({error}): {}", String::from_utf8_lossy(&output.stderr))
@@ -73,23 +73,23 @@ impl Walgate {
 
     /// Returns the process id of the running instance.
     #[track_caller]
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("it is not running").id()
     }
 
     /// Returns whether it is still running.
-    pub fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
     }
 
     /// Sends a signal by name (`TERM`, `STOP`, `CONT`).
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
     /// Kills it with signal 9.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -98,14 +98,14 @@ impl Walgate {
 
     /// Asks it to stop and returns its exit code.
     #[track_caller]
-    pub fn stop(&mut self) -> i32 {
+    pub(crate) fn stop(&mut self) -> i32 {
         self.signal("TERM");
         self.exit_code(Duration::from_secs(30))
     }
 
     /// Waits for its end and returns the exit code.
     #[track_caller]
-    pub fn exit_code(&mut self, timeout: Duration) -> i32 {
+    pub(crate) fn exit_code(&mut self, timeout: Duration) -> i32 {
         let deadline = Instant::now() + timeout;
         let child = self.child.as_mut().expect("it is not running");
         while Instant::now() < deadline {
@@ -120,7 +120,7 @@ impl Walgate {
 
     /// Returns the most memory it has held so far, in bytes.
     #[track_caller]
-    pub fn peak_memory_bytes(&self) -> u64 {
+    pub(crate) fn peak_memory_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
         let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
@@ -139,7 +139,7 @@ impl Drop for Walgate {
 
 /// Waits until `met` holds; panics with `what` when it does not within `timeout`.
 #[track_caller]
-pub fn eventually(what: &str, timeout: Duration, mut met: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, timeout: Duration, mut met: impl FnMut() -> bool) {
     let deadline = Instant::now() + timeout;
     while !met() {
         assert!(Instant::now() < deadline, "{what}: not within {timeout:?}");
