@@ -6,12 +6,15 @@
     reason = "a test fails by panicking, and its helpers too"
 )]
 
+mod bounds;
 mod cluster;
 mod decoder;
+mod delivers;
 mod dependencies;
 mod docs;
 mod layers;
 mod lost;
+mod resumes;
 mod sinks;
 mod source;
 mod support;

@@ -3,9 +3,11 @@
 //! run on a thread of their own, so that plain tests, tests with a runtime and tests with paused
 //! time can use them alike.
 
+pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
+pub(crate) mod road;
 mod tests;
 
 use std::net::SocketAddr;

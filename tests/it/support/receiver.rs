@@ -15,12 +15,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{Listening, Server, listen, loopback, reset};
+
+/// What was acknowledged longer ago than this is never sent again after a kill.
+const REMEMBERED: Duration = Duration::from_millis(200);
 
 /// What a request gets.
 #[derive(Clone, Debug)]
@@ -155,6 +159,16 @@ impl Request {
             event => vec![Event(event)],
         }
     }
+
+    /// Returns the bytes of each of its events.
+    fn bodies(&self) -> Vec<String> {
+        let text = std::str::from_utf8(&self.body).unwrap();
+        if !text.starts_with('[') {
+            return vec![text.to_owned()];
+        }
+        let bodies: Vec<&RawValue> = serde_json::from_str(text).unwrap();
+        bodies.into_iter().map(|body| body.get().to_owned()).collect()
+    }
 }
 
 /// An event as it came.
@@ -207,6 +221,38 @@ impl Journal {
         let events = self.events();
         let ids: BTreeSet<&str> = events.iter().map(Event::id).collect();
         events.len() - ids.len()
+    }
+
+    /// Returns the ids of events that came again with other bytes than before.
+    pub(crate) fn repeats_unlike(&self) -> Vec<String> {
+        let mut known: BTreeMap<String, String> = BTreeMap::new();
+        let mut unlike = Vec::new();
+        for request in self.requests.iter().filter(|request| request.processed) {
+            for (event, body) in request.events().iter().zip(request.bodies()) {
+                let before = known.entry(event.id().to_owned()).or_insert_with(|| body.clone());
+                if *before != body {
+                    unlike.push(event.id().to_owned());
+                }
+            }
+        }
+        unlike
+    }
+
+    /// Returns how many processed events came again after `killed` although they may not have:
+    /// all those that came before it, but what was answered in the last 200 ms.
+    pub(crate) fn repeats_over(&self, killed: Instant) -> usize {
+        let (mut before, mut repeated) = (BTreeMap::new(), BTreeSet::new());
+        for request in self.requests.iter().filter(|request| request.processed) {
+            for event in request.events() {
+                let id = event.id().to_owned();
+                if request.at < killed {
+                    before.insert(id, request.at);
+                } else if before.get(&id).is_some_and(|at| *at + REMEMBERED < killed) {
+                    repeated.insert(id);
+                }
+            }
+        }
+        repeated.len()
     }
 
     /// Returns the processed events of each key, in order of arrival.

@@ -1,0 +1,33 @@
+//! Memory, disk and pace stay within their bounds, however much comes.
+
+use std::time::Duration;
+
+use walgate::demo::cluster::Cluster;
+
+use super::support::receiver::Receiver;
+use super::support::road::{Road, T, file, http, route};
+
+/// The most memory that walgate may ever hold.
+const MEMORY_BYTES_MAX: u64 = 150 << 20;
+const LONG: Duration = Duration::from_secs(180);
+
+#[test]
+fn a_transaction_of_a_million_rows_stays_within_the_memory() {
+    let receiver = Receiver::start();
+    let sinks = [
+        file("far"),
+        http("near", &receiver.url("/"), "batch = { max_events = 500 }"),
+        route("t", "far"),
+        route("t", "near"),
+    ];
+    let road = Road::new(Cluster::builder().major(15), T, &sinks.concat());
+    road.sql("INSERT INTO t SELECT g, md5(g::text) FROM generate_series(1, 1000000) g");
+    let path = road.walgate.folder().join("far.ndjson");
+    receiver.wait("a million rows", LONG, |journal| journal.events_processed >= 1_000_000);
+    road.confirms(&road.wal_end());
+    let peak = road.walgate.peak_memory_bytes();
+    assert!(peak < MEMORY_BYTES_MAX, "{} MiB", peak >> 20);
+    let lines = std::fs::read(path).unwrap().iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(lines, 1_000_000);
+    assert_eq!(receiver.journal().events_processed, 1_000_000);
+}

@@ -1,0 +1,184 @@
+//! [`Road`]: a real server, the built binary, and what lies between them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use walgate::demo::cluster::{Builder, Cluster, Session, Stop};
+
+use super::process::{Walgate, eventually};
+use super::receiver::{Journal, Receiver};
+
+/// How long anything that must happen may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server with tables, and walgate with a config for them. Walgate ends before the server.
+#[derive(Debug)]
+pub(crate) struct Road {
+    pub(crate) walgate: Walgate,
+    pub(crate) cluster: Cluster,
+    runtime: Runtime,
+}
+
+impl Road {
+    /// Starts a server of `builder`, runs `schema` there, publishes every table of it and starts
+    /// walgate with `sinks`: the config without `[source]`.
+    #[track_caller]
+    pub(crate) fn new(builder: Builder, schema: &str, sinks: &str) -> Self {
+        let runtime = runtime();
+        let cluster = runtime.block_on(builder.start()).unwrap();
+        let source = source(&cluster.url("postgres", "postgres"));
+        let walgate = Walgate::new(&format!("{source}{sinks}"));
+        let mut road = Self { walgate, cluster, runtime };
+        road.sql(schema);
+        road.sql("CREATE PUBLICATION walgate FOR ALL TABLES");
+        road.start();
+        road
+    }
+
+    /// One on version 15 with a table `t`, which goes to the sink `far`.
+    #[track_caller]
+    pub(crate) fn of_t(sink: &str) -> Self {
+        let builder = Cluster::builder().major(15);
+        Self::new(builder, T, &format!("{sink}{}", route("t", "far")))
+    }
+
+    /// Replaces the config for the next start.
+    pub(crate) fn configure(&self, sinks: &str) {
+        let source = source(&self.cluster.url("postgres", "postgres"));
+        self.walgate.configure(&format!("{source}{sinks}"));
+    }
+
+    /// Starts walgate and waits until it streams.
+    #[track_caller]
+    pub(crate) fn start(&mut self) {
+        self.walgate.start(&[]);
+        self.streams();
+    }
+
+    /// Waits until walgate streams.
+    #[track_caller]
+    pub(crate) fn streams(&mut self) {
+        let pid = "SELECT active_pid FROM pg_replication_slots
+                   WHERE slot_name = 'walgate' AND confirmed_flush_lsn IS NOT NULL";
+        eventually("walgate streams", PATIENCE, || {
+            assert!(self.walgate.is_running(), "walgate has ended");
+            self.runtime.block_on(self.cluster.value(pid)).is_ok_and(|pid| !pid.is_empty())
+        });
+    }
+
+    /// Stops walgate as an operator does.
+    #[track_caller]
+    pub(crate) fn stop(&mut self) {
+        assert_eq!(self.walgate.stop(), 0);
+    }
+
+    /// Runs statements, parted by semicolons.
+    #[track_caller]
+    pub(crate) fn sql(&self, sql: &str) {
+        self.runtime.block_on(self.cluster.execute(sql)).unwrap();
+    }
+
+    /// Returns the first value of a query.
+    #[track_caller]
+    pub(crate) fn value(&self, sql: &str) -> String {
+        self.runtime.block_on(self.cluster.value(sql)).unwrap()
+    }
+
+    /// Opens a session, for a transaction over several calls.
+    #[track_caller]
+    pub(crate) fn session(&self) -> Session {
+        self.runtime.block_on(self.cluster.connect("postgres")).unwrap()
+    }
+
+    /// Runs statements in a session.
+    #[track_caller]
+    pub(crate) fn sql_in(&self, session: &Session, sql: &str) {
+        self.runtime.block_on(session.batch_execute(sql)).unwrap();
+    }
+
+    /// Stops the server.
+    #[track_caller]
+    pub(crate) fn stop_server(&mut self, how: Stop, timeout: Duration) {
+        self.runtime.block_on(self.cluster.stop(how, timeout)).unwrap();
+    }
+
+    /// Starts the server again.
+    #[track_caller]
+    pub(crate) fn start_server(&mut self) {
+        self.runtime.block_on(self.cluster.start()).unwrap();
+    }
+
+    /// Returns the rows of a table by table and key, as [`Journal::fold`] does.
+    #[track_caller]
+    pub(crate) fn table(&self, name: &str) -> BTreeMap<String, Value> {
+        let sql = format!("SELECT coalesce(json_agg(x), '[]') FROM {name} x");
+        let rows: Vec<Value> = serde_json::from_str(&self.value(&sql)).unwrap();
+        let key = |row: &Value| format!("public.{name}{}", json!({ "id": row["id"] }));
+        rows.into_iter().map(|row| (key(&row), row)).collect()
+    }
+
+    /// Waits until everything committed so far is done and the slot was told; then holds what
+    /// came against `t`: nothing lost, order per key kept, repeats alike.
+    #[track_caller]
+    pub(crate) fn arrived(&self, receiver: &Receiver) -> Journal {
+        self.confirms(&self.wal_end());
+        let journal = receiver.journal();
+        assert_eq!(journal.fold(), self.table("t"), "the far side differs from the table");
+        assert_eq!(journal.out_of_order(), Vec::<String>::new());
+        assert_eq!(journal.repeats_unlike(), Vec::<String>::new());
+        journal
+    }
+
+    /// Returns what the slot was told.
+    #[track_caller]
+    pub(crate) fn confirmed(&self) -> String {
+        self.value("SELECT confirmed_flush_lsn FROM pg_replication_slots")
+    }
+
+    /// Waits until the server has heard that everything up to `lsn` is done.
+    #[track_caller]
+    pub(crate) fn confirms(&self, lsn: &str) {
+        let sql = format!(
+            "SELECT 1 FROM pg_replication_slots WHERE confirmed_flush_lsn >= '{lsn}'::pg_lsn"
+        );
+        eventually("the slot moves", PATIENCE, || !self.value(&sql).is_empty());
+    }
+
+    /// Returns where the server's log ends.
+    #[track_caller]
+    pub(crate) fn wal_end(&self) -> String {
+        self.value("SELECT pg_current_wal_lsn()")
+    }
+}
+
+/// The table of [`Road::of_t`].
+pub(crate) const T: &str = "CREATE TABLE t (id int PRIMARY KEY, v text)";
+
+/// A runtime for the calls of one test.
+pub(crate) fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn source(url: &str) -> String {
+    format!("[source]\nurl = \"{url}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n")
+}
+
+/// An http sink; `more` are keys of the sink.
+pub(crate) fn http(name: &str, url: &str, more: &str) -> String {
+    format!("[sink.{name}]\n{more}\n[sink.{name}.http]\nurl = \"{url}\"\n")
+}
+
+/// A file sink that writes `NAME.ndjson` in walgate's folder.
+pub(crate) fn file(name: &str) -> String {
+    format!("[sink.{name}]\n[sink.{name}.file]\npath = \"{name}.ndjson\"\n")
+}
+
+/// A route of every column of a table, named after both.
+pub(crate) fn route(table: &str, sink: &str) -> String {
+    let name = format!("{table}-to-{sink}");
+    format!(
+        "[[route]]\nname = \"{name}\"\ntable = \"public.{table}\"\nsink = \"{sink}\"\nstart = \"now\"\n"
+    )
+}
