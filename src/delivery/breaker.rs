@@ -75,6 +75,11 @@ impl Breaker {
         }
     }
 
+    /// Whether it is halted because everything was refused.
+    pub(super) const fn is_misconfigured(&self) -> bool {
+        matches!(self.halted(), Some(HaltReason::Misconfigured(_)))
+    }
+
     /// Whether everything may go.
     pub(super) const fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)

@@ -39,6 +39,7 @@ pub(super) struct Stored {
     pub(super) keys: [Option<u64>; 2],
     pub(super) state: LetterState,
     pub(super) attempts: u32,
+    pub(super) is_truncate: bool,
 }
 
 /// Stores an event, or stores anew what became of it, and returns its row.
@@ -184,7 +185,8 @@ pub(super) fn load(
     floor: Position,
 ) -> rusqlite::Result<Vec<Stored>> {
     let mut statement = connection.prepare(
-        "SELECT id, event_id, commit_lsn, seq, key_hash, before_key_hash, state, attempts
+        "SELECT id, event_id, commit_lsn, seq, key_hash, before_key_hash, state, attempts,
+             op = 'truncate'
          FROM dead_letters
          WHERE sink = ?1 AND (state IN ('retrying', 'blocked')
              OR (state = 'dead' AND (?2 OR (commit_lsn, seq) >= (?3, ?4))))
@@ -209,6 +211,7 @@ pub(super) fn load(
                     _ => LetterState::Dead,
                 },
                 attempts: row.get(7)?,
+                is_truncate: row.get(8)?,
             })
         },
     )?;

@@ -107,6 +107,8 @@ pub struct Snapshot {
     pub reached: Reached,
     /// How often events were taken back; see [`SinkProgress::is_current`].
     pub generation: u64,
+    /// Rises from snapshot to snapshot; see [`SinkProgress::is_newest`].
+    pub number: u64,
     /// The lowest position that is kept as a reference only: the journal must keep it.
     pub pinned_from: Option<Position>,
     /// How it is.
@@ -121,6 +123,8 @@ pub struct Snapshot {
     pub retrying: u64,
     /// Events that wait behind another of their key.
     pub blocked: u64,
+    /// Some of either will still be tried without a person.
+    pub is_moving: bool,
     /// Dead letters, those of earlier runs as well.
     pub dead: u64,
     /// When the newest event that was acknowledged committed.
@@ -139,6 +143,9 @@ struct Shared {
     inner: Mutex<Inner>,
     moved: Notify,
     generation: AtomicU64,
+    /// The number of the last snapshot that was taken, and of the newest that was stored.
+    taken: AtomicU64,
+    stored: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -160,6 +167,8 @@ impl SinkProgress {
             inner: Mutex::new(inner),
             moved: Notify::new(),
             generation: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            stored: AtomicU64::new(0),
         }))
     }
 
@@ -181,6 +190,7 @@ impl SinkProgress {
             reached: inner.ledger.reached(),
             undone: inner.ledger.undone(),
             generation: self.0.generation.load(Ordering::Acquire),
+            number: self.0.taken.fetch_add(1, Ordering::AcqRel) + 1,
             ..inner.snapshot.clone()
         }
     }
@@ -198,6 +208,13 @@ impl SinkProgress {
         self.0.generation.load(Ordering::Acquire) == snapshot.generation
     }
 
+    /// Whether no newer snapshot was stored: asked inside the transaction that stores this one, so
+    /// that what is stored never goes back.
+    #[must_use]
+    pub fn is_newest(&self, snapshot: &Snapshot) -> bool {
+        self.0.stored.fetch_max(snapshot.number, Ordering::AcqRel) <= snapshot.number
+    }
+
     /// Waits until something was acknowledged or the state changed since the last call.
     ///
     /// Cancel safety: safe; one waiter at a time.
@@ -205,11 +222,12 @@ impl SinkProgress {
         self.0.moved.notified().await;
     }
 
-    /// Whether everything below `target` is done and nothing is being tried again by itself.
+    /// Whether everything below `target` is done, and nothing that was set aside will be tried
+    /// again by itself.
     #[must_use]
     pub fn is_caught_up(&self, target: Position) -> bool {
         let inner = self.lock();
-        inner.ledger.floor() >= target && inner.snapshot.retrying == 0
+        inner.ledger.floor() >= target && !inner.snapshot.is_moving
     }
 
     pub(super) fn notify(&self) {

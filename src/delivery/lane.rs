@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::settings::BatchLimits;
 use crate::envelope::Envelope;
+use crate::lsn::EventId;
 use crate::progress::ledger::Ordinal;
 use crate::sink::{Batch, Failure};
 
@@ -34,6 +35,18 @@ enum Queued {
     },
     /// The place of an event of another lane whose old key belongs here.
     Hold(Ordinal),
+    /// The place of an event that was set aside, one of whose keys belongs here: it may be tried
+    /// once everything before is done. Holds up nothing.
+    Mark(Ordinal, EventId),
+}
+
+impl Queued {
+    const fn ordinal(&self) -> Ordinal {
+        match self {
+            Self::Event { tracked, .. } => tracked.ordinal,
+            Self::Hold(ordinal) | Self::Mark(ordinal, _) => *ordinal,
+        }
+    }
 }
 
 /// Events that go in one request and stay together until an answer parts them.
@@ -77,19 +90,9 @@ impl Piece {
         Self::new(vec![event], None)
     }
 
-    /// One event alone that was refused before.
-    pub(super) fn suspect(event: Tracked) -> Self {
-        Self { failures: 1, ..Self::alone(event) }
-    }
-
     /// What is left of a piece of which some events are done.
-    pub(super) fn rest(
-        events: Vec<Tracked>,
-        failures: u32,
-        last_sent: u64,
-        joins: Option<usize>,
-    ) -> Self {
-        Self { failures, last_sent, isolating: true, ..Self::new(events, joins) }
+    pub(super) fn rest(events: Vec<Tracked>, failures: u32, last_sent: u64) -> Self {
+        Self { failures, last_sent, isolating: true, ..Self::new(events, None) }
     }
 
     /// Parts it into pieces of `size` events.
@@ -176,8 +179,8 @@ pub(super) struct Lane {
     pub(super) not_before: Duration,
     /// It stands in the scheduler's list of lanes to look at.
     pub(super) listed: bool,
-    /// It stands in front of an event of another lane, which is being sent.
-    pub(super) held: bool,
+    /// The event of another lane, at whose place it stands, and which is being sent.
+    pub(super) held: Option<Ordinal>,
     /// How far the queue was searched for a probe, and which keys lie before.
     searched: usize,
     searched_keys: HashSet<u64>,
@@ -185,11 +188,44 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn push(&mut self, tracked: Tracked, arrived: Duration, joins: Option<usize>) {
-        self.queue.push_back(Queued::Event { tracked, arrived, joins });
+        self.insert(Queued::Event { tracked, arrived, joins });
     }
 
     pub(super) fn push_hold(&mut self, ordinal: Ordinal) {
-        self.queue.push_back(Queued::Hold(ordinal));
+        self.insert(Queued::Hold(ordinal));
+    }
+
+    /// Keeps the order of the stream; what is new goes to the end.
+    fn insert(&mut self, queued: Queued) {
+        let behind = |other: &&Queued| other.ordinal() > queued.ordinal();
+        let place = self.queue.len() - self.queue.iter().rev().take_while(behind).count();
+        if place < self.queue.len() {
+            self.forget_search();
+        }
+        self.queue.insert(place, queued);
+    }
+
+    /// Marks the place of an event that was set aside; false when nothing lies before it.
+    pub(super) fn mark(&mut self, ordinal: Ordinal, id: EventId) -> bool {
+        let place = self.queue.partition_point(|queued| queued.ordinal() < ordinal);
+        if place == 0 && self.pieces.is_empty() && self.flight.is_none() {
+            return false;
+        }
+        self.forget_search();
+        self.queue.insert(place, Queued::Mark(ordinal, id));
+        true
+    }
+
+    /// Takes the mark that the lane has come to, and says whose it is.
+    pub(super) fn pass_mark(&mut self) -> Option<EventId> {
+        let Some(Queued::Mark(_, id)) = self.queue.front() else { return None };
+        let id = *id;
+        if !self.pieces.is_empty() || self.flight.is_some() {
+            return None;
+        }
+        self.forget_search();
+        self.queue.pop_front();
+        Some(id)
     }
 
     /// Whether the lane has come to the place of another lane's event.
@@ -199,17 +235,21 @@ impl Lane {
             && matches!(self.queue.front(), Some(Queued::Hold(hold)) if *hold == ordinal)
     }
 
-    /// The other lane's event is done: what lies behind its place may go.
-    pub(super) fn release(&mut self) {
-        self.held = false;
-        if matches!(self.queue.front(), Some(Queued::Hold(_))) {
+    /// The other lane's event is done, or is not sent any more: its place is given up, and what
+    /// lies behind it may go. The place of another event stays, also one that holds the lane.
+    pub(super) fn release(&mut self, ordinal: Ordinal) {
+        self.forget_search();
+        self.held.take_if(|held| *held == ordinal);
+        if matches!(self.queue.front(), Some(Queued::Hold(hold)) if *hold == ordinal) {
             self.queue.pop_front();
+            return;
         }
+        self.queue.retain(|queued| !matches!(queued, Queued::Hold(hold) if *hold == ordinal));
     }
 
     /// Returns what would be sent next.
     pub(super) fn next(&self, now: Duration, limits: &BatchLimits) -> Next {
-        if self.flight.is_some() || self.held {
+        if self.flight.is_some() || self.held.is_some() {
             return Next::Nothing;
         }
         if let Some(piece) = self.pieces.front() {
@@ -220,7 +260,7 @@ impl Lane {
             };
         }
         match self.queue.front() {
-            None | Some(Queued::Hold(_)) => Next::Nothing,
+            None | Some(Queued::Hold(_) | Queued::Mark(..)) => Next::Nothing,
             Some(Queued::Event { joins: Some(lane), tracked, .. }) => {
                 Next::Joins { lane: *lane, ordinal: tracked.ordinal }
             }
@@ -308,6 +348,10 @@ impl Lane {
             self.searched_keys = self.pieces.iter().flat_map(Piece::keys).collect();
         }
         while let Some(queued) = self.queue.get(self.searched) {
+            if matches!(queued, Queued::Mark(..)) {
+                self.searched += 1;
+                continue;
+            }
             // Behind the place of another lane's event nothing may overtake it.
             let Queued::Event { tracked, joins: None, .. } = queued else { return None };
             let apart = keys(&tracked.envelope).all(|key| !self.searched_keys.contains(&key));
@@ -344,12 +388,38 @@ impl Lane {
         }
     }
 
-    /// Puts events in front of everything, each alone, and keeps track of what is in flight.
-    pub(super) fn put_back(&mut self, pieces: Vec<Piece>) {
-        if let Some(flight) = &mut self.flight {
-            flight.piece += pieces.len();
+    /// Takes every event out that is not in flight, with the lane that waits for it.
+    pub(super) fn drain(&mut self) -> Vec<(Tracked, Option<usize>)> {
+        self.forget_search();
+        let in_flight = self.flight.as_mut().map(|flight| std::mem::take(&mut flight.piece));
+        let mut taken = Vec::new();
+        for (index, piece) in std::mem::take(&mut self.pieces).into_iter().enumerate() {
+            if Some(index) == in_flight {
+                self.pieces.push_back(piece);
+                continue;
+            }
+            let joins = piece.joins;
+            taken.extend(piece.into_events().map(|tracked| (tracked, joins)));
         }
-        self.put_pieces(0, pieces);
+        for queued in std::mem::take(&mut self.queue) {
+            match queued {
+                Queued::Event { tracked, joins, .. } => taken.push((tracked, joins)),
+                other => self.queue.push_back(other),
+            }
+        }
+        taken
+    }
+
+    /// Forgets the marks of events that were set aside behind `id`.
+    pub(super) fn drop_marks(&mut self, id: EventId) {
+        self.forget_search();
+        self.queue.retain(|queued| !matches!(queued, Queued::Mark(_, other) if *other > id));
+    }
+
+    /// Whether an event in flight shares a key with this one.
+    pub(super) fn is_sending(&self, envelope: &Envelope) -> bool {
+        let sent = self.flight.and_then(|flight| self.pieces.get(flight.piece));
+        sent.is_some_and(|piece| piece.keys().any(|key| keys(envelope).any(|own| own == key)))
     }
 
     /// Takes every waiting event of `key` behind `after` that is not in flight out of the lane.
@@ -387,11 +457,5 @@ impl Lane {
             }
         }
         taken
-    }
-
-    /// Forgets the place of another lane's event that is not sent any more.
-    pub(super) fn drop_hold(&mut self, ordinal: Ordinal) {
-        self.forget_search();
-        self.queue.retain(|queued| !matches!(queued, Queued::Hold(hold) if *hold == ordinal));
     }
 }

@@ -3,7 +3,6 @@
 //!
 //! Knows nothing of what a destination is (that is [`crate::sink`]), nor of what an event says.
 
-mod answer;
 mod backoff;
 mod breaker;
 mod dead_letter;

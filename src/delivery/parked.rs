@@ -43,6 +43,9 @@ pub(super) struct Entry {
     pub(super) stored: bool,
     /// It is being sent, or its row is being removed.
     pub(super) busy: bool,
+    /// Lanes, and the stream, that have not come to its place yet: events of its keys that are
+    /// older than it may be there.
+    pub(super) waits: u32,
     due: Duration,
 }
 
@@ -57,6 +60,7 @@ impl Entry {
             last_seen: 0,
             stored: false,
             busy: false,
+            waits: 0,
             due: Duration::ZERO,
         }
     }
@@ -92,6 +96,16 @@ impl Parked {
         self.retrying
     }
 
+    /// Whether some event here, up to `last`, will still be tried, now or once what is before it
+    /// is done. What is left otherwise waits behind a dead one for a person.
+    pub(super) fn is_moving(&self, last: EventId) -> bool {
+        let moves = |id: &EventId| {
+            let entry = self.entries.get(id).filter(|entry| entry.state != LetterState::Dead);
+            *id <= last && entry.is_some_and(|entry| self.is_first(*id, entry))
+        };
+        self.queues.values().filter_map(VecDeque::front).any(moves)
+    }
+
     pub(super) fn blocked(&self) -> u64 {
         self.blocked.len() as u64
     }
@@ -105,13 +119,15 @@ impl Parked {
         self.entries.get_mut(&id)
     }
 
-    /// Adds an event behind those of its keys.
+    /// Adds an event at its place among those of its keys.
     pub(super) fn add(&mut self, id: EventId, entry: Entry, now: Duration) {
         if self.entries.contains_key(&id) {
             return;
         }
         for key in entry.keys.into_iter().flatten() {
-            self.queues.entry(key).or_default().push_back(id);
+            let queue = self.queues.entry(key).or_default();
+            let place = queue.partition_point(|other| *other < id);
+            queue.insert(place, id);
         }
         match entry.state {
             LetterState::Blocked => {
@@ -122,6 +138,34 @@ impl Parked {
         }
         self.entries.insert(id, entry);
         self.look_at(id, now);
+    }
+
+    /// Has every event behind `id` that is still to be tried wait once, and returns them.
+    pub(super) fn hold_back(&mut self, id: EventId) -> Vec<EventId> {
+        let mut held = Vec::new();
+        for (other, entry) in &mut self.entries {
+            if *other > id && entry.state != LetterState::Dead && !entry.busy {
+                entry.waits = 1;
+                self.due.remove(&(entry.due, *other));
+                held.push(*other);
+            }
+        }
+        held
+    }
+
+    /// Whether an event of one of these keys is being sent.
+    pub(super) fn is_sending(&self, mut keys: impl Iterator<Item = u64>) -> bool {
+        let busy = |id: &EventId| self.entries.get(id).is_some_and(|entry| entry.busy);
+        keys.any(|key| self.queues.get(&key).and_then(VecDeque::front).is_some_and(busy))
+    }
+
+    /// A lane, or the stream, has come to its place.
+    pub(super) fn waited(&mut self, id: EventId, now: Duration) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.waits = entry.waits.saturating_sub(1);
+            let due = entry.due.max(now);
+            self.look_at(id, due);
+        }
     }
 
     /// Its row is on disk.
@@ -220,13 +264,17 @@ impl Parked {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         self.due.remove(&(entry.due, id));
         entry.due = due;
-        if entry.state == LetterState::Dead || !entry.stored || entry.busy {
+        if entry.state == LetterState::Dead || !entry.stored || entry.busy || entry.waits > 0 {
             return;
         }
-        let is_first =
-            |key| self.queues.get(&key).and_then(VecDeque::front).is_some_and(|first| *first == id);
-        if entry.keys.into_iter().flatten().all(is_first) {
+        if self.entries.get(&id).is_some_and(|entry| self.is_first(id, entry)) {
             self.due.insert((due, id));
         }
+    }
+
+    fn is_first(&self, id: EventId, entry: &Entry) -> bool {
+        let is_first =
+            |key| self.queues.get(&key).and_then(VecDeque::front).is_some_and(|first| *first == id);
+        entry.keys.into_iter().flatten().all(is_first)
     }
 }

@@ -204,12 +204,14 @@ impl View {
         let changed = state != self.state;
         let reason = (changed || self.stale).then(|| reason(scheduler, state));
         let (retrying, blocked) = scheduler.parked_counts();
+        let is_moving = self.stale.then(|| scheduler.is_moving());
         let pinned = scheduler.pinned_from().into_iter().chain(pinned_by_writes).min();
         self.progress.with_snapshot(|snapshot| {
             snapshot.state = state;
             snapshot.in_flight = scheduler.in_flight();
             snapshot.retrying = retrying;
             snapshot.blocked = blocked;
+            snapshot.is_moving = is_moving.unwrap_or(snapshot.is_moving);
             snapshot.dead = scheduler.dead_letters();
             snapshot.pinned_from = pinned;
             if let Some(reason) = &reason {
@@ -286,7 +288,8 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn now_micros() -> i64 {
+/// Now, in microseconds since 1970.
+pub(super) fn now_micros() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::dead_letter::{self, Letter, Verdict};
-use super::handle::SinkProgress;
+use super::handle::{SinkProgress, Snapshot};
 use super::parked::LetterState;
 use crate::lsn::{EventId, Position};
 use crate::progress::ledger::{Ordinal, Reached};
+use crate::progress::store;
 use crate::state::{self, State, lsn_to_sql};
 
 /// Writes in one transaction.
@@ -53,11 +54,20 @@ pub(super) struct Ward {
     sink: Arc<str>,
     state: State,
     pending: Vec<Write>,
-    writing: Option<Arc<Vec<Write>>>,
+    writing: Option<Arc<Writing>>,
     /// Where the events are stored that are tried again.
     rows: HashMap<EventId, i64>,
     /// Events are being taken back: nothing may be sent.
     reopening: bool,
+}
+
+/// One transaction.
+#[derive(Debug)]
+struct Writing {
+    writes: Vec<Write>,
+    /// How far the sink is, where rows are deleted: what was delivered before those events must
+    /// not come again once they can't any more.
+    progress: Option<(SinkProgress, Snapshot)>,
 }
 
 /// What a transaction ends with: the rows of what was put, in order.
@@ -102,7 +112,7 @@ impl Ward {
 
     /// The lowest position that a write still needs from the journal.
     pub(super) fn pinned_from(&self) -> Option<Position> {
-        let writing = self.writing.iter().flat_map(|writes| writes.iter());
+        let writing = self.writing.iter().flat_map(|writing| writing.writes.iter());
         let tried = writing.chain(&self.pending).filter_map(|write| match write {
             Write::Tried { id, .. } => Some(id.position),
             _ => None,
@@ -120,23 +130,26 @@ impl Ward {
         }
         let rest = self.pending.split_off(self.pending.len().min(BATCH_MAX));
         let writes = std::mem::replace(&mut self.pending, rest);
-        self.writing = Some(Arc::new(take_back(writes, progress)));
+        let writes = take_back(writes, progress);
+        let deletes = writes.iter().any(|write| matches!(write, Write::Delete { .. }));
+        let progress = deletes.then(|| (progress.clone(), progress.snapshot()));
+        self.writing = Some(Arc::new(Writing { writes, progress }));
         self.again()
     }
 
     /// Runs the transaction that was started, again after it failed.
     pub(super) fn again(&self) -> Option<impl Future<Output = Outcome> + Send + use<>> {
-        let writes = Arc::clone(self.writing.as_ref()?);
+        let writing = Arc::clone(self.writing.as_ref()?);
         let (state, sink) = (self.state.clone(), Arc::clone(&self.sink));
-        Some(async move { state.write(move |connection| run(connection, &sink, &writes)).await })
+        Some(async move { state.write(move |connection| run(connection, &sink, &writing)).await })
     }
 
     /// The transaction is durable: returns what follows from it, in order.
     pub(super) fn finish(&mut self, rows: Vec<i64>) -> Vec<Written> {
-        let Some(writes) = self.writing.take() else { return Vec::new() };
+        let Some(writing) = self.writing.take() else { return Vec::new() };
         let mut rows = rows.into_iter();
         let mut written = Vec::new();
-        for write in writes.iter() {
+        for write in &writing.writes {
             match write {
                 Write::Put { ordinal, letter } => {
                     let id = letter.envelope.id;
@@ -179,9 +192,15 @@ fn take_back(mut writes: Vec<Write>, progress: &SinkProgress) -> Vec<Write> {
     writes
 }
 
-fn run(connection: &Connection, sink: &str, writes: &[Write]) -> rusqlite::Result<Vec<i64>> {
+fn run(connection: &Connection, sink: &str, writing: &Writing) -> rusqlite::Result<Vec<i64>> {
+    if let Some((progress, snapshot)) = &writing.progress
+        && progress.is_current(snapshot)
+        && progress.is_newest(snapshot)
+    {
+        store::save_reached(connection, sink, &snapshot.reached)?;
+    }
     let mut rows = Vec::new();
-    for write in writes {
+    for write in &writing.writes {
         match write {
             Write::Put { letter, .. } => rows.push(dead_letter::put(connection, sink, letter)?),
             Write::Tried { row, state, original, verdict, .. } => {

@@ -173,7 +173,11 @@ impl Keeper {
                     newest_done: snapshot.newest_done,
                     halted: None,
                 };
-                store::save(connection, sink.name(), &stored, now)?;
+                if sink.is_newest(snapshot) {
+                    store::save(connection, sink.name(), &stored, now)?;
+                } else {
+                    store::save_counts(connection, sink.name(), &stored, now)?;
+                }
             }
             journal::store(connection, &runs)?;
             if let Some(received) = received {

@@ -105,6 +105,12 @@ impl Ledger {
         self.scanned = self.scanned.max(end);
     }
 
+    /// Returns the lowest position behind everything that was read.
+    #[must_use]
+    pub const fn read_to(&self) -> Position {
+        self.scanned
+    }
+
     /// Marks an event as done. A second time changes nothing.
     pub fn acknowledge(&mut self, ordinal: Ordinal) {
         let Some(index) = ordinal.checked_sub(self.base) else {

@@ -60,6 +60,49 @@ pub fn save(
     connection.prepare(sql)?.execute(values).map(drop)
 }
 
+/// Stores how far a sink is, and nothing else.
+///
+/// # Errors
+///
+/// Any of SQLite's.
+pub fn save_reached(
+    connection: &Connection,
+    sink: &str,
+    reached: &Reached,
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE progress SET floor_lsn = ?2, floor_seq = ?3, ranges = ?4 WHERE sink = ?1";
+    let Reached { floor, finished } = reached;
+    let ranges = ranges_to_bytes(finished);
+    let values = (sink, lsn_to_sql(floor.commit_lsn), floor.seq, ranges);
+    connection.prepare(sql)?.execute(values).map(drop)
+}
+
+/// Stores what was counted of a sink, and leaves how far it is.
+///
+/// # Errors
+///
+/// Any of SQLite's.
+pub fn save_counts(
+    connection: &Connection,
+    sink: &str,
+    stored: &Stored,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE progress SET delivered = ?2, skipped = ?3, newest_done = ?4, halted = ?5,
+                   updated_at = ?6
+               WHERE sink = ?1";
+    let Stored { delivered, skipped, newest_done, halted, .. } = stored;
+    let values = (
+        sink,
+        delivered.cast_signed(),
+        skipped.cast_signed(),
+        newest_done.map(Timestamp::unix_micros),
+        halted,
+        now.unix_micros(),
+    );
+    connection.prepare(sql)?.execute(values).map(drop)
+}
+
 /// Reads what is stored of every sink, by name.
 ///
 /// # Errors

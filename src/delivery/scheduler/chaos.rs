@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::super::dead_letter::Stored;
+use super::super::settings::OnDead;
 use super::*;
 use crate::chunk::{Chunk, Entry as ChunkEntry, Transaction};
 use crate::envelope::{Envelope, RouteLabel};
@@ -48,7 +50,8 @@ enum Step {
     Save,
     Wait(u64),
     Weather(Weather),
-    Crash,
+    /// After some of what was to be stored was.
+    Crash(prop::sample::Index),
 }
 
 fn planned() -> impl Strategy<Value = Planned> {
@@ -71,7 +74,7 @@ fn step() -> impl Strategy<Value = Step> {
             4 => Just(Weather::Fair), 1 => Just(Weather::Down), 1 => Just(Weather::Busy),
             1 => Just(Weather::Locked), 1 => Just(Weather::RefusesAll)
         ].prop_map(Step::Weather),
-        1 => Just(Step::Crash),
+        1 => any::<prop::sample::Index>().prop_map(Step::Crash),
     ]
 }
 
@@ -110,9 +113,21 @@ struct World {
     rows: BTreeMap<EventId, (LetterState, [Option<u64>; 2])>,
     // What the far side and the books say.
     delivered: BTreeSet<usize>,
+    /// When each event came last: the how manieth delivery it was.
+    last_arrivals: BTreeMap<usize, usize>,
+    arrivals: usize,
+    /// What was a dead letter once, stored or not.
+    given_up: BTreeSet<usize>,
     dead: BTreeSet<usize>,
     chunk: Arc<Chunk>,
     route: Arc<RouteLabel>,
+}
+
+/// One that comes to the end of its patience within a test.
+fn scheduler(settings: &Settings) -> Scheduler {
+    let mut scheduler = Scheduler::new(settings);
+    scheduler.rejections_max = 4;
+    scheduler
 }
 
 fn index_of(id: EventId) -> usize {
@@ -143,7 +158,7 @@ impl World {
             entries: vec![entry],
         };
         Self {
-            scheduler: Scheduler::new(&settings),
+            scheduler: scheduler(&settings),
             settings,
             events,
             ledger: Ledger::default(),
@@ -155,6 +170,9 @@ impl World {
             saved: Reached::default(),
             rows: BTreeMap::new(),
             delivered: BTreeSet::new(),
+            last_arrivals: BTreeMap::new(),
+            arrivals: 0,
+            given_up: BTreeSet::new(),
             dead: BTreeSet::new(),
             chunk: Arc::new(chunk),
             route: Arc::new(RouteLabel { name: "r".to_owned(), mapping: None }),
@@ -185,6 +203,7 @@ impl World {
             let ordinal = self.ledger.track(position(index));
             self.scheduler.push(Tracked { ordinal, envelope }, self.now, &mut effects);
         }
+        self.scheduler.passed(position(self.read), self.now);
         self.apply(effects);
     }
 
@@ -237,24 +256,27 @@ impl World {
     fn arrived(&mut self, index: usize) {
         if !self.delivered.contains(&index) {
             for earlier in 0..index {
-                let shares = {
-                    let (a, b) = (&self.events[earlier], &self.events[index]);
-                    let keys = |e: &Planned| [Some(e.key), e.before];
-                    a.truncate
-                        || b.truncate
-                        || keys(a).iter().flatten().any(|key| keys(b).contains(&Some(*key)))
-                };
                 let settled = self.delivered.contains(&earlier) || self.dead.contains(&earlier);
-                // With `block`, what waits for a person does not hold a TRUNCATE back.
-                let waits_for_a_person = self.settings.on_dead == OnDead::Block
-                    && (self.events[earlier].truncate || self.events[index].truncate);
                 assert!(
-                    !shares || settled || waits_for_a_person,
+                    settled || !self.are_in_order(earlier, index),
                     "event {index} arrived before event {earlier}"
                 );
             }
         }
+        self.arrivals += 1;
+        self.last_arrivals.insert(index, self.arrivals);
         self.delivered.insert(index);
+    }
+
+    /// Whether the order of two events matters.
+    fn are_in_order(&self, earlier: usize, later: usize) -> bool {
+        let (a, b) = (&self.events[earlier], &self.events[later]);
+        let keys = |e: &Planned| [Some(e.key), e.before];
+        // With `block`, what waits for a person does not hold a TRUNCATE back.
+        if a.truncate || b.truncate {
+            return self.settings.on_dead == OnDead::Continue;
+        }
+        keys(a).iter().flatten().any(|key| keys(b).contains(&Some(*key)))
     }
 
     fn apply(&mut self, effects: Vec<Effect>) {
@@ -268,6 +290,7 @@ impl World {
                 Effect::Park { event } => self.put(event, LetterState::Blocked),
                 Effect::Tried { id, state, .. } => {
                     if state == LetterState::Dead {
+                        self.given_up.insert(index_of(id));
                         self.dead.insert(index_of(id));
                     }
                     self.pending.push(Pending::Tried(id, state));
@@ -287,6 +310,7 @@ impl World {
     fn put(&mut self, event: Tracked, state: LetterState) {
         let envelope = event.envelope;
         if state == LetterState::Dead {
+            self.given_up.insert(index_of(envelope.id));
             self.dead.insert(index_of(envelope.id));
         }
         let keys =
@@ -308,6 +332,7 @@ impl World {
                 }
                 Pending::Delete(id) => {
                     self.rows.remove(&id);
+                    self.saved = self.ledger.reached();
                     self.scheduler.resolved(id, self.now, &mut effects);
                 }
                 Pending::Reopen(events) => {
@@ -332,10 +357,23 @@ impl World {
         }
     }
 
-    fn crash(&mut self) {
-        self.pending.clear();
+    fn crash(&mut self, stored: prop::sample::Index) {
+        let count = stored.index(self.pending.len() + 1);
+        for pending in std::mem::take(&mut self.pending).into_iter().take(count) {
+            match pending {
+                Pending::Put(_, id, state, keys) => drop(self.rows.insert(id, (state, keys))),
+                Pending::Tried(id, state) => {
+                    self.rows.entry(id).and_modify(|row| row.0 = state);
+                }
+                Pending::Delete(id) => {
+                    self.saved = self.ledger.reached();
+                    self.rows.remove(&id);
+                }
+                Pending::Reopen(_) => break,
+            }
+        }
         self.requests.clear();
-        self.scheduler = Scheduler::new(&self.settings);
+        self.scheduler = scheduler(&self.settings);
         self.ledger = Ledger::restore(&self.saved);
         self.dead = BTreeSet::new();
         let block = self.settings.on_dead == OnDead::Block;
@@ -346,10 +384,13 @@ impl World {
                 self.dead.insert(index_of(*id));
             }
             if *state != LetterState::Dead || block || id.position >= self.saved.floor {
-                self.scheduler.restore(*id, *keys, *state, 2, self.now);
+                let is_truncate = self.events[index_of(*id)].truncate;
+                let (id, keys, state) = (*id, *keys, *state);
+                let stored = Stored { row: 0, id, keys, state, attempts: 2, is_truncate };
+                self.scheduler.restore(&stored, self.saved.floor);
             }
         }
-        self.scheduler.set_dead(dead);
+        self.scheduler.set_dead(dead, self.now);
         self.read = self
             .events
             .iter()
@@ -367,7 +408,7 @@ impl World {
             Step::Save => self.save(),
             Step::Wait(seconds) => self.now += Duration::from_secs(seconds),
             Step::Weather(weather) => self.weather = weather,
-            Step::Crash => self.crash(),
+            Step::Crash(stored) => self.crash(stored),
         }
         self.send();
         assert!(self.requests.len() <= self.scheduler.lanes.len(), "more requests than lanes");
@@ -403,7 +444,9 @@ impl World {
         }
         // An event that never gets through waits in its lane while no other key is there to tell
         // whether the sink is up.
-        let may_wait = self.events.iter().any(|event| event.nature == Nature::Poison);
+        // So does one that is refused, once everything was.
+        let may_wait = self.events.iter().any(|event| event.nature == Nature::Poison)
+            || self.scheduler.breaker.is_misconfigured();
         assert!(may_wait || self.scheduler.holds().0 == 0, "something is left in a lane");
         assert!(may_wait || self.scheduler.parked_counts().0 == 0, "something is still retrying");
         for index in 0..self.events.len() {
@@ -411,6 +454,21 @@ impl World {
             let stored = waits.get(&index);
             let in_lane = position(index) >= self.saved.floor;
             assert!(arrived || stored.is_some() || in_lane, "event {index} is lost");
+        }
+        // Repeats too end in the order of the stream: the far side is left with the newest. Only
+        // a far side that changes its mind over a crash may take late what it had refused, or
+        // refuse what it had taken, and so block what is behind.
+        let changes_its_mind =
+            |index: &usize| self.given_up.contains(index) || waits.contains_key(index);
+        let still_comes = |index: &usize| position(*index) >= self.saved.floor;
+        for (later, arrived) in self.last_arrivals.iter().filter(|(later, _)| !still_comes(later)) {
+            for (earlier, before) in self.last_arrivals.range(..later) {
+                let is_odd = changes_its_mind(earlier) || changes_its_mind(later);
+                assert!(
+                    is_odd || before < arrived || !self.are_in_order(*earlier, *later),
+                    "event {earlier} came again after event {later}"
+                );
+            }
         }
     }
 }

@@ -1,6 +1,10 @@
 //! [`Scheduler`]: what is sent next, and what an answer means (pure; time and chance are
 //! arguments).
 
+mod answer;
+mod aside;
+mod isolate;
+mod order;
 mod send;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
@@ -12,7 +16,7 @@ use super::breaker::{Breaker, BreakerState, HaltReason};
 use super::lane::{Flight, Lane, Piece, Tracked, keys, weight};
 use super::pace::Pace;
 use super::parked::{Entry, LetterState, Parked};
-use super::settings::{OnDead, Settings};
+use super::settings::Settings;
 use crate::chunk::Operation;
 use crate::failure::Category;
 use crate::lsn::{EventId, Position};
@@ -22,8 +26,8 @@ use crate::sink::{Batch, Failure};
 /// Names a request on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DispatchId {
-    pub(super) number: u64,
-    pub(super) from: Origin,
+    number: u64,
+    from: Origin,
 }
 
 impl DispatchId {
@@ -133,51 +137,59 @@ pub(super) const ISOLATION_WINDOW: Duration = Duration::from_secs(300);
 /// the one before it is accepted, dead, or stored in front of it.
 #[derive(Debug)]
 pub struct Scheduler {
-    pub(super) settings: Settings,
-    pub(super) lanes: Vec<Lane>,
+    settings: Settings,
+    lanes: Vec<Lane>,
     /// Lanes to look at.
     ready: VecDeque<usize>,
     /// Lanes to look at later.
     timers: BTreeSet<(Duration, usize)>,
-    pub(super) parked: Parked,
+    parked: Parked,
     /// Dead letters of an earlier run that the stream brings again.
     settled: HashSet<EventId>,
-    pub(super) breaker: Breaker,
-    pub(super) backoff: Backoff,
+    /// Events of an earlier run that the stream has not come to yet.
+    ahead: BTreeSet<EventId>,
+    /// Everything below was pushed.
+    read: Position,
+    /// The ordinal behind the last event that was pushed.
+    pushed: Ordinal,
+    breaker: Breaker,
+    backoff: Backoff,
     pace: Pace,
     /// A rate limit forbids sending until then.
     paced_until: Duration,
     /// The far side asked for time until then.
-    pub(super) throttled_until: Duration,
-    pub(super) throttles: u32,
+    throttled_until: Duration,
+    throttles: u32,
     /// What waits behind a TRUNCATE, the TRUNCATE first.
     barrier: VecDeque<Tracked>,
     numbers: u64,
-    pub(super) in_flight: u32,
+    in_flight: u32,
     parked_in_flight: u32,
     /// The last request was a stored event's: now a lane's turn.
     lanes_turn: bool,
     /// Lanes whose first piece is a suspect.
-    pub(super) suspects: BTreeSet<usize>,
+    suspects: BTreeSet<usize>,
     /// The number of the last request that was accepted.
-    pub(super) accepted_last: u64,
+    accepted_last: u64,
+    /// See [`REJECTIONS_MAX`].
+    rejections_max: u32,
     /// Rejections since then, and what they set aside.
-    pub(super) rejections: u32,
-    pub(super) rejected: Vec<Tracked>,
+    rejections: u32,
+    rejected: Vec<Tracked>,
     /// Requests that went into isolation since then.
-    pub(super) isolation: (Duration, u32),
-    pub(super) dead: u64,
+    isolation: (Duration, u32),
+    dead: u64,
     /// Events in lanes, and behind a barrier.
     events: usize,
     bytes: u64,
     /// Events in lanes that another lane has to come to as well.
     joined: u64,
     waiting_joins: BTreeSet<usize>,
-    /// A TRUNCATE is in its lane; what is behind it waits.
-    truncating: bool,
+    /// A TRUNCATE that is in its lane, or set aside; what is behind it waits.
+    truncating: Option<EventId>,
     probe_turn: usize,
     /// The number of the breaker's probe.
-    pub(super) probe_number: u64,
+    probe_number: u64,
 }
 
 impl Scheduler {
@@ -191,6 +203,9 @@ impl Scheduler {
             timers: BTreeSet::new(),
             parked: Parked::default(),
             settled: HashSet::new(),
+            ahead: BTreeSet::new(),
+            read: Position::ZERO,
+            pushed: 0,
             breaker: Breaker::new(settings),
             backoff: Backoff::new(&settings.retry),
             pace: Pace::new(&settings.rate_limit, &settings.batch),
@@ -204,6 +219,7 @@ impl Scheduler {
             lanes_turn: false,
             suspects: BTreeSet::new(),
             accepted_last: 0,
+            rejections_max: REJECTIONS_MAX,
             rejections: 0,
             rejected: Vec::new(),
             isolation: (Duration::ZERO, 0),
@@ -212,40 +228,28 @@ impl Scheduler {
             bytes: 0,
             joined: 0,
             waiting_joins: BTreeSet::new(),
-            truncating: false,
+            truncating: None,
             probe_turn: 0,
             probe_number: 0,
             settings: settings.clone(),
         }
     }
 
-    /// Takes back an event that an earlier run stored. In stream order, before the first push.
-    pub fn restore(
-        &mut self,
-        id: EventId,
-        keys: [Option<u64>; 2],
-        state: LetterState,
-        attempts: u32,
-        now: Duration,
-    ) {
-        if state == LetterState::Dead && self.settings.on_dead == OnDead::Continue {
-            self.settled.insert(id);
-            return;
-        }
-        let mut entry = Entry::new(state, keys, attempts);
-        entry.stored = true;
-        self.parked.add(id, entry, now);
-    }
-
     /// Takes the next event of the stream.
     pub fn push(&mut self, event: Tracked, now: Duration, effects: &mut Vec<Effect>) {
-        if self.is_settled(event.envelope.id) {
+        let id = event.envelope.id;
+        if self.is_settled(id) {
             effects.push(Effect::Safe { ordinal: event.ordinal });
+            if event.envelope.operation == Operation::Truncate && self.ahead.contains(&id) {
+                self.truncating = Some(id);
+            }
             return;
         }
+        self.pushed = event.ordinal + 1;
         self.events += 1;
         self.bytes += weight(&event.envelope);
-        if !self.barrier.is_empty() || event.envelope.operation == Operation::Truncate {
+        let waits = self.truncating.is_some() || !self.barrier.is_empty();
+        if waits || event.envelope.operation == Operation::Truncate {
             self.barrier.push_back(event);
             self.pass_barrier(now, effects);
             return;
@@ -305,7 +309,9 @@ impl Scheduler {
         let envelope = &event.envelope;
         let keys =
             [Some(envelope.key_hash), other_key(envelope.key_hash, envelope.before_key_hash)];
-        self.parked.add(envelope.id, Entry::new(LetterState::Blocked, keys, 0), now);
+        let mut entry = Entry::new(LetterState::Blocked, keys, 0);
+        entry.waits = self.mark(envelope.id, keys, event.ordinal);
+        self.parked.add(envelope.id, entry, now);
         effects.push(Effect::Park { event });
     }
 
@@ -325,81 +331,6 @@ impl Scheduler {
         self.bytes += weight(&event.envelope);
     }
 
-    /// The event that made another lane wait is out of the way.
-    pub(super) fn release(&mut self, joins: Option<usize>, ordinal: Option<Ordinal>) {
-        let Some(other) = joins else { return };
-        self.joined = self.joined.saturating_sub(1);
-        if let Some(lane) = self.lanes.get_mut(other) {
-            match ordinal {
-                Some(ordinal) if !lane.held => lane.drop_hold(ordinal),
-                _ => lane.release(),
-            }
-        }
-        self.list(other);
-    }
-
-    /// Takes everything behind `first` that shares a key with it out of the lanes, and what
-    /// shares a key with that, and so on.
-    pub(super) fn park_followers(
-        &mut self,
-        first: &Tracked,
-        now: Duration,
-        effects: &mut Vec<Effect>,
-    ) {
-        let mut work: Vec<(u64, Ordinal)> =
-            keys(&first.envelope).map(|key| (key, first.ordinal)).collect();
-        let mut taken = Vec::new();
-        while let Some((key, after)) = work.pop() {
-            let own = self.lane_of(key);
-            for index in 0..self.lanes.len() {
-                if index != own && self.joined == 0 {
-                    continue;
-                }
-                let Some(lane) = self.lanes.get_mut(index) else { continue };
-                for (event, joins) in lane.take_key(key, after) {
-                    let more = keys(&event.envelope).filter(|other| *other != key);
-                    work.extend(more.map(|other| (other, event.ordinal)));
-                    self.release(joins, Some(event.ordinal));
-                    self.left(&event);
-                    taken.push(event);
-                }
-                self.list(index);
-            }
-        }
-        taken.sort_by_key(|event| event.ordinal);
-        taken.into_iter().for_each(|event| self.park(event, now, effects));
-    }
-
-    /// Lets a TRUNCATE through once everything before it is done, and what is behind it after.
-    pub(super) fn pass_barrier(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        if self.barrier.is_empty() {
-            return;
-        }
-        if self.truncating {
-            if !self.is_drained() {
-                return;
-            }
-            self.truncating = false;
-        }
-        while let Some(front) = self.barrier.front() {
-            let is_truncate = front.envelope.operation == Operation::Truncate;
-            if is_truncate && !self.is_drained() {
-                return;
-            }
-            let Some(event) = self.barrier.pop_front() else { return };
-            self.admit(event, now, effects);
-            if is_truncate && !self.is_drained() {
-                self.truncating = true;
-                return;
-            }
-        }
-    }
-
-    /// Whether nothing is left to send but what waits behind a TRUNCATE.
-    fn is_drained(&self) -> bool {
-        self.events == self.barrier.len() && self.in_flight == 0 && self.parked.retrying() == 0
-    }
-
     /// A request is no longer under way. Returns what it was.
     pub(super) fn landed(&mut self, index: usize, number: u64) -> Option<Flight> {
         let lane = self.lanes.get_mut(index)?;
@@ -416,6 +347,10 @@ impl Scheduler {
     /// Looks again at the lane, and at those that wait for it to come to their event.
     pub(super) fn list_with_joins(&mut self, index: usize) {
         self.list(index);
+        self.list_waiting_joins();
+    }
+
+    fn list_waiting_joins(&mut self) {
         let waiting = std::mem::take(&mut self.waiting_joins);
         waiting.into_iter().for_each(|other| self.list(other));
     }
@@ -429,7 +364,8 @@ impl Scheduler {
     /// Whether so many events wait behind others that the lanes have to wait.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.parked.blocked() >= self.settings.max_blocked
+        // Those of an earlier run may have to wait for the stream themselves.
+        self.parked.blocked() >= self.settings.max_blocked && self.ahead.is_empty()
     }
 
     /// Returns how many requests are under way.
@@ -444,10 +380,19 @@ impl Scheduler {
         (self.parked.retrying(), self.parked.blocked())
     }
 
-    /// Returns the lowest position that is kept as a reference into the journal only.
+    /// Returns the lowest position that the journal must keep beside what is not done: of what is
+    /// kept as a reference into it, and of dead letters that may yet be taken back.
     #[must_use]
     pub fn pinned_from(&self) -> Option<Position> {
-        self.parked.pinned_from()
+        let rejected = self.rejected.iter().map(|event| event.envelope.id.position);
+        rejected.chain(self.parked.pinned_from()).min()
+    }
+
+    /// Whether an event outside its lane will still be tried.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        const LAST: Position = Position::new(crate::lsn::Lsn(u64::MAX), u32::MAX);
+        self.parked.is_moving(EventId { timeline: u32::MAX, position: LAST })
     }
 
     /// Returns the breaker's state, and why the sink is halted.
@@ -497,6 +442,6 @@ pub(super) fn other_key(key: u64, before: Option<u64>) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 mod chaos;
+#[cfg(test)]
+mod tests;

@@ -95,6 +95,7 @@ impl Scheduler {
 
     /// Looks what a lane has to send.
     fn next_of(&mut self, index: usize, now: Duration) -> Looked {
+        self.pass_marks(index, now);
         let Some(lane) = self.lanes.get_mut(index) else { return Looked::Nothing };
         match lane.next(now, &self.settings.batch) {
             Next::Nothing => Looked::Nothing,
@@ -143,7 +144,7 @@ impl Scheduler {
         }
         self.waiting_joins.remove(&index);
         if let Some(lane) = self.lanes.get_mut(other) {
-            lane.held = true;
+            lane.held = Some(ordinal);
         }
         let Some(lane) = self.lanes.get_mut(index) else { return Looked::Nothing };
         lane.form(1);
@@ -204,7 +205,9 @@ impl Scheduler {
     }
 
     fn probe_from(&mut self, index: usize, class: Class, now: Duration) -> Looked {
-        let Some(lane) = self.lanes.get(index).filter(|lane| lane.flight.is_none() && !lane.held)
+        self.pass_marks(index, now);
+        let Some(lane) =
+            self.lanes.get(index).filter(|lane| lane.flight.is_none() && lane.held.is_none())
         else {
             return Looked::Nothing;
         };
@@ -212,6 +215,10 @@ impl Scheduler {
         match class {
             Class::Fresh if untried => match lane.next(now, &self.settings.batch) {
                 Next::Probe | Next::Later(_) | Next::Nothing => Looked::Nothing,
+                // Where all was refused, one bad event must not speak for the others of a batch.
+                Next::Fresh { .. } if self.breaker.is_misconfigured() => {
+                    self.send_fresh(index, 1, 0, now)
+                }
                 _ => self.next_of(index, now),
             },
             Class::OtherKey if !untried => match self.probe_of(index, false) {

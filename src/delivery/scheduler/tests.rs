@@ -1,3 +1,5 @@
+use super::super::dead_letter::Stored;
+use super::super::settings::OnDead;
 use super::*;
 use crate::chunk::{Chunk, Entry, Transaction};
 use crate::envelope::{Envelope, RouteLabel};
@@ -326,7 +328,7 @@ fn a_failing_event_leaves_the_lane_once_an_event_of_another_key_is_accepted() {
     bench.wake();
     bench.fails(&[0]);
     bench.ok(&[2]);
-    assert_eq!(bench.stored(), [(1, BLOCKED), (3, BLOCKED), (0, RETRYING)]);
+    assert_eq!(bench.stored(), [(0, RETRYING), (1, BLOCKED), (3, BLOCKED)]);
     bench.ok(&[4]);
     bench.push(&[1, 5]);
     assert_eq!(bench.stored(), [(5, BLOCKED)]);
@@ -442,7 +444,7 @@ fn with_block_the_followers_of_a_dead_event_stay() {
     let mut bench = Bench::new(|s| s.on_dead = OnDead::Block);
     bench.push(&[1, 1, 2]);
     bench.refused(&[0]);
-    assert_eq!(bench.stored(), [(1, BLOCKED), (0, DEAD)]);
+    assert_eq!(bench.stored(), [(0, DEAD), (1, BLOCKED)]);
     bench.ok(&[2]);
     bench.push(&[1]);
     assert_eq!(bench.stored(), [(3, BLOCKED)]);
@@ -557,7 +559,7 @@ fn more_dead_letters_than_allowed_halt_the_sink_until_there_are_fewer() {
     assert_eq!(bench.scheduler.breaker().1, Some(&HaltReason::TooManyDead));
     bench.pass(seconds(1000));
     bench.waits();
-    bench.scheduler.set_dead(1);
+    bench.scheduler.set_dead(1, bench.now);
     bench.ok(&[3]);
 }
 
@@ -610,11 +612,27 @@ fn what_follows_a_set_aside_rekeyed_event_on_either_key_waits_behind_it() {
     bench.wake();
     bench.fails(&[0]);
     bench.ok(&[3]);
-    assert_eq!(bench.stored(), [(1, BLOCKED), (2, BLOCKED), (0, RETRYING)]);
+    assert_eq!(bench.stored(), [(0, RETRYING), (1, BLOCKED), (2, BLOCKED)]);
     bench.wake();
     bench.ok(&[0]);
     bench.stored();
     bench.sends(&[&[1]]);
+}
+
+#[test]
+fn a_rekeyed_event_holds_its_old_key_while_another_one_of_that_key_is_set_aside() {
+    let mut bench = Bench::new(|s| (s.concurrency, s.on_dead) = (3, OnDead::Block));
+    bench.push_rekeyed(4, 2);
+    bench.push(&[5, 4, 0]);
+    bench.push_rekeyed(4, 5);
+    let sent = bench.sends(&[&[0], &[3]]);
+    bench.answer(&sent[0], failed(Category::Transient));
+    bench.wake();
+    bench.fails(&[0]);
+    // The probe of another key: it is refused, and takes what is behind it with it.
+    bench.refused(&[1]);
+    assert_eq!(bench.stored(), [(1, DEAD), (4, BLOCKED)]);
+    bench.waits();
 }
 
 #[test]
@@ -631,6 +649,36 @@ fn truncate_waits_for_everything_before_it_and_everything_after_waits_for_it() {
     bench.waits();
     bench.answer(&sent[0], Answer::Acknowledged);
     bench.sends(&[&[3], &[4]]);
+}
+
+#[test]
+fn what_comes_while_a_truncate_is_under_way_waits_for_it() {
+    let mut bench = Bench::new(|s| s.concurrency = 2);
+    bench.push_truncate();
+    bench.push(&[0, 1]);
+    let sent = bench.sends(&[&[0]]);
+    bench.push(&[2]);
+    bench.waits();
+    bench.answer(&sent[0], Answer::Acknowledged);
+    bench.sends(&[&[1], &[2]]);
+}
+
+#[test]
+fn truncate_waits_for_what_waits_behind_an_event_that_is_given_up() {
+    let mut bench = Bench::new(|s| s.retry.max_attempts = 3);
+    bench.push(&[1, 2, 1]);
+    bench.push_truncate();
+    bench.fails(&[0]);
+    bench.wake();
+    bench.fails(&[0]);
+    bench.ok(&[1]);
+    assert_eq!(bench.stored(), [(0, RETRYING), (2, BLOCKED)]);
+    bench.wake();
+    bench.fails(&[0]);
+    assert_eq!(bench.stored(), [(0, DEAD)]);
+    bench.ok(&[2]);
+    bench.stored();
+    bench.ok(&[3]);
 }
 
 #[test]
@@ -655,14 +703,21 @@ fn what_an_earlier_run_set_aside_goes_on() {
     let first = bench.event(1, None, Operation::Update);
     let second = bench.event(1, None, Operation::Update);
     for (event, state) in [(&first, RETRYING), (&second, BLOCKED)] {
-        bench.scheduler.restore(event.envelope.id, [Some(1), None], state, 3, bench.now);
+        let id = event.envelope.id;
+        let keys = [Some(1), None];
+        let stored = Stored { row: 0, id, keys, state, attempts: 3, is_truncate: false };
+        bench.scheduler.restore(&stored, Position::ZERO);
     }
     bench.scheduler.push(second, bench.now, &mut bench.effects);
     assert!(matches!(bench.effects[..], [Effect::Safe { ordinal: 1 }]));
     bench.effects.clear();
     bench.push(&[1]);
-    bench.ok(&[0]);
     assert_eq!(bench.stored(), [(2, BLOCKED)]);
+    // Something older of the same key might still come.
+    bench.waits();
+    bench.scheduler.passed(Position::new(Lsn(3), 0), bench.now);
+    bench.ok(&[0]);
+    bench.stored();
     bench.ok(&[1]);
     bench.stored();
     bench.ok(&[2]);

@@ -1,29 +1,30 @@
 //! [`Runner`]: the event loop of one sink.
 
+mod effects;
+mod original;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::dead_letter::{self, Letter, Stored, Verdict};
+use self::original::{Found, load};
+use super::dead_letter;
 use super::handle::SinkProgress;
-use super::lane::Tracked;
-use super::parked::LetterState;
-use super::reader::{Again, Read, Reader};
+use super::reader::{Read, Reader};
 use super::scheduler::{Dispatch, DispatchId, Effect, Scheduler, What};
-use super::settings::{OnDead, Settings};
+use super::settings::Settings;
 use super::view::View;
-use super::ward::{Outcome, Ward, Write, Written};
+use super::ward::{Outcome, Ward};
 use crate::chunk::Chunk;
 use crate::failure::{Category, Classify, chain};
-use crate::journal::{self, Journal, record};
+use crate::journal::{self, Journal};
 use crate::lsn::EventId;
 use crate::mapping::{self, SinkMapper};
-use crate::progress::ledger::Reached;
 use crate::sink::{Answer, Batch, BoxFuture, Failure, Sink};
 use crate::state::{self, State};
 
@@ -130,9 +131,6 @@ enum Landed {
     Counted(Result<u64, state::Error>),
 }
 
-/// The original of a stored event; none when its row is gone.
-type Found = Option<(Arc<Chunk>, u32)>;
-
 /// Everything that can happen to a sink.
 #[derive(Debug)]
 enum Happened {
@@ -205,11 +203,11 @@ impl Runner {
             Ok((stored, dead_letter::count_dead(connection, &name)?))
         });
         let (stored, dead) = read.await.map_err(|source| self.state_error(source))?;
-        for Stored { row, id, keys, state, attempts } in stored {
-            self.ward.know(id, row);
-            self.scheduler.restore(id, keys, state, attempts, Duration::ZERO);
+        for stored in &stored {
+            self.ward.know(stored.id, stored.row);
+            self.scheduler.restore(stored, floor);
         }
-        self.scheduler.set_dead(dead);
+        self.scheduler.set_dead(dead, Duration::ZERO);
         self.show();
         Ok(())
     }
@@ -247,6 +245,7 @@ impl Runner {
             }
         }
         self.read = read;
+        self.scheduler.passed(self.progress.with_ledger(|ledger| ledger.read_to()), now);
         self.progress.notify();
         self.apply(now, None);
         Ok(())
@@ -259,6 +258,7 @@ impl Runner {
         events < EVENTS_MAX
             && bytes < BYTES_MAX
             && !self.scheduler.is_full()
+            && !self.scheduler.has_too_many_dead()
             && !self.ward.is_full()
             && (events == 0 || !self.reader.holds_too_much())
     }
@@ -340,7 +340,7 @@ impl Runner {
             }
             Landed::Loaded { id, event, found } => self.again(id, event, found, now)?,
             Landed::Written(outcome) => self.written(outcome, now),
-            Landed::Counted(Ok(dead)) => self.scheduler.set_dead(dead),
+            Landed::Counted(Ok(dead)) => self.scheduler.set_dead(dead, now),
             Landed::Counted(Err(error)) => {
                 tracing::warn!(sink = %self.name, error = chain(&error), "dead letters can't be counted");
             }
@@ -352,150 +352,6 @@ impl Runner {
         let original = id.stored().and_then(|event| self.loaded.remove(&event));
         self.scheduler.answered(id, answer, now, fastrand::f64(), &mut self.effects);
         self.apply(now, original);
-    }
-
-    /// A stored event was loaded: it is mapped again and sent.
-    fn again(
-        &mut self,
-        id: DispatchId,
-        event: EventId,
-        found: Result<Found, Failure>,
-        now: Duration,
-    ) -> Result<(), Error> {
-        let original = match found {
-            Ok(Some(original)) => original,
-            Ok(None) => {
-                self.scheduler.withdraw(id, now, &mut self.effects);
-                self.apply(now, None);
-                return Ok(());
-            }
-            Err(failure) => {
-                self.answered(id, Answer::Failed(failure), now);
-                return Ok(());
-            }
-        };
-        let again = self
-            .reader
-            .again(&original.0, original.1)
-            .map_err(|source| Error::Mapping { sink: self.name.to_string(), source })?;
-        match again {
-            Again::Event(envelope) => {
-                self.loaded.insert(event, original);
-                self.view.keep(event, &envelope);
-                self.deliver(id, Arc::new(Batch { events: vec![envelope], replay: 0 }));
-            }
-            Again::Rejected(failure) => self.answered(id, Answer::Failed(failure), now),
-            Again::Unwanted => {
-                self.scheduler.withdraw(id, now, &mut self.effects);
-                self.apply(now, None);
-            }
-        }
-        Ok(())
-    }
-
-    /// Does what follows from an answer.
-    fn apply(&mut self, now: Duration, original: Option<(Arc<Chunk>, u32)>) {
-        let mut effects = std::mem::take(&mut self.effects);
-        for effect in effects.drain(..) {
-            match effect {
-                Effect::Acknowledged { ordinals, batch } => {
-                    self.progress.with_ledger(|ledger| {
-                        ordinals.iter().for_each(|ordinal| ledger.acknowledge(*ordinal));
-                    });
-                    self.view.delivered(&batch.events);
-                    self.progress.notify();
-                }
-                Effect::Safe { ordinal } => {
-                    self.progress.with_ledger(|ledger| ledger.acknowledge(ordinal));
-                }
-                Effect::SetAside { event, state, category, failure, attempts } => {
-                    self.view.set_aside(&event.envelope, state, category, &failure, now);
-                    let verdict = Verdict { category, failure, attempts, at_us: unix_micros() };
-                    self.put(event, state, Some(verdict));
-                }
-                Effect::Park { event } => self.put(event, LetterState::Blocked, None),
-                Effect::Tried { id, state, category, failure, attempts } => {
-                    let Some(row) = self.ward.row(id) else { continue };
-                    self.view.tried(id, state, category, &failure, now);
-                    let original = original.as_ref().and_then(|(chunk, entry)| {
-                        copy(chunk, *entry).inspect_err(|error| self.view.cannot_copy(error)).ok()
-                    });
-                    if state == LetterState::Dead && self.settings.on_dead == OnDead::Continue {
-                        self.ward.forget(id);
-                    }
-                    let verdict = Verdict { category, failure, attempts, at_us: unix_micros() };
-                    let verdict = Box::new(verdict);
-                    self.ward.add(Write::Tried { id, row, state, original, verdict });
-                }
-                Effect::Accepted { id } => match self.ward.row(id) {
-                    Some(row) => {
-                        self.view.retry_done(id, original.is_some());
-                        self.ward.add(Write::Delete { id, row });
-                    }
-                    None => {
-                        tracing::error!(sink = %self.name, event = %id, "a stored event has no row");
-                    }
-                },
-                Effect::Reopen { events } => {
-                    self.view.reopened(&events);
-                    self.ward.add(Write::Reopen { events, reached: Reached::default() });
-                }
-            }
-        }
-        self.effects = effects;
-    }
-
-    /// Has an event stored.
-    fn put(&mut self, event: Tracked, state: LetterState, verdict: Option<Verdict>) {
-        let Tracked { ordinal, envelope } = event;
-        let is_reference = state == LetterState::Blocked && self.journal_keeps;
-        let original = if is_reference {
-            None
-        } else {
-            copy(&envelope.chunk, envelope.entry)
-                .inspect_err(|error| self.view.cannot_copy(error))
-                .ok()
-        };
-        let letter = Box::new(Letter { envelope, original, state, verdict });
-        self.ward.add(Write::Put { ordinal, letter });
-    }
-
-    /// A transaction ended.
-    fn written(&mut self, outcome: Outcome, now: Duration) {
-        let rows = match outcome {
-            Ok(rows) => rows,
-            Err(error) => {
-                tracing::error!(sink = %self.name, error = chain(&error), "dead letters can't be stored, trying again");
-                if let Some(write) = self.ward.again() {
-                    self.flights.push(Box::pin(async move {
-                        tokio::time::sleep(STATE_RETRY).await;
-                        Landed::Written(write.await)
-                    }));
-                }
-                return;
-            }
-        };
-        let written = self.ward.finish(rows);
-        self.progress.with_ledger(|ledger| {
-            for done in &written {
-                if let Written::Put { ordinal, .. } = done {
-                    ledger.acknowledge(*ordinal);
-                }
-            }
-        });
-        for done in written {
-            match done {
-                Written::Put { id, .. } if self.scheduler.is_parked(id) => {
-                    self.scheduler.stored(id, now);
-                }
-                Written::Put { id, .. } => self.ward.forget(id),
-                Written::Deleted { id } => {
-                    self.scheduler.resolved(id, now, &mut self.effects);
-                }
-            }
-        }
-        self.progress.notify();
-        self.apply(now, None);
     }
 
     /// Counts the dead letters now and then while there are too many: a person may have removed
@@ -561,48 +417,6 @@ impl Runner {
     }
 }
 
-/// Reads the original of a stored event, from its row or from the journal.
-async fn load(
-    state: &State,
-    journal: Arc<Journal>,
-    row: i64,
-    event: EventId,
-) -> Result<Found, Failure> {
-    let broken = |message: String| Failure::new(Category::Transient, message);
-    let original = state.read(move |connection| dead_letter::original(connection, row)).await;
-    match original.map_err(|error| broken(error.to_string()))? {
-        None => Ok(None),
-        Some(Some(bytes)) => {
-            let chunk = record::decode(&bytes).map_err(|error| broken(error.to_string()))?;
-            Ok(Some((Arc::new(chunk), 0)))
-        }
-        Some(None) => {
-            let read = tokio::task::spawn_blocking(move || journal.read_at(event.position));
-            let read = read.await.map_err(|error| broken(error.to_string()))?;
-            match read.map_err(|error| broken(error.to_string()))? {
-                Some(found) => Ok(Some(found)),
-                None => Err(Failure::new(
-                    Category::Rejected,
-                    "the journal does not keep the original any more",
-                )),
-            }
-        }
-    }
-}
-
-/// Copies one change out of its chunk, as the journal writes it.
-fn copy(chunk: &Chunk, entry: u32) -> Result<Vec<u8>, record::Error> {
-    match chunk.entries.get(entry as usize) {
-        Some(entry) => record::encode(&record::extract(chunk, entry)),
-        None => record::encode(chunk),
-    }
-}
-
 fn timed_out(limit: Duration) -> Failure {
     Failure::new(Category::Transient, format!("no answer within {limit:?}"))
-}
-
-fn unix_micros() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

@@ -1,0 +1,258 @@
+//! What an answer means: the five categories of a failure, and what they do to the lane and the
+//! breaker.
+
+use std::time::Duration;
+
+use super::super::breaker::HaltReason;
+use super::super::lane::{Flight, Piece};
+use super::{DispatchId, Effect, Origin, Scheduler};
+use crate::failure::Category;
+use crate::sink::{Answer, Failure};
+
+/// An answer and its circumstances.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    pub(super) now: Duration,
+    pub(super) jitter: f64,
+    pub(super) number: u64,
+    pub(super) breaker_probe: bool,
+}
+
+impl Scheduler {
+    /// Takes the answer to a request. `jitter` lies in 0..1.
+    pub fn answered(
+        &mut self,
+        id: DispatchId,
+        answer: Answer,
+        now: Duration,
+        jitter: f64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let number = id.number;
+        let heard = Heard { now, jitter, number, breaker_probe: number == self.probe_number };
+        match id.from {
+            Origin::Lane(index) => {
+                let Some(flight) = self.landed(index, number) else { return };
+                self.lane_answered(index, flight, answer, heard, effects);
+                self.list_with_joins(index);
+            }
+            Origin::Parked(event) => {
+                self.landed_parked();
+                self.parked_answered(event, answer, heard, effects);
+            }
+        }
+        self.pass_barrier(now, effects);
+    }
+
+    pub(super) fn lane_answered(
+        &mut self,
+        index: usize,
+        flight: Flight,
+        answer: Answer,
+        heard: Heard,
+        effects: &mut Vec<Effect>,
+    ) {
+        match answer {
+            Answer::Acknowledged => {
+                if let Some(piece) = self.take_piece(index, flight.piece) {
+                    self.done(piece, effects);
+                }
+                self.accepted(heard, effects);
+            }
+            Answer::Failed(failure) => self.failed(index, flight, failure, heard, effects),
+            Answer::PerEvent(outcomes) => {
+                self.per_event(index, flight, outcomes, heard, effects);
+            }
+        }
+    }
+
+    pub(super) fn failed(
+        &mut self,
+        index: usize,
+        flight: Flight,
+        failure: Failure,
+        heard: Heard,
+        effects: &mut Vec<Effect>,
+    ) {
+        match failure.category {
+            Category::Transient | Category::Exhausted => {
+                self.count_failure(index, flight.piece, Some(failure), heard);
+                self.transient(index, flight, heard);
+            }
+            Category::Throttled => self.throttled(&failure, heard),
+            Category::Setup => self.halt(HaltReason::Setup(failure.message), heard),
+            Category::Rejected => self.rejected_piece(index, flight, failure, heard, effects),
+        }
+    }
+
+    /// The sink took something: it is up.
+    pub(super) fn accepted(&mut self, heard: Heard, effects: &mut Vec<Effect>) {
+        self.rejections = 0;
+        self.rejected.clear();
+        self.throttles = 0;
+        self.accepted_last = self.accepted_last.max(heard.number);
+        let was_closed = self.breaker.is_closed();
+        self.breaker.accepted(heard.breaker_probe);
+        if self.breaker.is_closed() {
+            if !was_closed {
+                self.list_all();
+            }
+            if !self.suspects.is_empty() {
+                self.vindicated(heard, effects);
+            }
+        }
+    }
+
+    /// A failure that waiting mends.
+    pub(super) fn transient(&mut self, index: usize, flight: Flight, heard: Heard) {
+        let Some(lane) = self.lanes.get(index) else { return };
+        let was_fresh = lane.pieces.get(flight.piece).is_some_and(|piece| piece.failures <= 1);
+        let is_suspect = lane.pieces.front().is_some_and(Piece::is_suspect);
+        let other_suspect = self.suspects.iter().any(|other| {
+            let first = self.lanes.get(*other).and_then(|lane| lane.pieces.front());
+            *other != index && first.is_some_and(|piece| piece.last_sent < heard.number)
+        });
+        if is_suspect {
+            self.suspects.insert(index);
+        }
+        let tells = flight.suspect_probe || (other_suspect && was_fresh);
+        if tells && self.breaker.is_closed() {
+            self.breaker.open(heard.now);
+        } else {
+            self.breaker.failed(heard.now, heard.breaker_probe);
+        }
+    }
+
+    pub(super) fn count_failure(
+        &mut self,
+        index: usize,
+        place: usize,
+        failure: Option<Failure>,
+        heard: Heard,
+    ) {
+        let Some(lane) = self.lanes.get_mut(index) else { return };
+        let Some(piece) = lane.pieces.get_mut(place) else { return };
+        piece.failures = piece.failures.saturating_add(1);
+        piece.last_failure = failure.or_else(|| piece.last_failure.take());
+        if place == 0 {
+            let delay = self.backoff.delay(piece.failures, heard.jitter);
+            lane.not_before = heard.now.saturating_add(delay);
+        }
+    }
+
+    /// The far side asked for time. That is no failure and uses up no attempt.
+    pub(super) fn throttled(&mut self, failure: &Failure, heard: Heard) {
+        self.throttles = self.throttles.saturating_add(1);
+        let told = self.backoff.told(failure.retry_after);
+        let wait = told.unwrap_or_else(|| self.backoff.delay(self.throttles, heard.jitter));
+        self.throttled_until = self.throttled_until.max(heard.now.saturating_add(wait));
+        if heard.breaker_probe {
+            self.breaker.inconclusive(heard.now);
+        }
+    }
+
+    pub(super) fn halt(&mut self, reason: HaltReason, heard: Heard) {
+        self.breaker.halt(reason, heard.now);
+        self.list_all();
+    }
+
+    /// One outcome an event.
+    pub(super) fn per_event(
+        &mut self,
+        index: usize,
+        flight: Flight,
+        outcomes: Vec<Result<(), Failure>>,
+        heard: Heard,
+        effects: &mut Vec<Effect>,
+    ) {
+        let fits = self
+            .lanes
+            .get(index)
+            .and_then(|lane| lane.pieces.get(flight.piece))
+            .is_some_and(|piece| piece.len() == outcomes.len());
+        let worst = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+        let worst = worst.max_by_key(|failure| severity(failure.category)).cloned();
+        let Some(worst) = worst else {
+            let answer = if fits { Answer::Acknowledged } else { Answer::Failed(unknown()) };
+            return self.lane_answered(index, flight, answer, heard, effects);
+        };
+        if !fits || outcomes.iter().all(|outcome| outcome.as_ref().err() == Some(&worst)) {
+            return self.failed(index, flight, worst, heard, effects);
+        }
+        let Some(piece) = self.take_piece(index, flight.piece) else { return };
+        // One that another lane waits for is always alone, and one outcome is no mixture.
+        let (failures, last_sent) = (piece.failures, piece.last_sent);
+        let (mut left, mut accepted) = (Vec::new(), false);
+        for (event, outcome) in piece.into_events().zip(outcomes) {
+            match outcome {
+                Ok(()) => {
+                    accepted = true;
+                    self.done(Piece::alone(event), effects);
+                }
+                Err(failure) if failure.category == Category::Rejected => {
+                    self.rejections = self.rejections.saturating_add(1);
+                    self.reject(event, failure, failures + 1, heard, effects);
+                }
+                Err(_) => left.push(event),
+            }
+        }
+        if !left.is_empty()
+            && let Some(lane) = self.lanes.get_mut(index)
+        {
+            let piece = Piece::rest(left, failures, last_sent);
+            lane.put_pieces(flight.piece, vec![piece]);
+            if worst.category == Category::Transient {
+                self.count_failure(index, flight.piece, Some(worst.clone()), heard);
+                self.suspects.insert(index);
+            }
+        }
+        if accepted {
+            self.accepted(heard, effects);
+        } else {
+            self.look_for_misconfiguration(&worst, heard, effects);
+        }
+        match worst.category {
+            Category::Setup => self.halt(HaltReason::Setup(worst.message), heard),
+            Category::Throttled => self.throttled(&worst, heard),
+            Category::Transient | Category::Exhausted if !accepted => {
+                self.breaker.failed(heard.now, heard.breaker_probe);
+            }
+            Category::Rejected if !accepted && heard.breaker_probe => {
+                self.breaker.inconclusive(heard.now);
+            }
+            Category::Transient | Category::Rejected | Category::Exhausted => {}
+        }
+    }
+
+    pub(super) fn done(&mut self, piece: Piece, effects: &mut Vec<Effect>) {
+        self.left_piece(&piece);
+        let Piece { ordinals, batch, joins, .. } = piece;
+        ordinals.first().into_iter().for_each(|ordinal| self.release(joins, *ordinal));
+        effects.push(Effect::Acknowledged { ordinals, batch });
+    }
+
+    pub(super) fn take_piece(&mut self, index: usize, place: usize) -> Option<Piece> {
+        self.lanes.get_mut(index)?.take_piece(place)
+    }
+}
+
+/// Which failure of several decides.
+const fn severity(category: Category) -> u8 {
+    match category {
+        Category::Rejected => 0,
+        Category::Transient | Category::Exhausted => 1,
+        Category::Throttled => 2,
+        Category::Setup => 3,
+    }
+}
+
+/// Stands for an answer that was not understood.
+pub(super) fn unknown() -> Failure {
+    Failure {
+        category: Category::Transient,
+        message: "the sink's answer did not fit the batch".to_owned(),
+        retry_after: None,
+        status: None,
+        answer: None,
+    }
+}

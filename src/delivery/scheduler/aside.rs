@@ -1,0 +1,125 @@
+//! What becomes of events that were set aside and are tried again.
+
+use std::time::Duration;
+
+use super::super::breaker::HaltReason;
+use super::super::parked::LetterState;
+use super::super::settings::OnDead;
+use super::answer::Heard;
+use super::{DispatchId, Effect, Origin, Scheduler};
+use crate::failure::Category;
+use crate::lsn::EventId;
+use crate::sink::{Answer, Failure};
+
+impl Scheduler {
+    /// A stored event was tried again.
+    pub(super) fn parked_answered(
+        &mut self,
+        id: EventId,
+        answer: Answer,
+        heard: Heard,
+        effects: &mut Vec<Effect>,
+    ) {
+        let failure = match answer {
+            Answer::Acknowledged => None,
+            Answer::Failed(failure) => Some(failure),
+            Answer::PerEvent(outcomes) => outcomes.into_iter().find_map(Result::err),
+        };
+        let Some(failure) = failure else {
+            effects.push(Effect::Accepted { id });
+            return self.accepted(heard, effects);
+        };
+        match failure.category {
+            Category::Transient | Category::Exhausted => {
+                self.parked_failed(id, failure, heard, effects);
+            }
+            Category::Throttled => {
+                self.throttled(&failure, heard);
+                self.parked.wait(id, self.throttled_until);
+            }
+            Category::Setup => {
+                self.halt(HaltReason::Setup(failure.message), heard);
+                self.parked.wait(id, heard.now);
+            }
+            Category::Rejected => {
+                if heard.breaker_probe {
+                    self.breaker.inconclusive(heard.now);
+                }
+                self.give_up(id, Category::Rejected, failure, heard, effects);
+            }
+        }
+    }
+
+    pub(super) fn parked_failed(
+        &mut self,
+        id: EventId,
+        failure: Failure,
+        heard: Heard,
+        effects: &mut Vec<Effect>,
+    ) {
+        // Its own failures say nothing of the sink, unless they answer a probe.
+        let is_up = self.breaker.is_closed();
+        if heard.breaker_probe {
+            self.breaker.failed(heard.now, true);
+        }
+        let Some(entry) = self.parked.get_mut(id) else { return };
+        // A sink that is down answers for itself; one that is up and breaks over this event, or
+        // took others meanwhile, does not want the event.
+        let is_down = matches!(failure.status, None | Some(408 | 425 | 502..=504));
+        let answered = !is_down || self.accepted_last > entry.last_seen;
+        entry.last_seen = heard.number;
+        entry.failures = entry.failures.saturating_add(1);
+        if is_up && answered {
+            entry.attempts = entry.attempts.saturating_add(1);
+        }
+        let (attempts, failures) = (entry.attempts, entry.failures);
+        if attempts >= self.settings.retry.max_attempts {
+            return self.give_up(id, Category::Exhausted, failure, heard, effects);
+        }
+        let due = heard.now.saturating_add(self.backoff.delay(failures, heard.jitter));
+        self.parked.retry(id, due);
+        let (state, category) = (LetterState::Retrying, Category::Transient);
+        effects.push(Effect::Tried { id, state, category, failure, attempts });
+    }
+
+    pub(super) fn give_up(
+        &mut self,
+        id: EventId,
+        category: Category,
+        failure: Failure,
+        heard: Heard,
+        effects: &mut Vec<Effect>,
+    ) {
+        let attempts = self.parked.get_mut(id).map_or(0, |entry| entry.attempts);
+        match self.settings.on_dead {
+            OnDead::Continue => self.parked.remove(id, heard.now),
+            OnDead::Block => self.parked.bury(id),
+        }
+        let state = LetterState::Dead;
+        effects.push(Effect::Tried { id, state, category, failure, attempts });
+        self.died(heard.now);
+    }
+
+    /// A stored event can't be tried any more: its row is gone, or no route takes it. Its row
+    /// goes, then [`Scheduler::resolved`] is called.
+    pub fn withdraw(&mut self, id: DispatchId, now: Duration, effects: &mut Vec<Effect>) {
+        let Origin::Parked(event) = id.from else { return };
+        self.landed_parked();
+        if id.number == self.probe_number {
+            self.breaker.inconclusive(now);
+        }
+        effects.push(Effect::Accepted { id: event });
+    }
+
+    /// An event that was set aside is on disk: it may be loaded.
+    pub fn stored(&mut self, id: EventId, now: Duration) {
+        self.parked.stored(id, now);
+    }
+
+    /// The row of an event that was accepted, or that a person discarded, is gone: the next of
+    /// its key may go.
+    pub fn resolved(&mut self, id: EventId, now: Duration, effects: &mut Vec<Effect>) {
+        self.parked.remove(id, now);
+        self.pass_barrier(now, effects);
+    }
+}
