@@ -23,6 +23,7 @@ use self::problem::Notes;
 pub use self::problem::{Problem, Problems};
 pub use self::schema::schema;
 use self::walk::Walker;
+pub(crate) use self::walk::suggestion;
 
 /// Reads and checks a config file with the process's environment.
 ///

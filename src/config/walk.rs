@@ -300,7 +300,7 @@ fn wrong_word(name: &str, words: &[&str], later: &[&str], found: &str) -> String
 }
 
 /// Returns the known word that is most like `word`, when one is like it enough.
-pub(super) fn suggestion<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn suggestion<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     known
         .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
         .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)

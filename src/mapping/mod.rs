@@ -12,7 +12,9 @@ mod plan;
 mod convert;
 mod text;
 mod verdict;
+mod explain;
 
+pub use explain::{Explanation, explain};
 pub use mapper::{Draft, Error, Mapped, SinkMapper, SourceLabel};
 pub use name::{NameError, PrefixPattern, TablePattern, is_reserved_prefix, parse_column};
 pub use registry::Problem;

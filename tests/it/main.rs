@@ -14,6 +14,7 @@ mod dependencies;
 mod docs;
 mod layers;
 mod lost;
+mod map;
 mod resumes;
 mod sinks;
 mod source;

@@ -3,6 +3,7 @@
 //! Knows nothing of the stream. A catalog tells of now, never of the point of the log at which a
 //! change was made.
 
+mod rows;
 mod session;
 mod statement;
 mod types;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
 
+pub use rows::Row;
 pub use statement::{
     add_to_publication, create_publication, create_role, grant_database, grant_schema,
     grant_tables, quote, quote_literal,
@@ -515,27 +517,6 @@ impl Catalog {
     /// When the server refuses one of them.
     pub async fn apply(&mut self, doing: &'static str, statements: &str) -> Result<(), Error> {
         self.session.batch(doing, statements).await
-    }
-
-    /// Returns up to `limit` rows of a table as text in column order, null as `None`.
-    ///
-    /// # Errors
-    /// When the connection breaks or the role may not read the table.
-    pub async fn sample(
-        &mut self,
-        table: &Table,
-        limit: u32,
-    ) -> Result<Vec<Vec<Option<String>>>, Error> {
-        let doing = "read a sample of the table";
-        let columns: Vec<_> =
-            table.columns.iter().map(|column| format!("{}::text", quote(&column.name))).collect();
-        let (namespace, name) = (quote(&table.namespace), quote(&table.name));
-        let sql = format!("SELECT {} FROM {namespace}.{name} LIMIT {limit}", columns.join(", "));
-        let rows = self.ask(doing, &sql, &[]).await?;
-        rows.iter()
-            .map(|row| (0..row.len()).map(|index| row.try_get(index)).collect())
-            .collect::<Result<_, _>>()
-            .map_err(|e| Error::sql(doing, e))
     }
 }
 

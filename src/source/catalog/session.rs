@@ -9,7 +9,7 @@ use futures_util::future::{Either, select};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Row};
+use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage};
 
 use crate::source::conninfo::{self, Conninfo, Host, TargetSessionAttrs};
 use crate::source::server_error::ServerError;
@@ -121,6 +121,25 @@ impl Session {
     ) -> Result<Vec<Row>, Error> {
         let Self { client, driver } = self;
         drive(driver, client.query(sql, parameters)).await.map_err(|e| Error::sql(doing, e))
+    }
+
+    /// Runs one statement and returns its rows as the server prints them: by each type's output
+    /// function, as in the stream (a cast to text prints some types in another way).
+    pub(super) async fn print(
+        &mut self,
+        doing: &'static str,
+        sql: &str,
+    ) -> Result<Vec<Vec<Option<String>>>, Error> {
+        let Self { client, driver } = self;
+        let answer = drive(driver, client.simple_query(sql)).await;
+        let mut rows = Vec::new();
+        for message in answer.map_err(|e| Error::sql(doing, e))? {
+            let SimpleQueryMessage::Row(row) = message else { continue };
+            let value = |index| row.try_get(index).map(|value| value.map(str::to_owned));
+            let values: Result<_, _> = (0..row.len()).map(value).collect();
+            rows.push(values.map_err(|e| Error::sql(doing, e))?);
+        }
+        Ok(rows)
     }
 
     pub(super) async fn batch(&mut self, doing: &'static str, sql: &str) -> Result<(), Error> {

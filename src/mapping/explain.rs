@@ -1,0 +1,141 @@
+//! [`explain`]: where each field of an event comes from and which policy acted, for people.
+
+use super::convert;
+use super::mapper::Error;
+use super::rule::{As, Field, From, OnDelete, OnUnchanged, Policy, Rest, Route};
+use crate::change::{Cell, Change, Images};
+use crate::chunk::{Chunk, Operation};
+use crate::pgoutput;
+use crate::relation::{Column, Relation, quote_identifier};
+
+/// How one field of an event came to be what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The field, as the mapping names it.
+    pub field: String,
+    /// Its origin and the policy that acted. Never says the value.
+    pub how: String,
+}
+
+/// Explains the fields that `route` makes of one entry of a chunk, in the order of the output.
+/// Decides nothing: what is sent is for the mapper to say.
+///
+/// # Errors
+/// When the chunk has no such entry or its frame is malformed.
+pub fn explain(route: &Route, chunk: &Chunk, entry: u32) -> Result<Vec<Explanation>, Error> {
+    let entry = chunk.entries.get(entry as usize).ok_or(pgoutput::Error::Index)?;
+    let mut images = Images::default();
+    let change = pgoutput::change(chunk, entry, &mut images)?;
+    let Some(relation) = change.relation else { return Ok(Vec::new()) };
+    let row = Row { change, relation };
+    let mut told: Vec<Explanation> = Vec::new();
+    let mut tell = |field: &str, how: String| told.push(Explanation { field: field.into(), how });
+    match &route.mapping {
+        None => {
+            for column in &relation.columns {
+                tell(&column.name, row.column(&plain(column), &column.name));
+            }
+        }
+        Some(mapping) => {
+            for field in &mapping.fields {
+                tell(&field.target, row.field(field));
+            }
+            let is_named = |column: &Column| {
+                let takes = |from: &From| matches!(from, From::Column(n) if *n == column.name);
+                mapping.fields.iter().any(|field| takes(&field.from))
+            };
+            if mapping.rest == Rest::Include {
+                for column in relation.columns.iter().filter(|column| !is_named(column)) {
+                    let how = row.column(&plain(column), &column.name);
+                    tell(&column.name, format!("{how} (rest = \"include\")"));
+                }
+            }
+        }
+    }
+    if let (Operation::Delete, OnDelete::Set(values)) = (entry.operation, &route.on_delete) {
+        for name in values.keys() {
+            told.retain(|told| told.field != *name);
+            told.push(Explanation { field: name.clone(), how: "set by on_delete".to_owned() });
+        }
+    }
+    Ok(told)
+}
+
+/// A column that no field of a mapping shapes.
+fn plain(column: &Column) -> Field {
+    Field::column(column.name.as_str(), column.name.as_str())
+}
+
+struct Row<'a> {
+    change: Change<'a>,
+    relation: &'a Relation,
+}
+
+impl<'a> Row<'a> {
+    fn field(&self, field: &Field) -> String {
+        match &field.from {
+            From::Value(_) => "always the same value".to_owned(),
+            From::Column(name) => self.column(field, name),
+        }
+    }
+
+    fn column(&self, field: &Field, name: &str) -> String {
+        let quoted = quote_identifier(name);
+        let column = self.relation.column(name);
+        let found = column.and_then(|index| Some((index, self.relation.columns.get(index)?)));
+        let Some((index, column)) = found else {
+            let seen = format!("the table sends no column {quoted}");
+            return acted(&seen, "on_missing", field.on_missing.as_ref(), &field.missing_policy());
+        };
+        match self.cell(index) {
+            Cell::Null => {
+                let seen = format!("column {quoted} is NULL");
+                if field.on_null.is_none() && field.required {
+                    return format!("{seen}: rejected, as the field is required");
+                }
+                acted(&seen, "on_null", field.on_null.as_ref(), &field.null_policy())
+            }
+            Cell::Unchanged | Cell::Absent => {
+                let seen = format!("column {quoted} was not sent by Postgres");
+                match field.on_unchanged {
+                    OnUnchanged::Omit => format!("{seen}: left out"),
+                    OnUnchanged::Reject => format!("{seen}: rejected (on_unchanged = \"reject\")"),
+                }
+            }
+            Cell::Value(text) => match field.convert {
+                None => format!("column {quoted}"),
+                Some(target) if convert::write(target, &column.kind, text, &mut Vec::new()) => {
+                    format!("column {quoted}, as {}", target.as_str())
+                }
+                Some(target) => invalid(field, &quoted, target),
+            },
+        }
+    }
+
+    fn cell(&self, index: usize) -> Cell<'a> {
+        match self.change.operation {
+            Operation::Delete => self.change.old_cell(index),
+            _ => self.change.new_cell(index),
+        }
+    }
+}
+
+fn invalid(field: &Field, column: &str, target: As) -> String {
+    let seen = format!("column {column} can't become {} without loss", target.as_str());
+    acted(&seen, "on_invalid", field.on_invalid.as_ref(), &field.invalid_policy())
+}
+
+/// What was seen, what was done, and whether the config asked for it.
+fn acted(seen: &str, name: &str, given: Option<&Policy>, policy: &Policy) -> String {
+    let (done, word) = match policy {
+        Policy::Null => ("null", "\"null\"".to_owned()),
+        Policy::Omit => ("left out", "\"omit\"".to_owned()),
+        Policy::Reject => ("rejected", "\"reject\"".to_owned()),
+        Policy::Skip => ("skipped", "\"skip\"".to_owned()),
+        Policy::Default(value) => ("the default", format!("{{ default = {value} }}")),
+    };
+    match given {
+        Some(_) => format!("{seen}: {done} ({name} = {word})"),
+        None => format!("{seen}: {done} (as {name} is {word} unless it is set)"),
+    }
+}
