@@ -5,11 +5,18 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Error;
 
 const DATABASE: &str = "walgate.db";
 const LOCK: &str = "lock";
+
+/// A command that looks who runs holds the lock for less than this: one that is taken for so long
+/// so many times in a row is an instance's.
+const LOOK: Duration = Duration::from_millis(10);
+/// See [`LOOK`].
+const LOOKS_MAX: u32 = 5;
 
 /// Returns the database's path.
 pub(super) fn database(folder: &Path) -> PathBuf {
@@ -57,7 +64,17 @@ pub(super) fn lock(folder: &Path) -> Result<File, Error> {
         .mode(0o600)
         .open(&path)
         .map_err(failed("open the lock"))?;
-    match file.try_lock() {
+    let mut tries = 0;
+    let locked = loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if tries < LOOKS_MAX => {
+                tries += 1;
+                std::thread::park_timeout(LOOK);
+            }
+            locked => break locked,
+        }
+    };
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
