@@ -1,5 +1,7 @@
 //! What was set aside, as rows of the state database.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -221,4 +223,27 @@ pub(super) fn load(
 /// JSON is text; what is not is kept readable.
 fn text(bytes: &Bytes) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Returns how many events each sink has set aside, by the category of what they failed with:
+/// those that are dead, being replayed or still retrying. One that only waits behind another of
+/// its key has failed with nothing and is not counted, nor is what was discarded or delivered.
+///
+/// # Errors
+/// Any of SQLite's.
+pub fn counts(
+    connection: &Connection,
+) -> rusqlite::Result<BTreeMap<String, BTreeMap<String, u64>>> {
+    let mut statement = connection.prepare(
+        "SELECT sink, category, count(*) FROM dead_letters
+         WHERE state IN ('dead', 'replaying', 'retrying') AND category IS NOT NULL
+         GROUP BY sink, category",
+    )?;
+    let mut counts: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let of_sink = counts.entry(row.get(0)?).or_default();
+        of_sink.insert(row.get(1)?, row.get::<_, i64>(2)?.cast_unsigned());
+    }
+    Ok(counts)
 }

@@ -30,7 +30,8 @@ pub const LATENCY_BOUNDS_US: [u64; 14] = [
 ];
 
 /// How a sink is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SinkState {
     /// It takes what it is sent.
     #[default]

@@ -18,6 +18,7 @@ mod view;
 mod ward;
 
 pub use breaker::{BreakerState, HaltReason};
+pub use dead_letter::counts as dead_letter_counts;
 pub use handle::{Counters, LATENCY_BOUNDS_US, SinkProgress, SinkState, Snapshot};
 pub use lane::Tracked;
 pub use parked::LetterState;

@@ -1,10 +1,12 @@
 //! [`Run`]: the index of the segments, in memory and as rows of `chunks`.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use rusqlite::{Connection, params};
 
 use super::record::Header;
+use super::{Status, segment};
 use crate::chunk::Chunk;
 use crate::lsn::{Position, Timestamp};
 use crate::state::{lsn_from_sql, lsn_to_sql};
@@ -127,6 +129,34 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Vec<Run>> {
         })
     })?;
     rows.collect()
+}
+
+/// What is known of a journal that nobody has open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// As [`Journal::status`](super::Journal::status) would say it; never paused.
+    pub status: Status,
+    /// Behind the last change in it; zero while there is none.
+    pub end: Position,
+}
+
+/// Looks at a journal that nobody has open: at its index, and at the size of its files. Opens and
+/// changes nothing.
+///
+/// # Errors
+/// Any of SQLite's.
+pub fn stored(connection: &Connection, state_folder: &Path) -> rusqlite::Result<Stored> {
+    let runs = load(connection)?;
+    let folder = super::folder(state_folder);
+    let numbers = segment::list(&folder).unwrap_or_default();
+    let size = |number| std::fs::metadata(segment::path(&folder, number)).map_or(0, |it| it.len());
+    let status = Status {
+        bytes: numbers.into_iter().map(size).sum(),
+        oldest: runs.iter().find_map(|run| run.oldest),
+        newest: runs.iter().rev().find_map(|run| run.newest),
+        paused: None,
+    };
+    Ok(Stored { status, end: runs.last().map_or(Position::ZERO, |run| run.end) })
 }
 
 /// Forgets the rows of a segment that was removed.

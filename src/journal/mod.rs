@@ -21,7 +21,7 @@ use std::time::Duration;
 
 pub use cursor::Cursor;
 pub use error::Error;
-pub use index::{Run, store};
+pub use index::{Run, Stored, store, stored};
 
 use crate::chunk::Chunk;
 use crate::lsn::{Lsn, Position, Timestamp};
@@ -85,7 +85,7 @@ impl Journal {
     /// # Errors
     /// A file that can't be read, or that is not as it was written.
     pub fn open(settings: Settings, state: &State) -> Result<Self, Error> {
-        let folder = state.folder().join("journal");
+        let folder = folder(state.folder());
         let state = state.clone();
         if settings.max_bytes == 0 {
             let shared = Arc::new(Shared::without_disk());
@@ -205,6 +205,11 @@ impl Journal {
     pub fn status(&self) -> Status {
         self.shared.lock().status()
     }
+}
+
+/// Returns the folder of the segment files within the state's.
+fn folder(state: &Path) -> PathBuf {
+    state.join("journal")
 }
 
 /// Shared between threads; a panic elsewhere leaves plain values, not broken invariants.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::lag::Lag;
 use super::shared::Shared;
 use super::{Error, Options};
 use crate::failure::{Classify, chain};
@@ -224,12 +225,15 @@ async fn read(reader: &mut Reader, journal: &Journal, shared: &Shared) -> Result
         match reader.next().await.map_err(Stopped::Source)? {
             Received::Chunk(chunk) => {
                 let end = chunk.end_position();
+                let committed = chunk.transactions.last().and_then(|last| last.commit_time);
                 let whole = chunk.transactions.iter().rev().find(|t| t.end_lsn.is_some()).copied();
                 journal.append(chunk).await.map_err(Stopped::Journal)?;
                 let mut inner = shared.lock();
                 inner.end = inner.end.max(end);
                 inner.seen = inner.seen.max(end.commit_lsn);
-                inner.heard_at = Some(tokio::time::Instant::now());
+                if let Some(committed) = committed {
+                    inner.lag = Lag::Read(committed);
+                }
                 if let Some(whole) = whole
                     && let Some(end_lsn) = whole.end_lsn
                 {
@@ -241,7 +245,7 @@ async fn read(reader: &mut Reader, journal: &Journal, shared: &Shared) -> Result
                 let end = inner.end;
                 inner.marks.push(end, wal_end);
                 inner.seen = inner.seen.max(wal_end);
-                inner.heard_at = Some(tokio::time::Instant::now());
+                inner.lag = Lag::InStep(super::now());
             }
         }
     }

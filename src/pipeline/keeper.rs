@@ -6,14 +6,14 @@ use std::sync::Arc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::report::Reporter;
+use super::report::{self, Base, Reporter};
 use super::shared::Shared;
 use super::{Error, TICK};
 use crate::config::{self, Config, Confirm};
 use crate::delivery::{SinkProgress, Snapshot};
 use crate::failure::{Category, Classify, chain};
 use crate::journal::{self, Journal, Run};
-use crate::lsn::{Lsn, Position, Timestamp};
+use crate::lsn::{Lsn, Position};
 use crate::progress::store::{self, Stored};
 use crate::state::{self, State, meta};
 
@@ -59,7 +59,7 @@ impl Keeper {
         shared: &Arc<Shared>,
         state: &State,
         journal: &Arc<Journal>,
-        bases: BTreeMap<String, (u64, u64)>,
+        bases: BTreeMap<String, Base>,
     ) -> Self {
         Self {
             shared: Arc::clone(shared),
@@ -151,9 +151,8 @@ impl Keeper {
         received: Option<Lsn>,
         report_due: bool,
     ) -> Result<bool, Error> {
-        let now = Timestamp::from_unix_micros(jiff::Timestamp::now().as_microsecond());
-        let report =
-            report_due.then(|| self.reporter.report(&self.shared, &self.journal, &self.settings));
+        let now = super::now();
+        let report = report_due.then(|| self.reporter.report(&self.shared, &self.journal, now));
         let runs: Vec<Run> = self.runs.values().cloned().collect();
         let safe = self.safe;
         let bases = self.reporter.bases();
@@ -165,12 +164,12 @@ impl Keeper {
                     all_current = false;
                     continue;
                 }
-                let (delivered, skipped) = bases.get(sink.name()).copied().unwrap_or_default();
+                let base = bases.get(sink.name()).copied().unwrap_or_default();
                 let stored = Stored {
                     reached: snapshot.reached.clone(),
-                    delivered: delivered + snapshot.counters.delivered_total(),
-                    skipped: skipped + snapshot.counters.skipped_total(),
-                    newest_done: snapshot.newest_done,
+                    delivered: base.delivered + snapshot.counters.delivered_total(),
+                    skipped: base.skipped + snapshot.counters.skipped_total(),
+                    newest_done: snapshot.newest_done.max(base.newest_done),
                     halted: None,
                 };
                 if sink.is_newest(snapshot) {
@@ -187,8 +186,7 @@ impl Keeper {
                 meta::set_confirmed(connection, safe)?;
             }
             if let Some(report) = report {
-                let sql = "INSERT OR REPLACE INTO report (one, time, body) VALUES (1, ?1, ?2)";
-                connection.prepare(sql)?.execute((now.unix_micros(), report))?;
+                report::store(connection, now, &report)?;
             }
             Ok(all_current)
         });
@@ -236,7 +234,7 @@ impl Keeper {
         self.retained_at = Some(Instant::now());
         let pinned = snapshots.iter().filter_map(|(_, snapshot)| snapshot.pinned_from).min();
         let needed_from = pinned.map_or(floor, |pinned| pinned.min(floor));
-        let now = Timestamp::from_unix_micros(jiff::Timestamp::now().as_microsecond());
+        let now = super::now();
         match self.journal.retain(needed_from, now).await {
             Ok(()) => {}
             Err(error) if error.category() == Category::Transient => {

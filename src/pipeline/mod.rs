@@ -11,10 +11,12 @@
 mod error;
 mod intake;
 mod keeper;
+mod lag;
 mod marks;
 mod report;
 mod setup;
 mod shared;
+mod status;
 mod watch;
 
 use std::time::Duration;
@@ -24,9 +26,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use error::{Ending, Error};
+pub use report::{Stored as StoredReport, stored as stored_report};
+pub use status::{JournalStatus, Place, SinkStatus, SourceState, SourceStatus, Status, seconds};
 
 use crate::config::Config;
 use crate::delivery::SinkState;
+use crate::lsn::Timestamp;
 use shared::Shared;
 
 /// Between two looks at what is done. What a sink acknowledged since the last one may repeat
@@ -130,6 +135,11 @@ pub async fn run(
         tracing::debug!("the server did not take the last word in time");
     }
     Ok(ended?.unwrap_or(Outcome::Stopped { unanswered }))
+}
+
+/// The time of day: only what is stored or shown asks for it.
+fn now() -> Timestamp {
+    Timestamp::from_unix_micros(jiff::Timestamp::now().as_microsecond())
 }
 
 /// A task that should go on has ended.

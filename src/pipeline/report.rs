@@ -1,30 +1,57 @@
 //! [`Reporter`]: what a running instance says of itself for `walgate status`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use rusqlite::{Connection, OptionalExtension};
 use tokio::time::Instant;
 
 use super::shared::Shared;
-use crate::config::{self, Config};
+use super::status::{JournalStatus, SinkStatus, SourceStatus, Status, seconds};
+use crate::config::Config;
 use crate::delivery::{SinkProgress, Snapshot};
-use crate::failure::Category;
 use crate::journal::Journal;
-use crate::lsn::Timestamp;
+use crate::lsn::{Position, Timestamp};
+use crate::progress::store;
 
-/// Writes the document of the contract's section 6, and counts rates between two of them.
+/// What earlier runs did at a sink.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Base {
+    pub(super) delivered: u64,
+    pub(super) skipped: u64,
+    pub(super) newest_done: Option<Timestamp>,
+}
+
+impl Base {
+    pub(super) const fn of(stored: &store::Stored) -> Self {
+        let store::Stored { delivered, skipped, newest_done, .. } = *stored;
+        Self { delivered, skipped, newest_done }
+    }
+}
+
+/// Writes the status, and counts rates between two of them.
 pub(super) struct Reporter {
     slot: String,
     kinds: BTreeMap<String, &'static str>,
-    /// Delivered and skipped by earlier runs.
-    bases: BTreeMap<String, (u64, u64)>,
+    bases: BTreeMap<String, Base>,
     /// Delivered at the last report.
     last: BTreeMap<String, u64>,
     last_at: Option<Instant>,
 }
 
+/// What is the same for every sink of a report.
+struct Moment {
+    /// Behind the last change that was read.
+    end: Position,
+    /// How far the source is ahead of that.
+    lag: Option<f64>,
+    now: Timestamp,
+    /// Since the last report.
+    elapsed: f64,
+}
+
 impl Reporter {
-    pub(super) fn new(config: &Config, bases: BTreeMap<String, (u64, u64)>) -> Self {
+    pub(super) fn new(config: &Config, bases: BTreeMap<String, Base>) -> Self {
         let kinds = config.sinks.iter().map(|sink| (sink.name.clone(), sink.kind.kind()));
         Self {
             slot: config.source.slot.clone(),
@@ -35,97 +62,116 @@ impl Reporter {
         }
     }
 
-    /// Returns what earlier runs delivered and skipped, by sink.
-    pub(super) fn bases(&self) -> BTreeMap<String, (u64, u64)> {
+    /// Returns what earlier runs did, by sink.
+    pub(super) fn bases(&self) -> BTreeMap<String, Base> {
         self.bases.clone()
     }
 
-    /// Returns the document.
-    pub(super) fn report(
-        &mut self,
-        shared: &Shared,
-        journal: &Journal,
-        _settings: &config::Journal,
-    ) -> String {
-        let seconds = self.last_at.map_or(0.0, |at| at.elapsed().as_secs_f64());
+    /// Returns the status as it is now.
+    pub(super) fn report(&mut self, shared: &Shared, journal: &Journal, now: Timestamp) -> Status {
+        let elapsed = self.last_at.map_or(0.0, |at| at.elapsed().as_secs_f64());
         self.last_at = Some(Instant::now());
-        let end = shared.lock().end;
-        let sinks: Vec<Value> = shared
-            .sinks()
-            .iter()
-            .map(|sink| self.sink(sink, &sink.snapshot(), end, seconds))
-            .collect();
         let kept = journal.status();
-        let inner = shared.lock();
-        let lag = inner
-            .server_lsn
-            .map(|server| server.max(inner.seen).0.saturating_sub(inner.confirmed.0));
-        let heard = inner.heard_at.map(|at| at.elapsed().as_secs_f64());
-        let reason = kept.paused.map(str::to_owned).or_else(|| inner.reason.clone());
-        let document = json!({
-            "source": {
-                "state": inner.state.as_str(),
-                "reason": reason,
-                "slot": self.slot,
-                "confirmed_lsn": inner.confirmed.to_string(),
-                "server_lsn": inner.server_lsn.map(|lsn| lsn.max(inner.seen).to_string()),
-                "lag_bytes": lag,
-                "lag_seconds": heard,
-                "retained_wal_bytes": inner.retained_wal,
-                "wal_status": inner.wal_status,
-            },
-            "journal": {
-                "bytes": kept.bytes,
-                "oldest": kept.oldest.map(|time| time.to_string()),
-                "newest": kept.newest.map(|time| time.to_string()),
-            },
-            "sinks": sinks,
-        });
-        document.to_string()
+        let (source, end) = {
+            let inner = shared.lock();
+            let server = inner.server_lsn.map(|lsn| lsn.max(inner.seen));
+            let source = SourceStatus {
+                state: inner.state,
+                reason: kept.paused.map(str::to_owned).or_else(|| inner.reason.clone()),
+                slot: self.slot.clone(),
+                confirmed_lsn: Some(inner.confirmed.to_string()),
+                server_lsn: server.map(|lsn| lsn.to_string()),
+                lag_bytes: server.map(|server| server.0.saturating_sub(inner.confirmed.0)),
+                lag_seconds: inner.lag.seconds(now),
+                retained_wal_bytes: inner.retained_wal,
+                wal_status: inner.wal_status.clone(),
+            };
+            (source, inner.end)
+        };
+        let moment = Moment { end, lag: source.lag_seconds, now, elapsed };
+        let sinks = shared.sinks().iter().map(|sink| self.sink(sink, &sink.snapshot(), &moment));
+        let journal = JournalStatus {
+            bytes: kept.bytes,
+            oldest: kept.oldest.map(|time| time.to_string()),
+            newest: kept.newest.map(|time| time.to_string()),
+        };
+        Status { sinks: sinks.collect(), source, journal }
     }
 
-    fn sink(
-        &mut self,
-        sink: &SinkProgress,
-        snapshot: &Snapshot,
-        end: crate::lsn::Position,
-        seconds: f64,
-    ) -> Value {
+    fn sink(&mut self, sink: &SinkProgress, snapshot: &Snapshot, moment: &Moment) -> SinkStatus {
         let name = sink.name();
         let floor = snapshot.reached.floor;
-        let (delivered_before, skipped_before) = self.bases.get(name).copied().unwrap_or_default();
+        let base = self.bases.get(name).copied().unwrap_or_default();
         let counters = &snapshot.counters;
         let delivered = counters.delivered_total();
         let before = self.last.insert(name.to_owned(), delivered).unwrap_or(0);
-        let rate =
-            if seconds > 0.0 { rate(delivered.saturating_sub(before), seconds) } else { 0.0 };
-        let now = Timestamp::from_unix_micros(jiff::Timestamp::now().as_microsecond());
-        let age = |time: Timestamp| {
-            std::time::Duration::from_micros((now.0 - time.0).max(0).unsigned_abs()).as_secs_f64()
-        };
-        let freshness = if floor >= end { Some(0.0) } else { snapshot.newest_done.map(age) };
-        let mut dead = BTreeMap::new();
-        for ((_, category), count) in &counters.dead {
-            *dead.entry(Category::as_str(*category)).or_insert(0_u64) += count;
+        let newest_done = snapshot.newest_done.max(base.newest_done);
+        let age = newest_done.map(|time| age(time, moment.now));
+        SinkStatus {
+            name: name.to_owned(),
+            kind: self.kinds.get(name).map(|kind| (*kind).to_owned()),
+            state: snapshot.state,
+            reason: snapshot.reason.clone(),
+            position: floor.into(),
+            lag_events: Some(snapshot.undone),
+            // One that has done all that was read is as far behind as the reading is.
+            freshness_seconds: if floor >= moment.end { moment.lag.or(age) } else { age },
+            delivered: base.delivered + delivered,
+            skipped: base.skipped + counters.skipped_total(),
+            dead_letters: BTreeMap::new(),
+            events_per_second: rate(delivered.saturating_sub(before), moment.elapsed),
         }
-        json!({
-            "name": name,
-            "kind": self.kinds.get(name),
-            "state": snapshot.state.as_str(),
-            "reason": snapshot.reason,
-            "position": { "lsn": floor.commit_lsn.to_string(), "seq": floor.seq },
-            "lag_events": snapshot.undone,
-            "freshness_seconds": freshness,
-            "delivered": delivered_before + delivered,
-            "skipped": skipped_before + counters.skipped_total(),
-            "dead_letters": dead,
-            "events_per_second": rate,
-        })
     }
 }
 
+/// A status that a run has stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// When it was true.
+    pub time: Timestamp,
+    /// What it says; without dead letters.
+    pub status: Status,
+}
+
+/// Reads what the last run said of itself; none when it said nothing that can be read.
+///
+/// # Errors
+/// Any of SQLite's.
+pub fn stored(connection: &Connection) -> rusqlite::Result<Option<Stored>> {
+    let mut statement = connection.prepare("SELECT time, body FROM report")?;
+    let row = statement.query_row([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)));
+    Ok(row.optional()?.and_then(|(micros, body)| {
+        let time = Timestamp::from_unix_micros(micros);
+        Some(Stored { time, status: serde_json::from_str(&body).ok()? })
+    }))
+}
+
+/// Stores the status in place of the last.
+pub(super) fn store(
+    connection: &Connection,
+    now: Timestamp,
+    status: &Status,
+) -> rusqlite::Result<()> {
+    let body = serde_json::to_string(status)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let sql = "INSERT OR REPLACE INTO report (one, time, body) VALUES (1, ?1, ?2)";
+    connection.prepare(sql)?.execute((now.unix_micros(), body)).map(drop)
+}
+
+/// Forgets what an earlier run said.
+pub(super) fn clear(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM report", []).map(drop)
+}
+
+/// Seconds from `time` to `now`.
+fn age(time: Timestamp, now: Timestamp) -> f64 {
+    let micros = now.0.saturating_sub(time.0).max(0).unsigned_abs();
+    seconds(Duration::from_micros(micros).as_secs_f64())
+}
+
 /// Events a second, with one digit behind the point.
-fn rate(events: u64, seconds: f64) -> f64 {
+fn rate(events: u64, elapsed: f64) -> f64 {
     let events = u32::try_from(events).map_or(f64::INFINITY, f64::from);
-    (events / seconds * 10.0).round() / 10.0
+    let rate = (events / elapsed * 10.0).round() / 10.0;
+    if rate.is_finite() { rate } else { 0.0 }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::intake::{Attach, Attached, Intake, last_before};
+use super::report::{self, Base};
 use super::shared::Shared;
 use super::{Error, Options};
 use crate::config::Config;
@@ -30,13 +31,15 @@ pub(super) struct Opened {
     pub(super) journal: Arc<Journal>,
     pub(super) intake: Intake,
     pub(super) runners: Vec<Runner>,
-    pub(super) bases: BTreeMap<String, (u64, u64)>,
+    pub(super) bases: BTreeMap<String, Base>,
 }
 
 /// Opens state, journal, source and sinks, in that order.
 pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Error> {
     let state = open_state(config, options).await?;
-    let now = Timestamp::from_unix_micros(jiff::Timestamp::now().as_microsecond());
+    // What an earlier run said of itself is not true of this one.
+    state.write(report::clear).await.map_err(Error::State)?;
+    let now = super::now();
     check_mappings(config, &state, now).await?;
     let (mut known, progress) = known(&state).await?;
     if let Some(name) = progress.keys().find(|name| config.sinks.iter().all(|s| s.name != **name)) {
@@ -73,8 +76,7 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
         runners.push(runner(config, sink, progress, &state, &journal, &label)?);
     }
     let intake = Intake::new(attach, &shared, &state, &journal, known.received, first);
-    let bases =
-        progress.into_iter().map(|(name, stored)| (name, (stored.delivered, stored.skipped)));
+    let bases = progress.into_iter().map(|(name, stored)| (name, Base::of(&stored)));
     Ok(Opened { shared, state, journal, intake, runners, bases: bases.collect() })
 }
 

@@ -2,31 +2,12 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::time::Instant;
-
+use super::lag::Lag;
 use super::marks::Marks;
+use super::status::SourceState;
 use crate::delivery::SinkProgress;
 use crate::lsn::{Lsn, Position};
 use crate::source::Confirmer;
-
-/// How the source is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum SourceState {
-    /// Not attached, but trying.
-    #[default]
-    Connecting,
-    /// Attached.
-    Streaming,
-}
-
-impl SourceState {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Connecting => "connecting",
-            Self::Streaming => "streaming",
-        }
-    }
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -48,8 +29,8 @@ pub(super) struct Inner {
     pub(super) end: Position,
     /// Everything that commits before was handed over.
     pub(super) seen: Lsn,
-    /// When the stream last said something.
-    pub(super) heard_at: Option<Instant>,
+    /// How far behind the source's commits this is.
+    pub(super) lag: Lag,
     /// The server's log ended here at the start.
     pub(super) goal: Option<Lsn>,
     /// What the server says of itself and the slot.
@@ -102,7 +83,6 @@ impl Inner {
         self.confirmer = Some(confirmer);
         self.state = SourceState::Streaming;
         self.reason = None;
-        self.heard_at = Some(Instant::now());
     }
 
     /// Notes that the stream is gone.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Options;
+use super::lag::Lag;
 use super::shared::Shared;
 use crate::config::Source;
 use crate::failure::chain;
@@ -50,6 +51,9 @@ async fn look(
                 slot.and_then(|slot| slot.row.get("wal_status")?.as_str().map(str::to_owned));
             let mut inner = shared.lock();
             inner.server_lsn = Some(wal.server_lsn);
+            if inner.seen >= wal.server_lsn {
+                inner.lag = Lag::InStep(super::now());
+            }
             inner.retained_wal = wal.retained;
             inner.wal_status = status;
         }

@@ -1,0 +1,135 @@
+//! [`Status`]: the document of `walgate status`, as a running instance stores it and as it is
+//! built where none runs.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use crate::delivery::SinkState;
+
+/// How everything is at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// The database and the slot.
+    pub source: SourceStatus,
+    /// What is kept on disk.
+    pub journal: JournalStatus,
+    /// In the order of the config.
+    pub sinks: Vec<SinkStatus>,
+}
+
+/// How the source is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceState {
+    /// Not attached, but trying.
+    #[default]
+    Connecting,
+    /// Attached.
+    Streaming,
+    /// No instance runs.
+    Stopped,
+}
+
+impl SourceState {
+    /// Returns the word used in `status`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Streaming => "streaming",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// The database and the slot. None: not known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SourceStatus {
+    /// How it is.
+    pub state: SourceState,
+    /// Why, where there is more to say.
+    pub reason: Option<String>,
+    /// The slot's name.
+    pub slot: String,
+    /// What the slot was told.
+    pub confirmed_lsn: Option<String>,
+    /// Where the server's log ends.
+    pub server_lsn: Option<String>,
+    /// From the one to the other.
+    pub lag_bytes: Option<u64>,
+    /// How old the newest commit is that was read; 0 when there is no newer one.
+    pub lag_seconds: Option<f64>,
+    /// WAL that the server keeps for the slot.
+    pub retained_wal_bytes: Option<i64>,
+    /// `reserved`, `extended`, `unreserved` or `lost`.
+    pub wal_status: Option<String>,
+}
+
+/// What is kept on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JournalStatus {
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// When the oldest and the newest commit in it were made; none while it is empty.
+    pub oldest: Option<String>,
+    /// See `oldest`.
+    pub newest: Option<String>,
+}
+
+/// A sink.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SinkStatus {
+    /// Its name.
+    pub name: String,
+    /// Its kind; none of one that the config no longer has.
+    pub kind: Option<String>,
+    /// How it is.
+    pub state: SinkState,
+    /// Why, where there is more to say.
+    pub reason: Option<String>,
+    /// Everything below is done.
+    pub position: Place,
+    /// Events that were read for it and are not done; none where nobody counts them.
+    pub lag_events: Option<u64>,
+    /// How old the newest commit is that is known to be done; 0 when there is no newer one.
+    pub freshness_seconds: Option<f64>,
+    /// Events it acknowledged, ever.
+    pub delivered: u64,
+    /// Events that a rule skipped, ever.
+    pub skipped: u64,
+    /// By category. Counted from the database by whoever reads the status, never from memory.
+    pub dead_letters: BTreeMap<String, u64>,
+    /// Over the last second.
+    pub events_per_second: f64,
+}
+
+/// A position as JSON has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Where the transaction's commit record starts.
+    pub lsn: String,
+    /// The change's place in its transaction.
+    pub seq: u32,
+}
+
+impl From<crate::lsn::Position> for Place {
+    fn from(position: crate::lsn::Position) -> Self {
+        Self { lsn: position.commit_lsn.to_string(), seq: position.seq }
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        crate::lsn::Position::ZERO.into()
+    }
+}
+
+/// Rounds seconds to whole milliseconds: what is behind them says nothing.
+#[must_use]
+pub fn seconds(seconds: f64) -> f64 {
+    (seconds.max(0.0) * 1000.0).round() / 1000.0
+}
