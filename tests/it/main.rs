@@ -18,5 +18,6 @@ mod map;
 mod resumes;
 mod sinks;
 mod source;
+mod status;
 mod support;
 mod values;

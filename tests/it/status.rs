@@ -1,0 +1,143 @@
+//! `walgate status` tells how things are, running or not.
+
+use serde_json::{Value, json};
+use walgate::demo::cluster::Stop;
+
+use super::support::process::{Walgate, eventually};
+use super::support::receiver::{Event, Receiver, Reply};
+use super::support::road::{PATIENCE, Road, http, route};
+
+/// Members in the contract's order.
+const SHAPE: &str = "source: state reason slot confirmed_lsn server_lsn lag_bytes lag_seconds \
+    retained_wal_bytes wal_status; journal: bytes oldest newest; sinks: name kind state reason \
+    position lag_events freshness_seconds delivered skipped dead_letters events_per_second";
+
+fn names(object: &Value) -> String {
+    object.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>().join(" ")
+}
+
+#[track_caller]
+fn has_the_shape(status: &Value) {
+    assert_eq!(names(status), "source journal sinks");
+    let shape = ["source", "journal"].map(|part| format!("{part}: {}", names(&status[part])));
+    for sink in status["sinks"].as_array().unwrap() {
+        assert_eq!(format!("{}; {}; sinks: {}", shape[0], shape[1], names(sink)), SHAPE);
+        assert_eq!(names(&sink["position"]), "lsn seq");
+    }
+}
+
+/// Waits until the status is as it should be, and returns it.
+#[track_caller]
+fn becomes(road: &Road, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    let mut status = Value::Null;
+    eventually(what, PATIENCE, || {
+        status = road.walgate.status();
+        has_the_shape(&status);
+        is(&status)
+    });
+    status
+}
+
+fn is_done(status: &Value, delivered: u64) -> bool {
+    let sink = &status["sinks"][0];
+    sink["delivered"] == delivered && sink["lag_events"] == 0
+}
+
+#[test]
+fn a_running_instance_a_stopped_and_a_killed_one_are_told_apart() {
+    let receiver = Receiver::start();
+    let mut road = Road::of_t(&http("far", &receiver.url("/"), ""));
+    road.sql("INSERT INTO t SELECT g, 'a' FROM generate_series(1, 100) g");
+    let status = becomes(&road, "all is delivered and nothing behind", |status| {
+        let source = &status["source"];
+        is_done(status, 100)
+            && source["state"] == "streaming"
+            && source["lag_bytes"] == 0
+            && source["lag_seconds"] == 0.0
+            && status["sinks"][0]["freshness_seconds"] == 0.0
+    });
+    assert_eq!(status["source"]["wal_status"], "reserved");
+    assert_eq!(status["source"]["slot"], "walgate");
+    assert_eq!(status["sinks"][0]["kind"], "http");
+    assert_eq!(status["sinks"][0]["state"], "ok");
+    assert!(status["journal"]["bytes"].as_u64() > Some(0));
+    assert!(status["journal"]["newest"].is_string());
+    road.stop();
+    let stopped = road.walgate.status();
+    has_the_shape(&stopped);
+    assert_eq!(stopped["source"]["state"], "stopped");
+    assert!(stopped["source"]["server_lsn"].is_string());
+    assert_eq!(stopped["journal"], status["journal"]);
+    assert!(is_done(&stopped, 100));
+    road.start();
+    road.sql("INSERT INTO t VALUES (101, 'b')");
+    becomes(&road, "the second run counts on", |status| {
+        is_done(status, 101) && status["source"]["state"] == "streaming"
+    });
+    road.walgate.kill();
+    assert_eq!(road.walgate.status()["source"]["state"], "stopped");
+    road.stop_server(Stop::Fast, PATIENCE);
+    let status = road.walgate.status();
+    let reason = status["source"]["reason"].as_str().unwrap();
+    assert!(reason.contains("the server can't be asked"), "{reason}");
+    assert!(is_done(&status, 101));
+}
+
+#[test]
+fn before_the_first_run_there_is_a_status_and_no_state() {
+    let walgate = Walgate::new(&format!(
+        "[source]\nurl = \"postgres://nobody:hidden@127.0.0.1:1/none\"\n{}{}",
+        http("far", "http://127.0.0.1:1/", ""),
+        route("t", "far")
+    ));
+    let status = walgate.status();
+    has_the_shape(&status);
+    assert_eq!(status["source"]["state"], "stopped");
+    let reason = status["source"]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("nothing has run with this state folder yet"), "{reason}");
+    let output = walgate.call(&["status"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text.contains("nothing has run") && text.contains("far: has not run yet"), "{text}");
+    assert!(!text.contains("hidden") && !text.contains('\x1b'), "{text}");
+    assert!(!walgate.folder().join("walgate-state").exists());
+}
+
+#[test]
+fn a_halted_sink_is_named_with_its_reason() {
+    let receiver = Receiver::start();
+    let mut road = Road::of_t(&http("far", &receiver.url("/"), ""));
+    receiver.otherwise(Reply::status(401));
+    road.sql("INSERT INTO t VALUES (1, 'a')");
+    let status = becomes(&road, "it halts", |status| status["sinks"][0]["state"] == "halted");
+    let reason = status["sinks"][0]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("401"), "{reason}");
+    assert_eq!(status["sinks"][0]["lag_events"], 1);
+    let text = String::from_utf8(road.walgate.call(&["status"]).stdout).unwrap();
+    assert!(text.contains(&format!("far: {reason}")), "{text}");
+    road.stop();
+    let status = road.walgate.status();
+    let told = status["sinks"][0]["reason"].as_str().unwrap();
+    assert!(told.contains("when last seen") && told.ends_with(&reason), "{told}");
+}
+
+#[test]
+fn dead_letters_are_counted_by_category_over_restarts() {
+    let receiver = Receiver::start();
+    let mut road = Road::of_t(&http("far", &receiver.url("/"), ""));
+    let is_odd = |event: &Event| event.0["data"]["id"].as_u64().is_some_and(|id| id % 2 == 1);
+    receiver.when(is_odd, Reply::status(422));
+    road.sql("INSERT INTO t SELECT g, 'a' FROM generate_series(1, 10) g");
+    let five = |status: &Value| {
+        status["sinks"][0]["dead_letters"] == json!({ "rejected": 5 }) && is_done(status, 5)
+    };
+    becomes(&road, "five are set aside", five);
+    road.walgate.kill();
+    assert!(five(&road.walgate.status()), "{}", road.walgate.status());
+    road.start();
+    becomes(&road, "five are still there", |status| {
+        five(status) && status["source"]["state"] == "streaming"
+    });
+    road.stop();
+    assert!(five(&road.walgate.status()), "{}", road.walgate.status());
+}
