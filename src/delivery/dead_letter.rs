@@ -225,9 +225,10 @@ fn text(bytes: &Bytes) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Returns how many events each sink has set aside, by the category of what they failed with:
-/// those that are dead, being replayed or still retrying. One that only waits behind another of
-/// its key has failed with nothing and is not counted, nor is what was discarded or delivered.
+/// Returns how many events each sink has set aside, by the category of their failure.
+///
+/// They are dead, being replayed or still retrying. One that only waits behind another of its key
+/// has failed with nothing and is not counted, nor is what was discarded or delivered.
 ///
 /// # Errors
 /// Any of SQLite's.
