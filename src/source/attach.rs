@@ -56,6 +56,7 @@ pub async fn open(
     // Behind a gap the old positions stay below everything that comes.
     let received = started.gap.map_or(resume.received, |gap| gap.to.max(resume.received));
     let have = Have { received, journaled: resume.journaled };
+    let gather = connection.stream.gather();
     let (half, write_half) = tokio::io::split(connection.stream);
     let reader = Reader::new(Parts {
         half,
@@ -66,6 +67,7 @@ pub async fn open(
         publication: settings.publication.clone(),
         accept_gap: options.accept_gap,
         wal_sender_timeout,
+        gather,
     });
     // Often enough for a server with a short time-out, too.
     let third = wal_sender_timeout.map_or(settings.status_interval, |timeout| timeout / 3);

@@ -15,6 +15,7 @@ mod error;
 mod frame;
 mod reader;
 mod server_error;
+mod socket;
 mod stream;
 mod tls;
 mod writer;

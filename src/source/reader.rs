@@ -6,13 +6,14 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, ReadHalf};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::catalog::Catalog;
 use super::connection::{log_notice, message_length};
 use super::cutter::{self, Cutter, Step};
 use super::frame::{self, Frame};
 use super::server_error::ServerError;
+use super::socket::Gather;
 use super::stream::Stream;
 use super::writer::Shared;
 use super::{Error, command};
@@ -32,13 +33,6 @@ const CHUNK_AGE_MAX: Duration = Duration::from_millis(10);
 /// The stream is behind when what the server sends committed longer ago than this (both by the
 /// server's clock). Then throughput counts, and no longer each millisecond.
 const BEHIND_MICROS: i64 = 100_000;
-
-/// A read of less than this found the server slower than us. The walsender sends each message by
-/// itself; while behind, waiting a moment lets one wake-up serve hundreds of them.
-const SHORT_READ_BYTES: usize = 64 << 10;
-
-/// How long that moment is: the finest that the timer knows.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// How long a server that shuts down waits for us, so that what is in flight may be confirmed.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -119,8 +113,9 @@ pub struct Reader {
     last_byte: Instant,
     /// When the first change of the chunk in the making came.
     first: Option<Instant>,
+    /// While behind, bytes gather in the socket.
     behind: bool,
-    short_read: bool,
+    gather: Gather,
     idle: Option<Lsn>,
     flood: Flood,
 }
@@ -142,6 +137,7 @@ pub(super) struct Parts {
     pub(super) publication: String,
     pub(super) accept_gap: bool,
     pub(super) wal_sender_timeout: Option<Duration>,
+    pub(super) gather: Gather,
 }
 
 impl Reader {
@@ -158,7 +154,7 @@ impl Reader {
             last_byte: Instant::now(),
             first: None,
             behind: false,
-            short_read: false,
+            gather: parts.gather,
             idle: None,
             flood: Flood::new(parts.wal_sender_timeout),
         }
@@ -204,17 +200,13 @@ impl Reader {
                 }
             }
             if self.cutter.is_empty() {
-                if self.behind && self.short_read {
-                    sleep(PAUSE).await;
-                }
                 self.read().await?;
                 continue;
             }
             let first = *self.first.get_or_insert_with(Instant::now);
-            if self.behind && self.short_read && first.elapsed() < CHUNK_AGE_MAX {
-                sleep(PAUSE).await;
-            }
-            let fresh = if first.elapsed() < CHUNK_AGE_MAX {
+            let fresh = if self.behind {
+                timeout_at(first + CHUNK_AGE_MAX, self.read()).await.ok().transpose()?
+            } else if first.elapsed() < CHUNK_AGE_MAX {
                 self.read().now_or_never().transpose()?
             } else {
                 None
@@ -239,9 +231,10 @@ impl Reader {
         if self.buffer.is_empty() && self.buffer.capacity() > BUFFER_BYTES_MAX {
             self.buffer = BytesMut::new();
         }
-        if self.buffer.capacity() - self.buffer.len() < wanted.min(SHORT_READ_BYTES) {
+        if self.buffer.capacity() - self.buffer.len() < wanted.min(READ_BYTES / 4) {
             self.buffer.reserve(wanted);
         }
+        self.gather.set(self.behind);
         let half = self.half.as_mut().ok_or(Error::Closed)?;
         let reading = half.read_buf(&mut self.buffer);
         let silent = self.silence_max.map(|silence| self.last_byte + silence);
@@ -259,9 +252,8 @@ impl Reader {
         };
         match read.map_err(Error::Io)? {
             0 => Err(Error::Closed),
-            bytes => {
+            _ => {
                 self.last_byte = Instant::now();
-                self.short_read = bytes < SHORT_READ_BYTES;
                 if self.flood.deadline.is_some_and(|deadline| deadline <= self.last_byte) {
                     return Err(Error::ServerStopping);
                 }

@@ -13,19 +13,20 @@ use tokio_rustls::client::TlsStream;
 
 use super::Error;
 use super::conninfo::{Conninfo, Host, SslMode};
+use super::socket::{Gather, Socket};
 use super::tls::{self, Connector};
 
 /// An open connection to the server, before its first message.
 pub(super) struct Stream {
-    socket: Socket,
+    socket: Transport,
+    is_unix: bool,
     /// What SCRAM binds itself to.
     pub(super) binding: Option<Vec<u8>>,
 }
 
-enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-    Tls(Box<TlsStream<TcpStream>>),
+enum Transport {
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 /// Whether one attempt at a host uses TLS.
@@ -57,25 +58,39 @@ impl Stream {
     ) -> Result<Self, Error> {
         let opening = async {
             if let Some(path) = host.socket_path() {
-                let socket = UnixStream::connect(path).await.map_err(|e| unreachable(host, e))?;
-                return Ok(Self { socket: Socket::Unix(socket), binding: None });
+                let failed = |e| unreachable(host, e);
+                let socket = UnixStream::connect(path).await.map_err(failed)?;
+                let socket = Transport::Plain(Socket::unix(socket));
+                return Ok(Self { socket, is_unix: true, binding: None });
             }
             let socket = tcp(conninfo, host).await?;
             if attempt == Attempt::Plain {
-                return Ok(Self { socket: Socket::Tcp(socket), binding: None });
+                return Ok(Self::plain(socket));
             }
             encrypt(conninfo, host, attempt, socket).await
         };
         within(conninfo.connect_timeout, host, opening).await
     }
 
+    const fn plain(socket: Socket) -> Self {
+        Self { socket: Transport::Plain(socket), is_unix: false, binding: None }
+    }
+
+    /// Returns what lets its bytes gather.
+    pub(super) fn gather(&self) -> Gather {
+        match &self.socket {
+            Transport::Plain(socket) => socket.gather(),
+            Transport::Tls(stream) => stream.get_ref().0.gather(),
+        }
+    }
+
     pub(super) const fn is_tls(&self) -> bool {
-        matches!(self.socket, Socket::Tls(_))
+        matches!(self.socket, Transport::Tls(_))
     }
 
     /// Nobody on a network can read along.
     pub(super) const fn is_private(&self) -> bool {
-        matches!(self.socket, Socket::Tls(_) | Socket::Unix(_))
+        self.is_unix || self.is_tls()
     }
 }
 
@@ -99,7 +114,7 @@ pub(super) async fn within<T>(
 }
 
 /// Tries every address that the name has.
-async fn tcp(conninfo: &Conninfo, host: &Host) -> Result<TcpStream, Error> {
+async fn tcp(conninfo: &Conninfo, host: &Host) -> Result<Socket, Error> {
     let failed = |e| unreachable(host, e);
     let addresses: Vec<_> = match host.address {
         Some(address) => vec![(address, host.port).into()],
@@ -113,7 +128,7 @@ async fn tcp(conninfo: &Conninfo, host: &Host) -> Result<TcpStream, Error> {
         match TcpStream::connect(address).await {
             Ok(socket) => {
                 tune(conninfo, &socket).map_err(failed)?;
-                return Ok(socket);
+                return Ok(Socket::tcp(socket));
             }
             Err(error) => last = error,
         }
@@ -147,7 +162,7 @@ async fn encrypt(
     conninfo: &Conninfo,
     host: &Host,
     attempt: Attempt,
-    mut socket: TcpStream,
+    mut socket: Socket,
 ) -> Result<Stream, Error> {
     let failed = |source| Error::Tls { host: host.to_string(), source };
     let connector = Connector::load(&conninfo.tls).map_err(failed)?;
@@ -160,7 +175,7 @@ async fn encrypt(
         match socket.read_u8().await.map_err(|e| unreachable(host, e))? {
             b'S' => {}
             b'N' if attempt == Attempt::TlsOrPlain => {
-                return Ok(Stream { socket: Socket::Tcp(socket), binding: None });
+                return Ok(Stream::plain(socket));
             }
             b'N' => return Err(failed(tls::Error::NotOffered)),
             _ => return Err(failed(tls::Error::Negotiation)),
@@ -169,7 +184,7 @@ async fn encrypt(
     let address = host.address.map(|address| address.to_string()).unwrap_or_default();
     let name = if host.name.is_empty() { &address } else { &host.name };
     let (stream, binding) = connector.handshake(socket, name).await.map_err(failed)?;
-    Ok(Stream { socket: Socket::Tls(Box::new(stream)), binding })
+    Ok(Stream { socket: Transport::Tls(Box::new(stream)), is_unix: false, binding })
 }
 
 impl AsyncRead for Stream {
@@ -179,9 +194,8 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match &mut self.socket {
-            Socket::Tcp(socket) => Pin::new(socket).poll_read(context, buffer),
-            Socket::Unix(socket) => Pin::new(socket).poll_read(context, buffer),
-            Socket::Tls(socket) => Pin::new(socket).poll_read(context, buffer),
+            Transport::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
+            Transport::Tls(socket) => Pin::new(socket).poll_read(context, buffer),
         }
     }
 }
@@ -193,25 +207,22 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match &mut self.socket {
-            Socket::Tcp(socket) => Pin::new(socket).poll_write(context, bytes),
-            Socket::Unix(socket) => Pin::new(socket).poll_write(context, bytes),
-            Socket::Tls(socket) => Pin::new(socket).poll_write(context, bytes),
+            Transport::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
+            Transport::Tls(socket) => Pin::new(socket).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.socket {
-            Socket::Tcp(socket) => Pin::new(socket).poll_flush(context),
-            Socket::Unix(socket) => Pin::new(socket).poll_flush(context),
-            Socket::Tls(socket) => Pin::new(socket).poll_flush(context),
+            Transport::Plain(socket) => Pin::new(socket).poll_flush(context),
+            Transport::Tls(socket) => Pin::new(socket).poll_flush(context),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.socket {
-            Socket::Tcp(socket) => Pin::new(socket).poll_shutdown(context),
-            Socket::Unix(socket) => Pin::new(socket).poll_shutdown(context),
-            Socket::Tls(socket) => Pin::new(socket).poll_shutdown(context),
+            Transport::Plain(socket) => Pin::new(socket).poll_shutdown(context),
+            Transport::Tls(socket) => Pin::new(socket).poll_shutdown(context),
         }
     }
 }

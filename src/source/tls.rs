@@ -12,12 +12,12 @@ use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_cert::der::Decode;
 
 use super::conninfo::{RootCert, SslMode, Tls};
+use super::socket::Socket;
 
 /// Why TLS could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -118,9 +118,9 @@ impl Connector {
     /// certificate defines it.
     pub(super) async fn handshake(
         &self,
-        stream: TcpStream,
+        stream: Socket,
         host: &str,
-    ) -> Result<(TlsStream<TcpStream>, Option<Vec<u8>>), Error> {
+    ) -> Result<(TlsStream<Socket>, Option<Vec<u8>>), Error> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::Name)?;
         let stream = self.0.connect(name, stream).await.map_err(Error::Handshake)?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
