@@ -121,7 +121,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
     match command {
-        Command::Schema(_) => return schema::run(),
+        Command::Schema(args) => return schema::run(args),
         Command::Completions(args) => return completions::run(args),
         _ => {}
     }

@@ -8,9 +8,17 @@ use crate::config;
 #[command(after_help = "\
 Example:
   walgate schema > walgate.schema.json    # then, atop walgate.toml: #:schema ./walgate.schema.json")]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// A page for people instead, with every key
+    #[arg(long)]
+    markdown: bool,
+}
 
-pub(super) fn run() -> Result<Exit, Failure> {
-    output::json(&config::schema())?;
+pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    if args.markdown {
+        output::data(&config::reference())?;
+    } else {
+        output::json(&config::schema())?;
+    }
     Ok(Exit::Done)
 }

@@ -31,3 +31,10 @@ fn links_between_documents_lead_somewhere() {
         }
     }
 }
+
+#[test]
+fn the_page_of_the_config_lists_every_key() {
+    let page = fs::read_to_string("docs/config.md").unwrap();
+    let made = "docs/config.md is made by `walgate schema --markdown`";
+    assert_eq!(page, config::reference(), "{made}");
+}
