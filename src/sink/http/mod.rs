@@ -1,6 +1,7 @@
 //! The `http` sink: one event or an array of them a request; a 2xx is the acknowledgement.
 
 mod answer;
+mod body;
 mod plan;
 mod signature;
 mod template;
@@ -39,7 +40,8 @@ const ANSWER_BYTES_KEPT: usize = 2 * 1024;
 /// connection is dropped instead.
 const ANSWER_BYTES_READ_MAX: usize = 64 * 1024;
 
-/// How long an answer's body may take. Its status has been seen: nothing depends on the rest.
+/// How long an answer's body may take. Its status has been seen: nothing depends on the rest, but
+/// an acknowledgement that breaks off in the middle is none.
 const ANSWER_BODY_WAIT: Duration = Duration::from_secs(1);
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -274,6 +276,7 @@ impl Http {
         let body =
             if self.common.max_events > 1 { array(&batch.events) } else { first.body.clone() };
         self.add_headers(&mut headers, batch, &body);
+        let (body, sent) = body::body(body);
         let request = self.client.request(method, url).headers(headers).body(body);
         let response = match request.send().await {
             Ok(response) => response,
@@ -284,8 +287,16 @@ impl Http {
         self.lasting.over();
         let status = response.status();
         let retry_after = answer::retry_after(response.headers(), SystemTime::now());
-        let body = read(response).await;
+        let (body, broken) = read(response).await;
         if status.is_success() {
+            if let Some(error) = broken {
+                return Err(transport::failure(error, host, self.common.timeout, &self.lasting));
+            }
+            if !sent.is_whole() {
+                let words = answer::words(status);
+                let message = format!("{host} answered {words} before it had the whole request");
+                return Err(Failure::new(Category::Transient, message));
+            }
             return Ok(());
         }
         let category =
@@ -399,17 +410,21 @@ fn idempotency_key(batch: &Batch, array: bool) -> String {
 }
 
 /// Reads an answer's body so far as it is needed and gives the connection back, or drops it.
-async fn read(mut response: reqwest::Response) -> Vec<u8> {
+/// Returns what is kept of it, and the error with which it broke off.
+async fn read(mut response: reqwest::Response) -> (Vec<u8>, Option<reqwest::Error>) {
     let deadline = tokio::time::Instant::now() + ANSWER_BODY_WAIT;
     let mut kept = Vec::new();
     let mut read: usize = 0;
-    while let Ok(Ok(Some(piece))) = timeout_at(deadline, response.chunk()).await {
-        let room = ANSWER_BYTES_KEPT.saturating_sub(kept.len());
-        kept.extend_from_slice(piece.get(..room).unwrap_or(&piece));
-        read = read.saturating_add(piece.len());
-        if read > ANSWER_BYTES_READ_MAX {
-            break;
+    while read <= ANSWER_BYTES_READ_MAX {
+        match timeout_at(deadline, response.chunk()).await {
+            Ok(Ok(Some(piece))) => {
+                let room = ANSWER_BYTES_KEPT.saturating_sub(kept.len());
+                kept.extend_from_slice(piece.get(..room).unwrap_or(&piece));
+                read = read.saturating_add(piece.len());
+            }
+            Ok(Err(error)) if !error.is_timeout() => return (kept, Some(error)),
+            Ok(Ok(None) | Err(_)) | Err(_) => break,
         }
     }
-    kept
+    (kept, None)
 }
