@@ -327,7 +327,7 @@ impl Catalog {
     ) -> Result<Vec<tokio_postgres::Row>, Error> {
         if !self.session.is_closed() {
             match self.session.query(doing, sql, parameters).await {
-                Err(Error::Sql { source, .. }) if source.is_closed() => {}
+                Err(Error::Sql { .. } | Error::Closed) => {}
                 // Closed by the server while nobody looked (57P01, 57P05).
                 Err(Error::Server { source, .. }) if source.code.starts_with("57P") => {}
                 answer => return answer,

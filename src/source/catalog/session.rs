@@ -5,6 +5,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
+use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
@@ -120,7 +121,7 @@ impl Session {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Error> {
         let Self { client, driver } = self;
-        drive(driver, client.query(sql, parameters)).await.map_err(|e| Error::sql(doing, e))
+        drive(doing, driver, client.query(sql, parameters)).await
     }
 
     /// Runs one statement and returns its rows as the server prints them: by each type's output
@@ -144,15 +145,19 @@ impl Session {
 
     pub(super) async fn batch(&mut self, doing: &'static str, sql: &str) -> Result<(), Error> {
         let Self { client, driver } = self;
-        drive(driver, client.batch_execute(sql)).await.map_err(|e| Error::sql(doing, e))
+        drive(doing, driver, client.batch_execute(sql)).await
     }
 }
 
 /// Polls the driver for as long as the query runs.
+///
+/// A connection that was closed before the query never answers it: the query learns of that only
+/// when the driver is dropped, which lives on here.
 async fn drive<T>(
+    doing: &'static str,
     driver: &mut tokio_postgres::Connection<Guarded, Guarded>,
-    query: impl Future<Output = T>,
-) -> T {
+    query: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Error> {
     let driving = async {
         loop {
             match poll_fn(|context| driver.poll_message(context)).await {
@@ -160,14 +165,17 @@ async fn drive<T>(
                     connection::log_notice(&ServerError::of(&notice));
                 }
                 Some(Ok(_)) => {}
-                // The query learns it by itself.
-                Some(Err(_)) | None => return,
+                Some(Err(error)) => return Error::sql(doing, error),
+                None => return Error::Closed,
             }
         }
     };
     match select(pin!(query), pin!(driving)).await {
-        Either::Left((answer, _)) => answer,
-        Either::Right(((), query)) => query.await,
+        Either::Left((answer, _)) => answer.map_err(|error| Error::sql(doing, error)),
+        Either::Right((lost, query)) => match query.now_or_never() {
+            Some(answer) => answer.map_err(|error| Error::sql(doing, error)),
+            None => Err(lost),
+        },
     }
 }
 
