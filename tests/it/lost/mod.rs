@@ -2,114 +2,48 @@
 //!
 //! The stories are the bugs of others, by their numbers in the comments: D1 to D25.
 
+mod answers;
 mod confirmed;
-
-use std::time::Duration;
+mod outages;
+mod resumed;
 
 use serde_json::Value;
-use tokio::runtime::Runtime;
-use walgate::demo::cluster::{Builder, Cluster, Stop};
+use walgate::demo::cluster::{Builder, Cluster};
 use walgate::lsn::{Lsn, Position};
 use walgate::progress::store;
 
 use crate::support::process::{Walgate, eventually};
 use crate::support::receiver::{Event, Journal, Receiver};
+use crate::support::road::{PATIENCE, Road, http, route};
 
-/// More than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(40);
-
-/// A server with a published table `t (id, v)`, and `noise`, which is not published.
-struct Postgres {
-    runtime: Runtime,
-    cluster: Cluster,
-}
-
-impl Postgres {
-    fn start() -> Self {
-        Self::of(Cluster::builder().major(15))
-    }
-
-    fn of(builder: Builder) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let cluster = runtime.block_on(builder.start()).unwrap();
-        let postgres = Self { runtime, cluster };
-        postgres.sql(
-            "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE noise (v text);
-             CREATE PUBLICATION walgate FOR TABLE t",
-        );
-        postgres
-    }
-
-    #[track_caller]
-    fn sql(&self, sql: &str) {
-        self.runtime.block_on(self.cluster.execute(sql)).unwrap();
-    }
-
-    #[track_caller]
-    fn value(&self, sql: &str) -> String {
-        self.runtime.block_on(self.cluster.value(sql)).unwrap()
-    }
-
-    /// Waits until the query answers `true`.
-    #[track_caller]
-    fn until(&self, condition: &str) {
-        let sql = format!("SELECT ({condition})::text");
-        eventually(condition, PATIENCE, || self.value(&sql) == "true");
-    }
-
-    /// Waits until walgate has the slot; what commits from now on is in its stream.
-    #[track_caller]
-    fn until_attached(&self) {
-        self.until(
-            "SELECT active AND confirmed_flush_lsn IS NOT NULL
-             FROM pg_replication_slots WHERE slot_name = 'walgate'",
-        );
-    }
-
-    /// Waits until nobody has the slot.
-    #[track_caller]
-    fn until_free(&self) {
-        self.until("SELECT NOT active FROM pg_replication_slots WHERE slot_name = 'walgate'");
-    }
-
-    #[track_caller]
-    fn confirmed(&self) -> Lsn {
-        let sql = "SELECT confirmed_flush_lsn FROM pg_replication_slots
-                   WHERE slot_name = 'walgate'";
-        self.value(sql).parse().unwrap()
-    }
-
-    fn restart(&mut self, how: Stop) {
-        self.runtime.block_on(self.cluster.restart(how)).unwrap();
-    }
-
-    fn url(&self) -> String {
-        self.cluster.url("postgres", "postgres")
-    }
-}
-
-/// A config of these sinks; each `sink()` brings its route.
-fn config(source: &str, sinks: &[String]) -> String {
-    format!(
-        "shutdown_grace = \"1s\"\n[source]\nurl = \"{source}\"\n\
-         [admin]\nlisten = \"127.0.0.1:0\"\n{}",
-        sinks.concat()
-    )
-}
-
-/// An HTTP sink with a route of table `t`; `keys` are lines of the sink.
-fn sink(name: &str, receiver: &Receiver, keys: &str) -> String {
-    format!(
-        "[sink.{name}]\n{keys}\n[sink.{name}.http]\nurl = \"{}\"\n\
-         [[route]]\nname = \"t-to-{name}\"\ntable = \"public.t\"\nstart = \"now\"\n\
-         sink = \"{name}\"\n",
-        receiver.url("/events")
-    )
-}
+/// A published table `t (id, v)`, and `noise`, which is not published.
+const SCHEMA: &str = "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE noise (v text);
+                      CREATE PUBLICATION walgate FOR TABLE t";
 
 /// Retries that do not keep a test waiting.
 const BRISK: &str = "retry = { initial = \"20ms\", max = \"100ms\" }\n\
                      breaker = { cooldown = \"100ms\" }\nhalt_probe = \"200ms\"";
+
+/// A road of [`SCHEMA`] on a version, that streams. A stop waits for nothing that hangs.
+#[track_caller]
+fn road(major: u32, sinks: &[String]) -> Road {
+    road_of(Cluster::builder().major(major), sinks)
+}
+
+#[track_caller]
+fn road_of(builder: Builder, sinks: &[String]) -> Road {
+    let mut road = Road::bare(builder, SCHEMA);
+    road.configure_as(QUICK_STOP, "", &sinks.concat());
+    road.start();
+    road
+}
+
+const QUICK_STOP: &str = "shutdown_grace = \"1s\"";
+
+/// An HTTP sink with a route of table `t`; `keys` are lines of the sink.
+fn sink(name: &str, receiver: &Receiver, keys: &str) -> String {
+    http(name, &receiver.url("/events"), keys) + &route("t", name)
+}
 
 fn commit_lsn(event: &Event) -> Lsn {
     event.0["commit"]["lsn"].as_str().unwrap().parse().unwrap()
@@ -126,15 +60,6 @@ fn has_all(journal: &Journal, ids: impl IntoIterator<Item = i64>) -> bool {
     ids.into_iter().all(|id| seen.contains(&id))
 }
 
-/// Starts `walgate run` and waits until it streams.
-#[track_caller]
-fn started(postgres: &Postgres, config: &str) -> Walgate {
-    let mut walgate = Walgate::new(config);
-    walgate.start(&[]);
-    postgres.until_attached();
-    walgate
-}
-
 /// Reads the state beside the running instance.
 fn state<T>(walgate: &Walgate, read: impl FnOnce(&rusqlite::Connection) -> T) -> T {
     let path = walgate.folder().join("walgate-state/walgate.db");
@@ -142,6 +67,51 @@ fn state<T>(walgate: &Walgate, read: impl FnOnce(&rusqlite::Connection) -> T) ->
     let connection = rusqlite::Connection::open_with_flags(path, flags).unwrap();
     connection.busy_timeout(PATIENCE).unwrap();
     read(&connection)
+}
+
+/// Reads rows beside the running instance, as text with `|` between the columns.
+fn rows_of(walgate: &Walgate, sql: &str) -> Vec<String> {
+    use rusqlite::types::Value;
+    let text = |value: Value| match value {
+        Value::Null => String::new(),
+        Value::Integer(number) => number.to_string(),
+        Value::Real(number) => number.to_string(),
+        Value::Text(text) => text,
+        Value::Blob(bytes) => format!("{} bytes", bytes.len()),
+    };
+    state(walgate, |connection| {
+        let mut statement = connection.prepare(sql).unwrap();
+        let columns = statement.column_count();
+        let rows = statement.query_map([], |row| {
+            let cells: Vec<_> =
+                (0..columns).map(|i| row.get(i).map(text)).collect::<Result<_, _>>()?;
+            Ok(cells.join("|"))
+        });
+        rows.unwrap().map(Result::unwrap).collect()
+    })
+}
+
+/// The state of a sink, as a running instance reports it at least every second.
+fn sink_state(walgate: &Walgate, name: &str) -> String {
+    let is_built = walgate.call(&["status", "--json"]).status.success();
+    let document = if is_built {
+        walgate.status()
+    } else {
+        let report = rows_of(walgate, "SELECT body FROM report");
+        report.first().map_or(Value::Null, |body| serde_json::from_str(body).unwrap())
+    };
+    let sinks = document["sinks"].as_array().cloned().unwrap_or_default();
+    let sink = sinks.into_iter().find(|sink| sink["name"] == name).unwrap_or_default();
+    sink["state"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Keeps walgate from storing anything until dropped.
+fn lock_state(walgate: &Walgate) -> rusqlite::Connection {
+    let path = walgate.folder().join("walgate-state/walgate.db");
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.busy_timeout(PATIENCE).unwrap();
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    connection
 }
 
 /// The lowest position that a sink is not known to have done.

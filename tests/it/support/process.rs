@@ -1,6 +1,7 @@
 //! [`Walgate`]: the built binary with a config and a state folder of its own.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -71,10 +72,10 @@ impl Walgate {
         })
     }
 
-    /// Returns the process id of the running instance.
+    /// Returns the process id of the instance, which must run.
     #[track_caller]
     pub(crate) fn pid(&self) -> u32 {
-        self.child.as_ref().expect("it is not running").id()
+        self.child.as_ref().unwrap().id()
     }
 
     /// Returns whether it is still running.
@@ -107,7 +108,7 @@ impl Walgate {
     #[track_caller]
     pub(crate) fn exit_code(&mut self, timeout: Duration) -> i32 {
         let deadline = Instant::now() + timeout;
-        let child = self.child.as_mut().expect("it is not running");
+        let child = self.child.as_mut().unwrap();
         while Instant::now() < deadline {
             if let Some(status) = child.try_wait().unwrap() {
                 self.child = None;
@@ -132,7 +133,7 @@ impl Drop for Walgate {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            eprintln!("--- the log of walgate ---\n{}", self.log());
+            let _ = writeln!(io::stderr(), "--- the log of walgate ---\n{}", self.log());
         }
     }
 }

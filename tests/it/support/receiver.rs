@@ -52,6 +52,10 @@ enum Fault {
     Drip(Duration),
     /// The answer's body never ends.
     Endless,
+    /// Answered once the head has been read, the body never is: nothing was processed.
+    Early,
+    /// These bytes instead of an answer, then the end: nothing was processed.
+    Raw,
 }
 
 impl Reply {
@@ -91,6 +95,16 @@ impl Reply {
         Self { fault: Fault::ResetMid, ..Self::ok() }
     }
 
+    /// 200 before the body is read, which then never is. Counts as not processed.
+    pub(crate) fn early() -> Self {
+        Self { fault: Fault::Early, ..Self::ok() }
+    }
+
+    /// Sends these bytes in place of an answer, then resets. Counts as not processed.
+    pub(crate) fn raw(answer: &str) -> Self {
+        Self { fault: Fault::Raw, ..Self::ok() }.body(answer)
+    }
+
     /// Sends a body without an end after the head.
     pub(crate) fn endless(self) -> Self {
         Self { fault: Fault::Endless, ..self }
@@ -124,8 +138,9 @@ impl Reply {
 
     /// Whether the receiver has done what the request asked.
     fn processes(&self) -> bool {
-        let ours = matches!(self.fault, Fault::Hang | Fault::ResetBefore);
-        !ours && (200..300).contains(&self.status)
+        let never =
+            matches!(self.fault, Fault::Hang | Fault::ResetBefore | Fault::Early | Fault::Raw);
+        !never && (200..300).contains(&self.status)
     }
 }
 
@@ -461,6 +476,11 @@ async fn converse(mut stream: TcpStream, shared: Arc<Shared>) {
             note(&shared, request, false);
             return;
         }
+        if let Some(early) = next.as_ref().filter(|reply| reply.fault == Fault::Early) {
+            note(&shared, request, false);
+            answer(&mut stream, early).await;
+            return;
+        }
         if !read_body(&mut stream, &mut buffer, &mut request).await {
             return;
         }
@@ -556,6 +576,16 @@ async fn answer(stream: &mut TcpStream, reply: &Reply) -> bool {
             false
         }
         Fault::ResetBefore | Fault::Lost => false,
+        Fault::Early => {
+            let _ = stream.write_all(text.as_bytes()).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            false
+        }
+        Fault::Raw => {
+            let _ = stream.write_all(reply.body.as_bytes()).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            false
+        }
         Fault::ResetMid => {
             let _ = stream.write_all(&text.as_bytes()[..12]).await;
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use walgate::demo::cluster::{Builder, Cluster, Session, Stop};
+use walgate::lsn::Lsn;
 
 use super::process::{Walgate, eventually};
 use super::receiver::{Journal, Receiver};
@@ -26,14 +27,20 @@ impl Road {
     /// walgate with `sinks`: the config without `[source]`.
     #[track_caller]
     pub(crate) fn new(builder: Builder, schema: &str, sinks: &str) -> Self {
+        let mut road = Self::bare(builder, schema);
+        road.sql("CREATE PUBLICATION walgate FOR ALL TABLES");
+        road.configure(sinks);
+        road.start();
+        road
+    }
+
+    /// Starts a server of `builder` and runs `schema` there: nothing is published or configured.
+    #[track_caller]
+    pub(crate) fn bare(builder: Builder, schema: &str) -> Self {
         let runtime = runtime();
         let cluster = runtime.block_on(builder.start()).unwrap();
-        let source = source(&cluster.url("postgres", "postgres"));
-        let walgate = Walgate::new(&format!("{source}{sinks}"));
-        let mut road = Self { walgate, cluster, runtime };
+        let road = Self { walgate: Walgate::new(""), cluster, runtime };
         road.sql(schema);
-        road.sql("CREATE PUBLICATION walgate FOR ALL TABLES");
-        road.start();
         road
     }
 
@@ -46,14 +53,34 @@ impl Road {
 
     /// Replaces the config for the next start.
     pub(crate) fn configure(&self, sinks: &str) {
-        let source = source(&self.cluster.url("postgres", "postgres"));
-        self.walgate.configure(&format!("{source}{sinks}"));
+        self.configure_as("", "", sinks);
+    }
+
+    /// Replaces the config for the next start; `top` are keys of no table, `source` keys of
+    /// `[source]`.
+    pub(crate) fn configure_as(&self, top: &str, source: &str, sinks: &str) {
+        let url = self.cluster.url("postgres", "postgres");
+        self.configure_at(&url, top, source, sinks);
+    }
+
+    /// Replaces the config for the next start, with a source at `url`.
+    pub(crate) fn configure_at(&self, url: &str, top: &str, source: &str, sinks: &str) {
+        self.walgate.configure(&format!(
+            "{top}\n[source]\nurl = \"{url}\"\n{source}\n\
+             [admin]\nlisten = \"127.0.0.1:0\"\n{sinks}"
+        ));
     }
 
     /// Starts walgate and waits until it streams.
     #[track_caller]
     pub(crate) fn start(&mut self) {
-        self.walgate.start(&[]);
+        self.start_with(&[]);
+    }
+
+    /// Starts `walgate run` with `args` and waits until it streams.
+    #[track_caller]
+    pub(crate) fn start_with(&mut self, args: &[&str]) {
+        self.walgate.start(args);
         self.streams();
     }
 
@@ -89,7 +116,13 @@ impl Road {
     /// Opens a session, for a transaction over several calls.
     #[track_caller]
     pub(crate) fn session(&self) -> Session {
-        self.runtime.block_on(self.cluster.connect("postgres")).unwrap()
+        self.session_in("postgres")
+    }
+
+    /// Opens a session in a database.
+    #[track_caller]
+    pub(crate) fn session_in(&self, database: &str) -> Session {
+        self.runtime.block_on(self.cluster.connect(database)).unwrap()
     }
 
     /// Runs statements in a session.
@@ -133,17 +166,31 @@ impl Road {
 
     /// Returns what the slot was told.
     #[track_caller]
-    pub(crate) fn confirmed(&self) -> String {
-        self.value("SELECT confirmed_flush_lsn FROM pg_replication_slots")
+    pub(crate) fn confirmed(&self) -> Lsn {
+        let sql = "SELECT confirmed_flush_lsn FROM pg_replication_slots
+                   WHERE slot_name = 'walgate'";
+        self.value(sql).parse().unwrap()
     }
 
     /// Waits until the server has heard that everything up to `lsn` is done.
     #[track_caller]
     pub(crate) fn confirms(&self, lsn: &str) {
-        let sql = format!(
-            "SELECT 1 FROM pg_replication_slots WHERE confirmed_flush_lsn >= '{lsn}'::pg_lsn"
-        );
-        eventually("the slot moves", PATIENCE, || !self.value(&sql).is_empty());
+        self.until(&format!(
+            "SELECT confirmed_flush_lsn >= '{lsn}'::pg_lsn FROM pg_replication_slots
+             WHERE slot_name = 'walgate'"
+        ));
+    }
+
+    /// Waits until the query answers true.
+    #[track_caller]
+    pub(crate) fn until(&self, query: &str) {
+        eventually(query, PATIENCE, || self.value(query) == "t");
+    }
+
+    /// Waits until nobody has the slot.
+    #[track_caller]
+    pub(crate) fn until_free(&self) {
+        self.until("SELECT NOT active FROM pg_replication_slots WHERE slot_name = 'walgate'");
     }
 
     /// Returns where the server's log ends.
@@ -159,10 +206,6 @@ pub(crate) const T: &str = "CREATE TABLE t (id int PRIMARY KEY, v text)";
 /// A runtime for the calls of one test.
 pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-fn source(url: &str) -> String {
-    format!("[source]\nurl = \"{url}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n")
 }
 
 /// An http sink; `more` are keys of the sink.
