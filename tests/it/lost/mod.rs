@@ -4,8 +4,12 @@
 
 mod answers;
 mod confirmed;
+mod connection;
+mod keys;
 mod outages;
 mod resumed;
+mod source;
+mod values;
 
 use serde_json::Value;
 use walgate::demo::cluster::{Builder, Cluster};
