@@ -3,6 +3,7 @@
 //! run on a thread of their own, so that plain tests, tests with a runtime and tests with paused
 //! time can use them alike.
 
+pub(crate) mod journal;
 pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod proxy;
