@@ -13,7 +13,7 @@ const MEMORY_BYTES_MAX: u64 = 150 << 20;
 /// and nobody else got a row meanwhile.
 #[test]
 fn rows_behind_a_hung_and_a_slow_receiver_pile_up_on_disk_alone() {
-    const ROWS: usize = 300_000;
+    const ROWS: usize = 200_000;
     let [hung, slow, near] = [Receiver::start(), Receiver::start(), Receiver::start()];
     hung.otherwise(Reply::hang());
     slow.otherwise(Reply::ok().drip(Duration::from_millis(20)));
@@ -23,7 +23,7 @@ fn rows_behind_a_hung_and_a_slow_receiver_pile_up_on_disk_alone() {
         15,
         &[sink("hung", &hung, &patient), sink("slow", &slow, &patient), sink("near", &near, batch)],
     );
-    for part in 0..3 {
+    for part in 0..2 {
         road.sql(&format!(
             "INSERT INTO t SELECT g, repeat(md5(g::text), 4)
              FROM generate_series({part} * 100000 + 1, ({part} + 1) * 100000) g"
