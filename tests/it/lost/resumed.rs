@@ -2,6 +2,8 @@
 //!
 //! D3, a COPY of one LSN that is killed in the middle, is told in `resumes`.
 
+use std::time::Duration;
+
 use walgate::demo::cluster::Stop;
 
 use super::*;
@@ -70,4 +72,30 @@ fn a_crash_between_the_outputs_of_one_change_loses_none_of_them() {
         let moved = journal.events().iter().filter(|e| e.0.get("before_key").is_some()).count();
         assert_eq!(moved, 5);
     }
+}
+
+/// A run that was to end once all is done ended while rows still waited behind one that had been
+/// retried.
+#[test]
+fn caught_up_is_a_run_only_when_nothing_waits_behind_a_row() {
+    let receiver = Receiver::start();
+    let keys = BRISK.replace("retry = {", "retry = { max_attempts = 9999,");
+    let mut road = road(15, &[sink("far", &receiver, &keys)]);
+    receiver.when(|event| id(event) == 1, Reply::status(500));
+    road.sql("INSERT INTO t VALUES (1, 'fails')");
+    road.sql("INSERT INTO t SELECT g, 'others' FROM generate_series(2, 10) g");
+    let blocked = || rows_of(&road.walgate, "SELECT count(*) FROM dead_letters");
+    eventually("it is retried by itself", PATIENCE, || blocked() == ["1"]);
+    for change in 0..30 {
+        road.sql(&format!("UPDATE t SET v = '{change}' WHERE id = 1"));
+    }
+    eventually("the rest waits behind it", PATIENCE, || blocked() == ["31"]);
+    road.stop();
+    receiver.behave();
+    receiver.otherwise(Reply::ok().after(Duration::from_millis(20)));
+    road.walgate.start(&["--until-caught-up"]);
+    assert_eq!(road.walgate.exit_code(PATIENCE), 0);
+    let journal = receiver.journal();
+    assert_eq!((journal.fold(), journal.repeats()), (road.table("t"), 0));
+    assert_eq!(journal.out_of_order(), Vec::<String>::new());
 }
