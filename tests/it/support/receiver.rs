@@ -226,6 +226,7 @@ impl Receiver {
 
     /// Waits, blocking the thread, until the journal is so; panics with `what` at the timeout.
     /// Looked at with each request that comes.
+    #[track_caller]
     pub(crate) fn wait(&self, what: &str, timeout: Duration, is: impl Fn(&Journal) -> bool) {
         let deadline = Instant::now() + timeout;
         let mut journal = self.shared.journal.lock().unwrap();
