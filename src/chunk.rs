@@ -20,7 +20,7 @@ pub struct Chunk {
     /// The pgoutput messages of the changes (`I U D T M`, without the XLogData header), end to end.
     pub frames: Bytes,
     /// The transactions the changes belong to, in commit order. A message outside a transaction
-    /// has an entry of its own here (its LSN twice, no xid, no time).
+    /// has an entry of its own here: from the last byte of its record to its end, no xid, no time.
     pub transactions: Vec<Transaction>,
     /// The table versions the changes refer to.
     pub relations: Vec<Arc<Relation>>,

@@ -43,8 +43,9 @@ impl FromStr for Lsn {
 
 /// The place of one change in commit order: where its commit record starts, and its number there.
 ///
-/// Positions rise in the order in which Postgres sends changes. A logical message outside a
-/// transaction has its own LSN and `seq` 0.
+/// Positions rise strictly in the order in which Postgres sends changes. A logical message outside
+/// a transaction has the LSN of the last byte of its record, and `seq` 0: the LSN that Postgres
+/// reports of it is where the next record starts, which may be a transaction's commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// Where the transaction's commit record starts (the final LSN of its Begin message).

@@ -35,6 +35,19 @@ fn a_change_arrives_as_one_request() {
     }
 }
 
+/// Postgres reports the message at the place where the commit record starts: once it was done,
+/// every sink took the row for done as well.
+#[test]
+fn a_row_arrives_whose_commit_follows_a_message_outside_its_transaction() {
+    let receiver = Receiver::start();
+    let road = Road::of_t(&http("far", &receiver.url("/"), ""));
+    road.sql(
+        "BEGIN; INSERT INTO t VALUES (1, 'a'); SELECT pg_logical_emit_message(false, 'p', 'x');
+         SELECT pg_sleep(1); COMMIT",
+    );
+    road.arrived(&receiver);
+}
+
 #[test]
 fn a_file_takes_the_same_events_as_an_endpoint() {
     let road = Road::of_t(&file("far"));

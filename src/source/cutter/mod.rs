@@ -3,6 +3,7 @@
 //! Copies each change's message once into the chunk's buffer and notes where it lies. Counts every
 //! change, so that a repeat after any restart counts alike, and drops what the journal has.
 
+mod describe;
 #[cfg(test)]
 mod tests;
 
@@ -14,8 +15,10 @@ use bytes::Bytes;
 use super::Error;
 use crate::chunk::{Chunk, Entry, Operation, Transaction};
 use crate::lsn::{Lsn, Oid, Position};
-use crate::pgoutput::{self, Message, RelationMessage};
+use crate::pgoutput::{self, Message};
 use crate::relation::Relation;
+
+pub(super) use describe::relation;
 
 /// A chunk is cut before it grows past this; one larger row still makes a chunk of its own.
 pub(super) const CHUNK_BYTES: usize = 1 << 20;
@@ -75,6 +78,8 @@ struct Open {
 /// Invariant: positions rise strictly over all entries of all chunks.
 pub(super) struct Cutter {
     have: Have,
+    /// Where the newest transaction or lone message is.
+    newest: Lsn,
     timeline: u32,
     past: Timelines,
     relations: HashMap<Oid, Known>,
@@ -93,6 +98,7 @@ impl Cutter {
     pub(super) fn new(have: Have, timeline: u32, past: Timelines) -> Self {
         Self {
             have,
+            newest: Lsn::ZERO,
             timeline,
             past,
             relations: HashMap::new(),
@@ -151,12 +157,12 @@ impl Cutter {
                 if self.open.is_some() {
                     return Err(Error::Protocol { what: "a transaction begins inside another" });
                 }
-                return Ok(self.begin(Transaction {
+                return self.begin(Transaction {
                     commit_lsn: begin.commit_lsn,
                     end_lsn: None,
                     xid: Some(begin.xid),
                     commit_time: Some(begin.commit_time),
-                }));
+                });
             }
             Message::Commit(commit) => return self.commit(commit.end_lsn),
             Message::Relation(_) => return Ok(Step::Describe),
@@ -190,18 +196,29 @@ impl Cutter {
         Ok(Step::Taken)
     }
 
-    fn begin(&mut self, transaction: Transaction) -> Step {
+    fn begin(&mut self, transaction: Transaction) -> Result<Step, Error> {
         let timeline = self.timeline_of(transaction.commit_lsn);
         if !self.is_empty() && timeline != self.chunk_timeline {
-            return Step::Full;
+            return Ok(Step::Full);
         }
+        self.rise_to(transaction.commit_lsn)?;
         self.chunk_timeline = timeline;
         let journaled = self.have.journaled.map(|position| position.commit_lsn);
         let dropped = transaction.commit_lsn < self.have.received
             || journaled.is_some_and(|lsn| transaction.commit_lsn < lsn);
         let told = journaled == Some(transaction.commit_lsn) && !dropped;
         self.open = Some(Open { transaction, seq: 0, index: None, told, dropped });
-        Step::Taken
+        Ok(Step::Taken)
+    }
+
+    /// Refuses a position that is not above all before it: whoever has done the one would take the
+    /// other for done too.
+    fn rise_to(&mut self, lsn: Lsn) -> Result<(), Error> {
+        if lsn <= self.newest {
+            return Err(Error::Protocol { what: "a position that does not rise" });
+        }
+        self.newest = lsn;
+        Ok(())
     }
 
     fn commit(&mut self, end_lsn: Lsn) -> Result<Step, Error> {
@@ -241,13 +258,19 @@ impl Cutter {
         Ok(Step::Taken)
     }
 
-    /// A message outside a transaction: its own LSN, the first and only change there.
-    fn lone_message(&mut self, frame: &[u8], lsn: Lsn) -> Result<Step, Error> {
+    /// A message outside a transaction: the first and only change at its place.
+    ///
+    /// `end_lsn` is the LSN that Postgres gives it: where its record ends and the next one starts.
+    /// When that is a commit record, its transaction has the same LSN, so the message's place is
+    /// the last byte of its own record, where no other record can start.
+    fn lone_message(&mut self, frame: &[u8], end_lsn: Lsn) -> Result<Step, Error> {
         if self.open.is_some() {
             return Err(Error::Protocol { what: "a lone message inside a transaction" });
         }
+        let lsn = Lsn(end_lsn.0.saturating_sub(1));
         let have = self.have.journaled >= Some(Position::new(lsn, 0));
         if lsn < self.have.received || have {
+            self.rise_to(lsn)?;
             return Ok(Step::Taken);
         }
         let timeline = self.timeline_of(lsn);
@@ -255,9 +278,10 @@ impl Cutter {
         if moved || self.is_full(frame.len(), 1) {
             return Ok(Step::Full);
         }
+        self.rise_to(lsn)?;
         self.chunk_timeline = timeline;
-        let transaction =
-            Transaction { commit_lsn: lsn, end_lsn: Some(lsn), xid: None, commit_time: None };
+        let end_lsn = Some(end_lsn);
+        let transaction = Transaction { commit_lsn: lsn, end_lsn, xid: None, commit_time: None };
         let transaction = self.add_transaction(transaction)?;
         let offset = self.keep(frame)?;
         let operation = Operation::Message;
@@ -416,45 +440,4 @@ fn oid_at(frame: &[u8], at: usize) -> Result<Oid, Error> {
 
 fn length(length: usize) -> Result<u32, Error> {
     u32::try_from(length).map_err(|_| Error::Protocol { what: "a message of more than 4 GiB" })
-}
-
-/// Joins what the stream says of a table with what the catalog adds.
-pub(super) fn relation(
-    message: &RelationMessage<'_>,
-    kinds: impl Fn(Oid) -> crate::relation::Kind,
-    key: &[String],
-) -> Relation {
-    let columns: Vec<_> = message
-        .columns
-        .iter()
-        .map(|column| crate::relation::Column {
-            name: column.name.to_owned(),
-            type_oid: column.type_oid,
-            type_modifier: column.type_modifier,
-            in_identity: column.in_identity,
-            kind: kinds(column.type_oid),
-        })
-        .collect();
-    let index = |name: &String| {
-        let index = columns.iter().position(|column| column.name == *name)?;
-        u16::try_from(index).ok()
-    };
-    let mut primary_key: Vec<u16> = key.iter().filter_map(index).collect();
-    if primary_key.len() != key.len() {
-        primary_key.clear();
-    }
-    if primary_key.is_empty() && message.identity == crate::relation::ReplicaIdentity::Default {
-        // The catalog tells of now, the stream of then: with the default identity the flagged
-        // columns are the primary key, though perhaps in another order.
-        let flagged = columns.iter().enumerate().filter(|(_, column)| column.in_identity);
-        primary_key = flagged.filter_map(|(index, _)| u16::try_from(index).ok()).collect();
-    }
-    Relation {
-        oid: message.oid,
-        namespace: message.namespace.to_owned(),
-        name: message.name.to_owned(),
-        identity: message.identity,
-        columns,
-        primary_key,
-    }
 }

@@ -158,18 +158,38 @@ fn truncate_counts_each_table_and_a_message_its_own() {
     assert_eq!(positions(&chunks), [(100, 2), (100, 3)]);
 }
 
+fn lone(lsn: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    build::message(false, Lsn(lsn), "p", b"c", &mut out).unwrap();
+    out
+}
+
 #[test]
-fn a_message_outside_a_transaction_stands_alone() {
-    let mut lone = Vec::new();
-    build::message(false, Lsn(120), "p", b"c", &mut lone).unwrap();
-    let frames = [begin(100), insert(7, "1"), commit(100), lone];
+fn a_message_outside_a_transaction_stands_alone_at_the_last_byte_of_its_record() {
+    let frames = [begin(100), insert(7, "1"), commit(100), lone(120)];
     let chunks = cut(&mut cutter(Have::default()), &frames);
-    assert_eq!(positions(&chunks), [(100, 0), (120, 0)]);
+    assert_eq!(positions(&chunks), [(100, 0), (119, 0)]);
     let own = chunks[0].transactions[1];
     assert_eq!((own.end_lsn, own.xid, own.commit_time), (Some(Lsn(120)), None, None));
-    let journaled = Some(Position::new(Lsn(120), 0));
-    let chunks = cut(&mut cutter(Have { received: Lsn(120), journaled }), &frames);
-    assert!(chunks.is_empty());
+    let had = Position::new(Lsn(119), 0);
+    for (received, journaled) in [(120, None), (105, Some(had)), (120, Some(had))] {
+        let chunks = cut(&mut cutter(Have { received: Lsn(received), journaled }), &frames);
+        assert!(chunks.iter().all(|chunk| chunk.entries.is_empty()), "{received} {journaled:?}");
+    }
+}
+
+/// Postgres gives such a message the LSN behind its record, where the commit record of the
+/// transaction that wrote it starts when nothing came between: both then had one position, and
+/// the row counted as done with the message.
+#[test]
+fn a_message_and_the_commit_right_behind_it_have_positions_of_their_own() {
+    let frames = [lone(100), begin(100), insert(7, "1"), commit(100), lone(105), lone(113)];
+    let chunks = cut(&mut cutter(Have::default()), &frames);
+    assert_eq!(positions(&chunks), [(99, 0), (100, 0), (104, 0), (112, 0)]);
+    // The message alone is in the journal: the transaction still comes.
+    let journaled = Some(Position::new(Lsn(99), 0));
+    let chunks = cut(&mut cutter(Have { received: Lsn(100), journaled }), &frames);
+    assert_eq!(positions(&chunks), [(100, 0), (104, 0), (112, 0)]);
 }
 
 #[test]
@@ -203,6 +223,10 @@ fn a_broken_order_is_an_error_never_a_guess() {
         vec![begin(100), insert(99, "1")],
         vec![begin(100), begin(200)],
         vec![commit(100)],
+        vec![begin(100), commit(100), begin(100)],
+        vec![begin(100), commit(100), begin(90)],
+        vec![begin(100), commit(100), lone(101)],
+        vec![lone(100), lone(100)],
         vec![begin(100), b"I\0".to_vec()],
         vec![b"?".to_vec()],
         vec![Vec::new()],

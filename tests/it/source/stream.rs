@@ -43,6 +43,32 @@ async fn changes_arrive_in_order_with_their_places() {
     assert_eq!(relation.columns[0].kind, Kind::Integer);
 }
 
+/// The message's LSN is where the commit record starts: both had one position, and every sink took
+/// the row for done.
+#[tokio::test]
+async fn a_message_outside_the_transaction_that_wrote_it_has_a_place_of_its_own() {
+    let cluster = cluster().await;
+    let mut attached = attach(&cluster, &Resume::default(), OpenOptions::default()).await.unwrap();
+    let rows = cluster
+        .query(
+            "BEGIN; INSERT INTO t VALUES (1, 'a');
+             SELECT pg_logical_emit_message(false, 'p', 'x')::text; COMMIT",
+        )
+        .await;
+    let told: walgate::lsn::Lsn = rows.unwrap()[0][0].as_ref().unwrap().parse().unwrap();
+    let chunks = attached.changes(2).await;
+    assert_eq!(operations(&chunks), [Operation::Message, Operation::Insert]);
+    let [message, row] = positions(&chunks)[..] else { panic!("{chunks:?}") };
+    assert_eq!(row.commit_lsn, told, "this test needs a commit right behind the message");
+    assert_eq!((message.commit_lsn.0, message.seq), (told.0 - 1, 0));
+    // Once the message is durable, a restart brings the row.
+    let mut resume = attached.resume(told);
+    resume.journaled = Some(message);
+    attached.close().await;
+    let mut attached = attach(&cluster, &resume, OpenOptions::default()).await.unwrap();
+    assert_eq!(operations(&attached.changes(1).await), [Operation::Insert]);
+}
+
 #[tokio::test]
 async fn a_restart_at_what_was_received_repeats_nothing() {
     let cluster = cluster().await;
