@@ -79,7 +79,7 @@ impl Intake {
             }
             if let Some(error) = ended {
                 self.note(&error);
-                if error.ends_run().is_some() {
+                if is_final(&error, self.options.reconnect) {
                     return Err(Error::Source(error));
                 }
             }
@@ -93,11 +93,19 @@ impl Intake {
             let options = OpenOptions { reconnect: self.options.reconnect, ..self.options };
             match source::open(&self.settings, &resume, options).await {
                 Ok(attached) => {
-                    remember(&self.state, &attached.2, &resume).await?;
-                    self.identity = Some(attached.2.identity.clone());
+                    let opened = &attached.2;
+                    remember(&self.state, opened, &resume).await?;
+                    self.identity = Some(opened.identity.clone());
+                    if opened.gap.is_some() {
+                        // Else the slot would seem to be someone else's at the next break.
+                        self.received = opened.started_at;
+                        self.shared.lock().confirmed = opened.confirmed;
+                    }
                     return Ok(attached);
                 }
-                Err(error) if error.ends_run().is_some() => return Err(Error::Source(error)),
+                Err(error) if is_final(&error, options.reconnect) => {
+                    return Err(Error::Source(error));
+                }
                 Err(error) => {
                     self.note(&error);
                     back_off(failures).await;
@@ -180,7 +188,7 @@ impl Attach {
                     remember(state, &attached.2, &self.resume).await?;
                     return Ok(attached);
                 }
-                Err(error) if error.ends_run().is_some() => return Err(Error::Source(error)),
+                Err(error) if is_final(&error, false) => return Err(Error::Source(error)),
                 Err(error) => {
                     tracing::warn!(
                         error = chain(&error),
@@ -194,12 +202,22 @@ impl Attach {
     }
 }
 
+/// Whether waiting does not mend it. What was in order at the start is somebody's work in progress
+/// at a `reconnect`: a password or a right that is being changed.
+const fn is_final(error: &source::Error, reconnect: bool) -> bool {
+    match error.ends_run() {
+        None => false,
+        Some(source::Ending::Preflight) => !reconnect,
+        Some(source::Ending::Halted | source::Ending::InUse) => true,
+    }
+}
+
 /// Stores whose positions these are, before the first change of theirs is.
 async fn remember(state: &State, opened: &Opened, resume: &Resume) -> Result<(), Error> {
     let Identity { system_id, timeline, database, slot } = opened.identity.clone();
     let identity = meta::Identity { system_id, timeline, database, slot };
     let is_new = resume.identity.is_none() || opened.gap.is_some();
-    let started_at = opened.started_at;
+    let (started_at, confirmed) = (opened.started_at, opened.confirmed);
     if let Some(gap) = opened.gap {
         tracing::error!(from = %gap.from, to = %gap.to,
             "going on behind a gap: what was committed in between is lost to the stream");
@@ -207,7 +225,7 @@ async fn remember(state: &State, opened: &Opened, resume: &Resume) -> Result<(),
     let write = state.write(move |connection| {
         meta::set_identity(connection, &identity)?;
         if is_new {
-            meta::restart_at(connection, started_at, started_at)?;
+            meta::restart_at(connection, started_at, confirmed)?;
         }
         Ok(())
     });

@@ -58,15 +58,17 @@ async fn look(
             inner.wal_status = status;
         }
         let due = beat_at.is_none_or(|at: Instant| at.elapsed() >= source.heartbeat);
-        if (due && !source.heartbeat.is_zero()) || wants_goal && beat_at.is_none() {
-            *beat_at = Some(Instant::now());
+        if (due && !source.heartbeat.is_zero()) || (wants_goal && beat_at.is_none()) {
             let nonce = format!("{:016x}", fastrand::u64(..));
-            if let Err(error) = catalog.heartbeat(&nonce).await {
+            // One that failed is tried again at the next look, not a whole interval later.
+            match catalog.heartbeat(&nonce).await {
+                Ok(()) => *beat_at = Some(Instant::now()),
                 // A standby can't; the stream's own keepalives then have to do.
-                if !*told {
+                Err(error) if !*told => {
+                    *told = true;
                     tracing::warn!(error = chain(&error), "no heartbeat could be sent");
                 }
-                *told = true;
+                Err(_) => {}
             }
         }
         let pause =

@@ -83,6 +83,7 @@ pub async fn open(
         identity,
         server_version,
         started_at: from,
+        confirmed: started.confirmed,
         created: started.created,
         gap: started.gap,
         confirmer: Confirmer(shared),
@@ -150,6 +151,7 @@ struct Attach<'a> {
 
 struct Started {
     from: Lsn,
+    confirmed: Lsn,
     created: bool,
     gap: Option<Gap>,
 }
@@ -201,7 +203,8 @@ impl Attach<'_> {
                     if let Some(Gap { from, to }) = gap {
                         tracing::warn!(%slot, %from, %to, "went on behind a gap");
                     }
-                    return Ok(Started { from, created, gap });
+                    let confirmed = ready.at;
+                    return Ok(Started { from, confirmed, created, gap });
                 }
                 // Somebody was faster, or the server has not noticed yet that he is gone.
                 Err(error) if error.code() == Some(command::IN_USE) => self.wait(since).await?,

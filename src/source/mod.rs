@@ -106,8 +106,10 @@ pub struct Opened {
     pub identity: Identity,
     /// 150018 for 15.18.
     pub server_version: u32,
-    /// The stream starts here: to be stored as received and confirmed of an empty state.
+    /// The stream starts here: to be stored as received of an empty state, and behind a gap.
     pub started_at: Lsn,
+    /// The slot is confirmed up to here: to be stored with it.
+    pub confirmed: Lsn,
     /// The slot was made just now.
     pub created: bool,
     /// What `accept_gap` let pass.

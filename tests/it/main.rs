@@ -15,6 +15,7 @@ mod docs;
 mod layers;
 mod lost;
 mod map;
+mod reconnects;
 mod resumes;
 mod sinks;
 mod source;

@@ -1,0 +1,99 @@
+//! A connection that breaks is made again, whatever broke it; one that only seems broken is kept.
+
+use walgate::demo::cluster::Cluster;
+
+use super::support::process::eventually;
+use super::support::receiver::{Receiver, Reply};
+use super::support::road::{PATIENCE, Road, T, http, route};
+
+/// Retries that do not keep a test waiting.
+const BRISK: &str = "timeout = \"1s\"\nretry = { initial = \"20ms\", max = \"100ms\" }\n\
+                     breaker = { cooldown = \"100ms\" }";
+
+/// The process of the replication connection and when it was made.
+const WALSENDER: &str = "SELECT pid || ' ' || backend_start FROM pg_stat_replication";
+
+fn sinks(receiver: &Receiver) -> String {
+    format!("{}{}", http("far", &receiver.url("/"), BRISK), route("t", "far"))
+}
+
+/// Goes on with another address or other keys of `[source]`.
+fn restart(road: &mut Road, url: &str, keys: &str, sinks: &str) {
+    road.stop();
+    let source = format!("[source]\nurl = \"{url}\"\n{keys}\n[admin]\nlisten = \"127.0.0.1:0\"\n");
+    road.walgate.configure(&format!("{source}{sinks}"));
+    road.start();
+}
+
+/// Ends the replication connection at the server.
+fn cut(road: &Road) {
+    let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_replication";
+    assert_eq!(road.value(sql), "t");
+}
+
+fn drop_slot(road: &Road) {
+    let sql = "SELECT active FROM pg_replication_slots";
+    eventually("the slot is free", PATIENCE, || road.value(sql) == "f");
+    road.sql("SELECT pg_drop_replication_slot('walgate')");
+}
+
+/// Waits until walgate streams over another connection than `before`.
+fn streams_anew(road: &mut Road, before: &str) {
+    eventually("another connection", PATIENCE, || {
+        assert!(road.walgate.is_running(), "walgate has ended");
+        let now = road.value(WALSENDER);
+        !now.is_empty() && now != before
+    });
+    road.streams();
+}
+
+#[test]
+fn a_password_that_is_being_changed_ends_a_run_only_at_its_start() {
+    let receiver = Receiver::start();
+    let builder = Cluster::builder().major(15).hba("host all w 127.0.0.1/32 scram-sha-256");
+    let sinks = sinks(&receiver);
+    let mut road = Road::new(builder, T, &sinks);
+    road.sql("CREATE ROLE w LOGIN REPLICATION PASSWORD 'one'");
+    let url = format!("postgres://w:one@127.0.0.1:{}/postgres", road.cluster.port());
+    restart(&mut road, &url, "", &sinks);
+
+    road.sql("ALTER ROLE w PASSWORD 'two'");
+    cut(&road);
+    eventually("refused more than once", PATIENCE, || {
+        assert!(road.walgate.is_running(), "walgate has ended");
+        road.walgate.log().matches("refused the login").count() > 1
+    });
+    road.sql("ALTER ROLE w PASSWORD 'one'; INSERT INTO t VALUES (1, 'a')");
+    road.streams();
+    road.arrived(&receiver);
+
+    road.stop();
+    road.sql("ALTER ROLE w PASSWORD 'two'");
+    road.walgate.start(&[]);
+    assert_eq!(road.walgate.exit_code(PATIENCE), 3);
+}
+
+#[test]
+fn a_gap_is_accepted_once_though_a_sink_lags_when_the_connection_breaks() {
+    let receiver = Receiver::start();
+    let mut road = Road::of_t(&http("far", &receiver.url("/"), BRISK));
+    receiver.otherwise(Reply::hang());
+    road.sql("INSERT INTO t VALUES (1, 'held')");
+    receiver.wait("the row", PATIENCE, |journal| !journal.requests.is_empty());
+    road.stop();
+    drop_slot(&road);
+    road.sql("INSERT INTO t VALUES (2, 'lost')");
+    road.walgate.start(&["--accept-gap"]);
+    road.streams();
+    let before = road.value(WALSENDER);
+    cut(&road);
+    streams_anew(&mut road, &before);
+    road.sql("INSERT INTO t VALUES (3, 'behind the gap')");
+    receiver.behave();
+    let came = |journal: &super::support::receiver::Journal, id: i64| {
+        journal.events().iter().any(|event| event.0["data"]["id"] == id)
+    };
+    receiver.wait("both rows", PATIENCE, |journal| came(journal, 1) && came(journal, 3));
+    assert!(!came(&receiver.journal(), 2));
+    road.confirms(&road.wal_end());
+}
