@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::catalog::{Catalog, SlotRow};
+use super::catalog::{Catalog, Server, SlotRow};
 use super::command::{self, System};
 use super::connection::Connection;
 use super::conninfo::Conninfo;
@@ -46,7 +46,7 @@ pub async fn open(
     let timelines = command::timelines(&mut connection, system.timeline).await?;
     same_system(settings, resume, &system, &timelines)?;
     let mut attach = Attach { settings, resume, options, connection, catalog, system };
-    let server_version = attach.server().await?;
+    let server = attach.server().await?;
     let wal_sender_timeout = command::wal_sender_timeout(&mut attach.connection).await?;
     let started = attach.start().await?;
     let Attach { connection, catalog, system, .. } = attach;
@@ -65,7 +65,7 @@ pub async fn open(
         catalog,
         shared: Arc::clone(&shared),
         publication: settings.publication.clone(),
-        accept_gap: options.accept_gap,
+        gap_end: options.accept_gap.then_some(server.lsn),
         wal_sender_timeout,
         gather,
     });
@@ -81,7 +81,7 @@ pub async fn open(
     };
     let opened = Opened {
         identity,
-        server_version,
+        server_version: server.version_num,
         started_at: from,
         confirmed: started.confirmed,
         created: started.created,
@@ -164,7 +164,7 @@ struct Ready {
 }
 
 impl Attach<'_> {
-    async fn server(&mut self) -> Result<u32, Error> {
+    async fn server(&mut self) -> Result<Server, Error> {
         let server = self.catalog.server().await?;
         if server.version_num < VERSION_MIN {
             return Err(Error::TooOld { version: server.version });
@@ -183,7 +183,7 @@ impl Attach<'_> {
                 Error::PublicationMissing { name }
             });
         }
-        Ok(server.version_num)
+        Ok(server)
     }
 
     /// Starts the stream once the slot is free and found to be ours.

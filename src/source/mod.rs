@@ -12,6 +12,7 @@ pub mod conninfo;
 mod connection;
 mod cutter;
 mod error;
+mod flood;
 mod frame;
 mod reader;
 mod server_error;

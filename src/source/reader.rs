@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::catalog::Catalog;
 use super::connection::{log_notice, message_length};
 use super::cutter::{self, Cutter, Step};
+use super::flood::Flood;
 use super::frame::{self, Frame};
 use super::server_error::ServerError;
 use super::socket::Gather;
@@ -33,9 +34,6 @@ const CHUNK_AGE_MAX: Duration = Duration::from_millis(10);
 /// The stream is behind when what the server sends committed longer ago than this (both by the
 /// server's clock). Then throughput counts, and no longer each millisecond.
 const BEHIND_MICROS: i64 = 100_000;
-
-/// How long a server that shuts down waits for us, so that what is in flight may be confirmed.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// What the stream brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,44 +59,6 @@ enum Drained {
     Idle(Lsn),
 }
 
-/// Reply-requested keepalives at one position: a server that shuts down sends them as fast as they
-/// are answered, until all is confirmed or the connection is gone.
-#[derive(Debug)]
-struct Flood {
-    wal_end: Lsn,
-    since: Instant,
-    count: u32,
-    /// So many in a second are no coincidence.
-    count_max: u32,
-    /// When to close the connection.
-    deadline: Option<Instant>,
-}
-
-impl Flood {
-    fn new(timeout: Option<Duration>) -> Self {
-        // In quiet times the server asks twice in each of its time-outs.
-        let usual = timeout.map_or(0, |timeout| 4_000 / timeout.as_millis().max(200));
-        let count_max = u32::try_from(usual).unwrap_or(20) + 5;
-        let (wal_end, since) = (Lsn::ZERO, Instant::now());
-        Self { wal_end, since, count: 0, count_max, deadline: None }
-    }
-
-    fn count(&mut self, wal_end: Lsn) {
-        let now = Instant::now();
-        if wal_end != self.wal_end {
-            self.deadline = None;
-        }
-        if wal_end != self.wal_end || now - self.since > Duration::from_secs(1) {
-            (self.wal_end, self.since, self.count) = (wal_end, now, 0);
-        }
-        self.count += 1;
-        if self.count >= self.count_max && self.deadline.is_none() {
-            tracing::info!(%wal_end, "the server seems to shut down and waits for confirmation");
-            self.deadline = Some(now + DRAIN);
-        }
-    }
-}
-
 /// The read half.
 pub struct Reader {
     half: Option<ReadHalf<Stream>>,
@@ -107,7 +67,10 @@ pub struct Reader {
     catalog: Catalog,
     shared: Arc<Shared>,
     publication: String,
-    accept_gap: bool,
+    /// Below it a publication that is missing is part of a gap that was accepted.
+    gap_end: Option<Lsn>,
+    /// It was missing there.
+    missed: bool,
     /// Twice the server's time-out.
     silence_max: Option<Duration>,
     last_byte: Instant,
@@ -135,7 +98,7 @@ pub(super) struct Parts {
     pub(super) catalog: Catalog,
     pub(super) shared: Arc<Shared>,
     pub(super) publication: String,
-    pub(super) accept_gap: bool,
+    pub(super) gap_end: Option<Lsn>,
     pub(super) wal_sender_timeout: Option<Duration>,
     pub(super) gather: Gather,
 }
@@ -149,7 +112,8 @@ impl Reader {
             catalog: parts.catalog,
             shared: parts.shared,
             publication: parts.publication,
-            accept_gap: parts.accept_gap,
+            gap_end: parts.gap_end,
+            missed: false,
             silence_max: parts.wal_sender_timeout.map(|timeout| timeout * 2),
             last_byte: Instant::now(),
             first: None,
@@ -178,7 +142,12 @@ impl Reader {
 
     async fn receive(&mut self) -> Result<Received, Error> {
         loop {
-            match self.drain()? {
+            let drained = self.drain()?;
+            if let Drained::Idle(wal_end) = drained {
+                self.idle = Some(wal_end);
+            }
+            self.leave_gap().await?;
+            match drained {
                 Drained::Describe => {
                     self.describe().await?;
                     continue;
@@ -188,8 +157,7 @@ impl Reader {
                         return Ok(chunk);
                     }
                 }
-                Drained::Idle(wal_end) => self.idle = Some(wal_end),
-                Drained::More => {}
+                Drained::Idle(_) | Drained::More => {}
             }
             if self.idle.is_some() {
                 if let Some(chunk) = self.cut() {
@@ -318,17 +286,17 @@ impl Reader {
     }
 
     /// Judges what is not part of the copy stream.
-    fn aside(&self, tag: u8, body: &[u8]) -> Result<(), Error> {
+    fn aside(&mut self, tag: u8, body: &[u8]) -> Result<(), Error> {
         match tag {
             b'N' => {
                 let notice = ServerError::read(body);
                 // PostgreSQL 18 only warns that it skips a publication it does not find, and goes
                 // on: every keepalive from here on would confirm rows that were never sent.
-                if notice.severity == "WARNING"
-                    && notice.code == command::NOT_IN_STATE
-                    && !self.accept_gap
-                {
-                    return Err(self.vanished());
+                if notice.severity == "WARNING" && notice.code == command::NOT_IN_STATE {
+                    self.missed = true;
+                    if !self.is_in_gap() {
+                        return Err(self.vanished());
+                    }
                 }
                 log_notice(&notice);
                 Ok(())
@@ -347,6 +315,25 @@ impl Reader {
             b'c' | b'C' | b'Z' => Err(Error::ServerStopping),
             _ => Err(Error::Protocol { what: "an unexpected message in the stream" }),
         }
+    }
+
+    /// Whether the stream is where it was before it was attached, and a person accepted a gap there.
+    /// Behind that nothing was accepted.
+    fn is_in_gap(&self) -> bool {
+        self.gap_end.is_some_and(|end| self.shared.all_received() < end)
+    }
+
+    /// Looks, once the gap is behind, whether what was missing there is back: the server does not
+    /// warn again.
+    async fn leave_gap(&mut self) -> Result<(), Error> {
+        if self.gap_end.is_none() || self.is_in_gap() {
+            return Ok(());
+        }
+        self.gap_end = None;
+        if self.missed && self.catalog.publication(&self.publication).await?.is_none() {
+            return Err(self.vanished());
+        }
+        Ok(())
     }
 
     fn vanished(&self) -> Error {

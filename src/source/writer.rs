@@ -47,6 +47,11 @@ impl Shared {
         self.received.fetch_max(lsn.0, Ordering::AcqRel);
     }
 
+    /// Everything that commits before it has come.
+    pub(super) fn all_received(&self) -> Lsn {
+        Lsn(self.received.load(Ordering::Acquire))
+    }
+
     pub(super) fn ask_reply(&self) {
         self.wants_reply.store(true, Ordering::Release);
         self.wake.notify_one();

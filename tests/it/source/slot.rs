@@ -148,9 +148,9 @@ async fn a_missing_publication_ends_it_before_a_slot_is_made() {
     assert_eq!(slots, "0");
 }
 
-async fn publication_vanishes(major: u32) {
+async fn publication_vanishes(major: u32, options: OpenOptions) {
     let cluster = prepare(Cluster::builder().major(major).start().await.unwrap()).await;
-    let mut attached = attach(&cluster, &Resume::default(), OpenOptions::default()).await.unwrap();
+    let mut attached = attach(&cluster, &Resume::default(), options).await.unwrap();
     cluster.execute("INSERT INTO t VALUES (1, 'a')").await.unwrap();
     attached.changes(1).await;
     cluster.execute("DROP PUBLICATION walgate").await.unwrap();
@@ -162,12 +162,33 @@ async fn publication_vanishes(major: u32) {
 
 #[tokio::test]
 async fn a_publication_that_vanishes_ends_the_stream() {
-    publication_vanishes(15).await;
+    publication_vanishes(15, OpenOptions::default()).await;
 }
 
 #[tokio::test]
 async fn a_publication_that_vanishes_ends_the_stream_where_the_server_only_warns() {
-    publication_vanishes(18).await;
+    publication_vanishes(18, OpenOptions::default()).await;
+}
+
+/// A gap was accepted once; what vanished later was a warning in the log and lost rows.
+#[tokio::test]
+async fn a_publication_that_vanishes_behind_an_accepted_gap_ends_the_stream_all_the_same() {
+    publication_vanishes(18, ACCEPT).await;
+}
+
+#[tokio::test]
+async fn a_publication_that_was_missing_for_a_while_is_a_gap_where_the_server_only_warns() {
+    let cluster = prepare(Cluster::builder().major(18).start().await.unwrap()).await;
+    let resume = remembered(&cluster).await;
+    cluster.execute("DROP PUBLICATION walgate").await.unwrap();
+    cluster.execute("INSERT INTO t VALUES (2, 'lost')").await.unwrap();
+    cluster.execute("CREATE PUBLICATION walgate FOR TABLE t").await.unwrap();
+    let mut attached = attach(&cluster, &resume, OpenOptions::default()).await.unwrap();
+    let error = attached.error().await;
+    assert!(matches!(error, Error::PublicationVanished { .. }), "{error}");
+    let mut attached = attach(&cluster, &resume, ACCEPT).await.unwrap();
+    cluster.execute("INSERT INTO t VALUES (3, 'behind it')").await.unwrap();
+    attached.changes(1).await;
 }
 
 #[tokio::test]
