@@ -69,10 +69,8 @@ pub async fn open(
         wal_sender_timeout,
         gather,
     });
-    // Often enough for a server with a short time-out, too.
-    let third = wal_sender_timeout.map_or(settings.status_interval, |timeout| timeout / 3);
-    let interval = settings.status_interval.min(third).max(Duration::from_millis(10));
-    let writer = Writer { half: write_half, shared: Arc::clone(&shared), interval };
+    let interval = settings.status_interval;
+    let writer = Writer::new(write_half, Arc::clone(&shared), interval, wal_sender_timeout);
     let identity = Identity {
         system_id: system.system_id,
         timeline: system.timeline,

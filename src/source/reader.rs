@@ -222,6 +222,7 @@ impl Reader {
             0 => Err(Error::Closed),
             _ => {
                 self.last_byte = Instant::now();
+                self.shared.heard(self.last_byte);
                 if self.flood.deadline.is_some_and(|deadline| deadline <= self.last_byte) {
                     return Err(Error::ServerStopping);
                 }

@@ -18,6 +18,9 @@ use crate::lsn::{Lsn, Timestamp};
 /// again at once for every answer; this keeps it to 50 a second, and it still gets one in time.
 const REPLY_GAP: Duration = Duration::from_millis(20);
 
+/// The least time between two status updates by the timer.
+const INTERVAL_MIN: Duration = Duration::from_millis(10);
+
 /// What both halves and the confirmer share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -28,6 +31,9 @@ pub(super) struct Shared {
     closed: AtomicBool,
     /// The pipeline is done: say the last word and go.
     finishing: AtomicBool,
+    began: Instant,
+    /// When the last byte came, in milliseconds since `began`.
+    heard_ms: AtomicU64,
     wake: Notify,
 }
 
@@ -39,6 +45,8 @@ impl Shared {
             wants_reply: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             finishing: AtomicBool::new(false),
+            began: Instant::now(),
+            heard_ms: AtomicU64::new(0),
             wake: Notify::new(),
         }
     }
@@ -60,6 +68,18 @@ impl Shared {
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.wake.notify_one();
+    }
+
+    /// Notes that something came.
+    pub(super) fn heard(&self, at: Instant) {
+        let ms = (at - self.began).as_millis();
+        self.heard_ms.store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    /// Returns how long nothing has come.
+    fn quiet(&self) -> Duration {
+        let heard = Duration::from_millis(self.heard_ms.load(Ordering::Acquire));
+        self.began.elapsed().saturating_sub(heard)
     }
 
     fn status(&self) -> (Lsn, Lsn) {
@@ -94,9 +114,12 @@ impl Confirmer {
 
 /// The write half with its own timer: it answers the server whatever reader and sinks do.
 pub struct Writer {
-    pub(super) half: WriteHalf<Stream>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) interval: Duration,
+    half: WriteHalf<Stream>,
+    shared: Arc<Shared>,
+    interval: Duration,
+    /// After so much silence the server is asked for an answer.
+    ask_after: Option<Duration>,
+    asked_at: Option<Instant>,
 }
 
 impl std::fmt::Debug for Writer {
@@ -106,6 +129,21 @@ impl std::fmt::Debug for Writer {
 }
 
 impl Writer {
+    /// Joins the write half of a stream with what its reader shares.
+    pub(super) fn new(
+        half: WriteHalf<Stream>,
+        shared: Arc<Shared>,
+        status_interval: Duration,
+        wal_sender_timeout: Option<Duration>,
+    ) -> Self {
+        // Often enough for a server with a short time-out, too.
+        let third = wal_sender_timeout.map_or(status_interval, |timeout| timeout / 3);
+        let interval = status_interval.min(third).max(INTERVAL_MIN);
+        // The reader gives up after twice the time-out: there is time to ask more than once.
+        let ask_after = wal_sender_timeout.map(|timeout| timeout / 2);
+        Self { half, shared, interval, ask_after, asked_at: None }
+    }
+
     /// Runs until the reader fails, [`Confirmer::finish`] is called, or the connection breaks.
     ///
     /// Cancel safety: none; drop it together with the reader.
@@ -141,11 +179,26 @@ impl Writer {
     async fn send(&mut self) -> Result<Lsn, Error> {
         self.shared.wants_reply.store(false, Ordering::Release);
         let (written, confirmed) = self.shared.status();
+        let reply = self.is_time_to_ask();
         let mut out = BytesMut::with_capacity(64);
-        write_status(Status { written, confirmed, reply: false }, now(), &mut out);
+        write_status(Status { written, confirmed, reply }, now(), &mut out);
         self.half.write_all(&out).await.map_err(Error::Io)?;
         self.half.flush().await.map_err(Error::Io)?;
         Ok(confirmed)
+    }
+
+    /// Whether the server shall show that it lives.
+    ///
+    /// It asks only when it has heard nothing from here for half its time-out, and status updates
+    /// see to it that this never happens. One that has nothing to send would otherwise be taken for
+    /// dead: no change for this publication, however much is written.
+    fn is_time_to_ask(&mut self) -> bool {
+        let is_quiet = self.ask_after.is_some_and(|after| self.shared.quiet() >= after);
+        let is_due = self.asked_at.is_none_or(|at| at.elapsed() >= self.interval);
+        if is_quiet && is_due {
+            self.asked_at = Some(Instant::now());
+        }
+        is_quiet && is_due
     }
 
     /// Ends the copy and the session, so that the slot is free at once.

@@ -3,6 +3,7 @@
 use walgate::demo::cluster::Cluster;
 
 use super::support::process::eventually;
+use super::support::proxy::{Faults, Proxy};
 use super::support::receiver::{Receiver, Reply};
 use super::support::road::{PATIENCE, Road, T, http, route};
 
@@ -96,4 +97,43 @@ fn a_gap_is_accepted_once_though_a_sink_lags_when_the_connection_breaks() {
     receiver.wait("both rows", PATIENCE, |journal| came(journal, 1) && came(journal, 3));
     assert!(!came(&receiver.journal(), 2));
     road.confirms(&road.wal_end());
+}
+
+/// The server pings a client that it has heard nothing of; one that reports by itself must ask.
+#[test]
+fn an_idle_server_is_not_taken_for_a_dead_one() {
+    let receiver = Receiver::start();
+    let sinks = sinks(&receiver);
+    let builder = Cluster::builder().major(15).setting("wal_sender_timeout", "2s");
+    let mut road = Road::new(builder, T, &sinks);
+    let url = road.cluster.url("postgres", "postgres");
+    restart(&mut road, &url, "heartbeat = \"0s\"", &sinks);
+    let before = road.value(WALSENDER);
+    // Three times what counts as silence.
+    road.sql("SELECT pg_sleep(12)");
+    assert_eq!(road.value(WALSENDER), before);
+    road.sql("INSERT INTO t VALUES (1, 'a')");
+    road.arrived(&receiver);
+    assert!(!road.walgate.log().contains("not attached"));
+}
+
+#[test]
+fn a_server_that_fell_silent_is_left_for_a_new_connection() {
+    let receiver = Receiver::start();
+    let sinks = sinks(&receiver);
+    let builder = Cluster::builder().major(15).setting("wal_sender_timeout", "2s");
+    let mut road = Road::new(builder, T, &sinks);
+    let proxy = Proxy::start(([127, 0, 0, 1], road.cluster.port()).into());
+    let url = format!("postgres://postgres@{}/postgres", proxy.address());
+    restart(&mut road, &url, "heartbeat = \"1s\"", &sinks);
+    proxy.set(Faults { half_open: true, ..Faults::default() });
+    eventually("the server's side is closed", PATIENCE, || road.value(WALSENDER).is_empty());
+    proxy.set(Faults::default());
+    road.sql("INSERT INTO t VALUES (1, 'a')");
+    road.streams();
+    road.arrived(&receiver);
+    assert!(road.walgate.log().contains("nothing came from the server"));
+    // What asks beside the stream is over it too.
+    let seen = road.confirmed();
+    eventually("heartbeats go on", PATIENCE, || road.confirmed() > seen);
 }
