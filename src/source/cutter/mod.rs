@@ -155,7 +155,7 @@ impl Cutter {
         match pgoutput::parse(frame).map_err(Error::Pgoutput)? {
             Message::Begin(begin) => {
                 if self.open.is_some() {
-                    return Err(Error::Protocol { what: "a transaction begins inside another" });
+                    return Err(Error::Unreadable { what: "a transaction begins inside another" });
                 }
                 return self.begin(Transaction {
                     commit_lsn: begin.commit_lsn,
@@ -180,7 +180,7 @@ impl Cutter {
             // Nothing in them that an event tells.
             Message::Origin(_) | Message::Type(_) => {}
             Message::Insert(_) | Message::Update(_) | Message::Delete(_) => {
-                return Err(Error::Protocol { what: "a row change where none can be" });
+                return Err(Error::Unreadable { what: "a row change where none can be" });
             }
             // Protocol 1 never asks for them; a slot made with two_phase is refused at the start.
             Message::BeginPrepare(_)
@@ -188,7 +188,7 @@ impl Cutter {
             | Message::CommitPrepared(_)
             | Message::RollbackPrepared(_)
             | Message::StreamPrepare(_) => {
-                return Err(Error::Protocol {
+                return Err(Error::Unreadable {
                     what: "a prepared transaction (is the slot made with two_phase?)",
                 });
             }
@@ -215,7 +215,7 @@ impl Cutter {
     /// other for done too.
     fn rise_to(&mut self, lsn: Lsn) -> Result<(), Error> {
         if lsn <= self.newest {
-            return Err(Error::Protocol { what: "a position that does not rise" });
+            return Err(Error::Unreadable { what: "a position that does not rise" });
         }
         self.newest = lsn;
         Ok(())
@@ -223,7 +223,7 @@ impl Cutter {
 
     fn commit(&mut self, end_lsn: Lsn) -> Result<Step, Error> {
         let Some(open) = self.open.take() else {
-            return Err(Error::Protocol { what: "a transaction ends that never began" });
+            return Err(Error::Unreadable { what: "a transaction ends that never began" });
         };
         if open.told {
             let index = match open.index {
@@ -240,7 +240,7 @@ impl Cutter {
     fn truncate(&mut self, frame: &[u8], relations: &[Oid]) -> Result<Step, Error> {
         let count = relations.len();
         if self.open.is_none() {
-            return Err(Error::Protocol { what: "a change outside a transaction" });
+            return Err(Error::Unreadable { what: "a change outside a transaction" });
         }
         if self.is_full(frame.len(), count) {
             return Ok(Step::Full);
@@ -265,7 +265,7 @@ impl Cutter {
     /// the last byte of its own record, where no other record can start.
     fn lone_message(&mut self, frame: &[u8], end_lsn: Lsn) -> Result<Step, Error> {
         if self.open.is_some() {
-            return Err(Error::Protocol { what: "a lone message inside a transaction" });
+            return Err(Error::Unreadable { what: "a lone message inside a transaction" });
         }
         let lsn = Lsn(end_lsn.0.saturating_sub(1));
         let have = self.have.journaled >= Some(Position::new(lsn, 0));
@@ -293,12 +293,12 @@ impl Cutter {
     /// Counts a change of the open transaction; none when the journal has it.
     fn next_seq(&mut self) -> Result<Option<u32>, Error> {
         let Some(open) = &mut self.open else {
-            return Err(Error::Protocol { what: "a change outside a transaction" });
+            return Err(Error::Unreadable { what: "a change outside a transaction" });
         };
         let seq = open.seq;
         open.seq = seq
             .checked_add(1)
-            .ok_or(Error::Protocol { what: "more than 2^32 changes in one transaction" })?;
+            .ok_or(Error::Unreadable { what: "more than 2^32 changes in one transaction" })?;
         let position = Position::new(open.transaction.commit_lsn, seq);
         let have = open.dropped || self.have.journaled.is_some_and(|last| position <= last);
         Ok((!have).then_some(seq))
@@ -348,7 +348,7 @@ impl Cutter {
                 }
                 Ok(index)
             }
-            None => Err(Error::Protocol { what: "a change outside a transaction" }),
+            None => Err(Error::Unreadable { what: "a change outside a transaction" }),
         }
     }
 
@@ -365,7 +365,7 @@ impl Cutter {
             return Ok(index);
         }
         let Some(known) = self.relations.get_mut(&oid) else {
-            return Err(Error::Protocol { what: "a change of a table that was not described" });
+            return Err(Error::Unreadable { what: "a change of a table that was not described" });
         };
         if known.chunk != self.chunk {
             known.index = length(self.chunk_relations.len())?;
@@ -434,10 +434,10 @@ impl Cutter {
 
 fn oid_at(frame: &[u8], at: usize) -> Result<Oid, Error> {
     let bytes = frame.get(at..).and_then(<[u8]>::first_chunk);
-    let short = Error::Protocol { what: "a change ends before its table's oid" };
+    let short = Error::Unreadable { what: "a change ends before its table's oid" };
     bytes.map(|bytes| Oid(u32::from_be_bytes(*bytes))).ok_or(short)
 }
 
 fn length(length: usize) -> Result<u32, Error> {
-    u32::try_from(length).map_err(|_| Error::Protocol { what: "a message of more than 4 GiB" })
+    u32::try_from(length).map_err(|_| Error::Unreadable { what: "a message of more than 4 GiB" })
 }

@@ -1,10 +1,13 @@
 //! [`Error`]: everything that can go wrong between the server and the first chunk, sorted.
 
+mod ending;
+
 use std::io;
+
+pub use ending::Ending;
 
 use super::server_error::ServerError;
 use super::{conninfo, tls};
-use crate::failure::{Category, Classify};
 use crate::lsn::Lsn;
 
 /// Why the source cannot go on, for now or at all.
@@ -123,10 +126,17 @@ pub enum Error {
         /// How long.
         seconds: u64,
     },
-    /// The server sent what the protocol does not know.
+    /// The server, or what lies between, sent what the protocol does not know: another connection
+    /// may bring it whole.
     #[error("the server broke the protocol: {what}")]
     Protocol {
         /// What it did.
+        what: &'static str,
+    },
+    /// The stream holds what walgate does not read: it would be the same the next time.
+    #[error("the stream brings what cannot be read: {what}")]
+    Unreadable {
+        /// What it is.
         what: &'static str,
     },
     /// A pgoutput message could not be read.
@@ -263,60 +273,7 @@ fn of(pids: &[i32]) -> String {
     if list.is_empty() { String::new() } else { format!(" of process {}", list.join(", ")) }
 }
 
-/// How `run` ends when waiting mends nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Something is missing before the first byte: exit code 3. After a first success it is
-    /// treated as transient, since somebody may be at work there.
-    Preflight,
-    /// A person must decide: exit code 4.
-    Halted,
-    /// Another has it: exit code 6.
-    InUse,
-}
-
 impl Error {
-    /// Returns how `run` ends with this error; none means try again, with backoff.
-    #[must_use]
-    pub const fn ends_run(&self) -> Option<Ending> {
-        match self {
-            Self::Conninfo(_)
-            | Self::Cleartext { .. }
-            | Self::NoPassword { .. }
-            | Self::Authentication { .. }
-            | Self::ChannelBinding { .. }
-            | Self::Login { .. }
-            | Self::Rights { .. }
-            | Self::TooOld { .. }
-            | Self::WalLevel { .. }
-            | Self::PublicationMissing { .. } => Some(Ending::Preflight),
-            Self::Tls { source, .. } if source.is_local() => Some(Ending::Preflight),
-            Self::Pgoutput(_)
-            | Self::PublicationVanished { .. }
-            | Self::Foreign { .. }
-            | Self::Timeline { .. }
-            | Self::ForeignTimeline { .. }
-            | Self::SlotExists { .. }
-            | Self::SlotMissing { .. }
-            | Self::SlotLost { .. }
-            | Self::SlotAdvanced { .. }
-            | Self::SlotForeign { .. } => Some(Ending::Halted),
-            Self::SlotBusy { .. } => Some(Ending::InUse),
-            Self::Connect { .. }
-            | Self::Tls { .. }
-            | Self::Scram { .. }
-            | Self::SessionAttributes { .. }
-            | Self::Server { .. }
-            | Self::Sql { .. }
-            | Self::Io(_)
-            | Self::Closed
-            | Self::ServerStopping
-            | Self::Silent { .. }
-            | Self::Protocol { .. }
-            | Self::SlotWaits { .. } => None,
-        }
-    }
-
     /// Sorts what the server said.
     pub(super) fn server(doing: &'static str, source: ServerError) -> Self {
         if source.is_rights() {
@@ -343,50 +300,5 @@ impl Error {
             | Self::Server { source, .. } => Some(&source.code),
             _ => None,
         }
-    }
-}
-
-impl Classify for Error {
-    fn category(&self) -> Category {
-        match self.ends_run() {
-            Some(Ending::Preflight | Ending::Halted | Ending::InUse) => Category::Setup,
-            None => Category::Transient,
-        }
-    }
-
-    fn help(&self) -> Option<String> {
-        let gap = "changes since then are lost to the stream: run with --accept-gap to go on \
-                   behind the gap, then load the tables again";
-        Some(match self {
-            Self::WalLevel { .. } => {
-                "run ALTER SYSTEM SET wal_level = logical, then restart PostgreSQL".to_owned()
-            }
-            Self::PublicationMissing { .. } => {
-                "make it with `walgate init --apply`, or CREATE PUBLICATION".to_owned()
-            }
-            Self::PublicationVanished { name } => format!(
-                "make publication \"{name}\" again, then drop the slot and run with --accept-gap; \
-                 what was written in between has to be loaded"
-            ),
-            Self::SlotExists { .. } => {
-                "take it with --adopt-slot, or drop it with `walgate slot drop`".to_owned()
-            }
-            Self::SlotMissing { .. } | Self::SlotLost { .. } | Self::SlotAdvanced { .. } => {
-                gap.to_owned()
-            }
-            Self::Foreign { .. } | Self::Timeline { .. } | Self::ForeignTimeline { .. } => {
-                "check the url; a restored or other server needs a new state folder and a new load"
-                    .to_owned()
-            }
-            Self::SlotForeign { .. } => "choose another name for source.slot".to_owned(),
-            Self::SlotWaits { .. } => {
-                "end those transactions (pg_terminate_backend), or wait for them".to_owned()
-            }
-            Self::Cleartext { .. } => "use sslmode=require, or SCRAM in pg_hba.conf".to_owned(),
-            Self::Rights { source, .. } => source.hint.clone().unwrap_or_else(|| {
-                "the role needs REPLICATION, CONNECT and SELECT; see `walgate init`".to_owned()
-            }),
-            _ => return None,
-        })
     }
 }
