@@ -278,8 +278,11 @@ impl Reader {
                 }
             }
         };
+        // Whether the transaction is still open does not matter: of tiny ones hardly any is when the
+        // bytes run out.
         if let (Some(Timestamp(sent)), Some(Timestamp(committed))) =
             (sent, self.cutter.commit_time())
+            && !matches!(outcome, Drained::Idle(_))
         {
             self.behind = sent.saturating_sub(committed) > BEHIND_MICROS;
         }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::Error;
 use crate::chunk::{Chunk, Entry, Operation, Transaction};
-use crate::lsn::{Lsn, Oid, Position};
+use crate::lsn::{Lsn, Oid, Position, Timestamp};
 use crate::pgoutput::{self, Message};
 use crate::relation::Relation;
 
@@ -84,6 +84,8 @@ pub(super) struct Cutter {
     past: Timelines,
     relations: HashMap<Oid, Known>,
     open: Option<Open>,
+    /// When the newest transaction committed, by the server's clock.
+    committed: Option<Timestamp>,
     /// Counts chunks, so that no map needs clearing between two.
     chunk: u64,
     chunk_timeline: u32,
@@ -103,6 +105,7 @@ impl Cutter {
             past,
             relations: HashMap::new(),
             open: None,
+            committed: None,
             chunk: 0,
             chunk_timeline: timeline,
             frames: Vec::new(),
@@ -123,9 +126,9 @@ impl Cutter {
         self.open.is_some()
     }
 
-    /// When the open transaction committed, by the server's clock.
-    pub(super) fn commit_time(&self) -> Option<crate::lsn::Timestamp> {
-        self.open.as_ref().and_then(|open| open.transaction.commit_time)
+    /// When the newest transaction committed, open or ended, by the server's clock.
+    pub(super) const fn commit_time(&self) -> Option<Timestamp> {
+        self.committed
     }
 
     /// Takes one pgoutput message.
@@ -202,6 +205,7 @@ impl Cutter {
             return Ok(Step::Full);
         }
         self.rise_to(transaction.commit_lsn)?;
+        self.committed = transaction.commit_time;
         self.chunk_timeline = timeline;
         let journaled = self.have.journaled.map(|position| position.commit_lsn);
         let dropped = transaction.commit_lsn < self.have.received

@@ -1,6 +1,6 @@
 use super::*;
 use crate::change::Cell;
-use crate::lsn::{Timestamp, Xid};
+use crate::lsn::Xid;
 use crate::pgoutput::build;
 use crate::relation::{Column, Kind, ReplicaIdentity};
 
