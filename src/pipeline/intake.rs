@@ -203,12 +203,13 @@ impl Attach {
 }
 
 /// Whether waiting does not mend it. What was in order at the start is somebody's work in progress
-/// at a `reconnect`: a password or a right that is being changed.
+/// at a `reconnect`: a password or a right that is being changed. And who holds the slot then is
+/// most likely our own last connection, which the server takes a while to give up.
 const fn is_final(error: &source::Error, reconnect: bool) -> bool {
     match error.ends_run() {
         None => false,
-        Some(source::Ending::Preflight) => !reconnect,
-        Some(source::Ending::Halted | source::Ending::InUse) => true,
+        Some(source::Ending::Preflight | source::Ending::InUse) => !reconnect,
+        Some(source::Ending::Halted) => true,
     }
 }
 
@@ -283,4 +284,27 @@ async fn back_off(failures: &mut u32) {
     let bound = BACKOFF_INITIAL.saturating_mul(1 << (*failures).min(10)).min(BACKOFF_MAX);
     *failures = failures.saturating_add(1);
     tokio::time::sleep(bound.mul_f64(fastrand::f64())).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_in_order_at_the_start_is_waited_for_later() {
+        let slot = || "walgate".to_owned();
+        let wal_level = source::Error::WalLevel { seen: "replica".to_owned() };
+        let busy = source::Error::SlotBusy { slot: slot(), pid: None };
+        let missing = source::Error::SlotMissing { slot: slot(), received: Lsn(1) };
+        let closed = source::Error::Closed;
+        for (error, at_start, later) in [
+            (wal_level, true, false),
+            (busy, true, false),
+            (missing, true, true),
+            (closed, false, false),
+        ] {
+            assert_eq!(is_final(&error, false), at_start, "{error}");
+            assert_eq!(is_final(&error, true), later, "{error}");
+        }
+    }
 }
