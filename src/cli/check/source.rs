@@ -10,7 +10,7 @@ use crate::failure::chain;
 use crate::lsn::Lsn;
 use crate::mapping::{Selector, TablePattern};
 use crate::relation::quote_identifier;
-use crate::source::catalog::{Publication, Server, SlotRow};
+use crate::source::catalog::{Publication, Server};
 use crate::source::{self, Catalog, Error};
 use crate::state::{State, meta};
 
@@ -139,7 +139,7 @@ async fn check_slot(
         }
         return Ok(());
     };
-    if let Some((what, seen)) = foreign(&slot, &server.database) {
+    if let Some((what, seen)) = slot.foreign(&server.database) {
         let seen = format!("serves something else: its {what} is {seen}");
         report.fail("slot.exists", &subject, seen, "choose another name for source.slot");
         return Ok(());
@@ -188,14 +188,6 @@ fn known(config: &Config) -> bool {
     let reader = State::open_reader(&config.state).ok();
     let meta = reader.and_then(|reader| reader.read(meta::load).ok());
     meta.is_some_and(|meta| meta.identity.is_some())
-}
-
-fn foreign(slot: &SlotRow, database: &str) -> Option<(&'static str, String)> {
-    let columns = [("slot_type", "logical"), ("plugin", "pgoutput"), ("database", database)];
-    columns.into_iter().find_map(|(column, wanted)| {
-        let seen = slot.row.get(column).and_then(serde_json::Value::as_str).unwrap_or("none");
-        (seen != wanted).then(|| (column, seen.to_owned()))
-    })
 }
 
 /// Operations that a route asks for and the publication leaves out never arrive.

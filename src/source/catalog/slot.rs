@@ -1,0 +1,78 @@
+//! [`SlotRow`]: what the server says of a slot.
+
+use serde_json::Value;
+
+use crate::lsn::Lsn;
+
+/// A row of `pg_replication_slots`.
+#[derive(Clone, Debug)]
+pub struct SlotRow {
+    /// Every column of the server's version, as it prints them.
+    pub row: serde_json::Map<String, Value>,
+}
+
+impl SlotRow {
+    fn text(&self, column: &str) -> Option<&str> {
+        self.row.get(column).and_then(Value::as_str)
+    }
+
+    fn is(&self, column: &str) -> bool {
+        self.row.get(column).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// Returns its confirmed position; none while it is being made.
+    #[must_use]
+    pub fn confirmed(&self) -> Option<Lsn> {
+        self.text("confirmed_flush_lsn").and_then(|text| text.parse().ok())
+    }
+
+    /// Returns where the WAL that is kept for it starts.
+    #[must_use]
+    pub fn restart(&self) -> Option<Lsn> {
+        self.text("restart_lsn").and_then(|text| text.parse().ok())
+    }
+
+    /// Returns whether a connection holds it.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.is("active")
+    }
+
+    /// Returns the process that holds it.
+    #[must_use]
+    pub fn active_pid(&self) -> Option<i32> {
+        self.row.get("active_pid").and_then(Value::as_i64).and_then(|pid| pid.try_into().ok())
+    }
+
+    /// Returns `reserved`, `extended`, `unreserved` or `lost`.
+    #[must_use]
+    pub fn wal_status(&self) -> Option<&str> {
+        self.text("wal_status")
+    }
+
+    /// Returns why the server can no longer serve it, where it cannot.
+    #[must_use]
+    pub fn lost(&self) -> Option<String> {
+        if let Some(reason) = self.text("invalidation_reason") {
+            return Some(reason.to_owned());
+        }
+        if self.is("conflicting") {
+            return Some("conflicting".to_owned());
+        }
+        (self.wal_status() == Some("lost")).then(|| "wal_status lost".to_owned())
+    }
+
+    /// Returns what makes it unfit for `database`, and how it is instead.
+    #[must_use]
+    pub fn foreign(&self, database: &str) -> Option<(&'static str, String)> {
+        let differs = |what: &'static str, column: &str, wanted: &str| {
+            let seen = self.text(column).unwrap_or("none");
+            (seen != wanted).then(|| (what, seen.to_owned()))
+        };
+        differs("type", "slot_type", "logical")
+            .or_else(|| differs("plugin", "plugin", "pgoutput"))
+            .or_else(|| differs("database", "database", database))
+            .or_else(|| self.is("two_phase").then(|| ("two_phase", "true".to_owned())))
+            .or_else(|| self.is("temporary").then(|| ("temporary", "true".to_owned())))
+    }
+}
