@@ -21,6 +21,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(15);
 /// The bound of the first wait.
 const BACKOFF_INITIAL: Duration = Duration::from_millis(200);
 
+/// How long a server that shuts down is kept waiting, so that what is in flight may be confirmed.
+const DRAIN: Duration = Duration::from_secs(5);
+
 /// A connection that streams.
 pub(super) type Attached = (Reader, Writer, Opened);
 
@@ -141,6 +144,7 @@ impl Intake {
         let ended = tokio::select! {
             ended = read(&mut reader, &self.journal, &self.shared) => Some(ended),
             ended = &mut writing => Some(ended.map_err(Stopped::Source)),
+            () = left_behind(&self.shared) => Some(Err(Stopped::Source(source::Error::ServerStopping))),
             () = stop.cancelled() => None,
         };
         match ended {
@@ -236,6 +240,15 @@ async fn remember(state: &State, opened: &Opened, resume: &Resume) -> Result<(),
 enum Stopped {
     Source(source::Error),
     Journal(crate::journal::Error),
+}
+
+/// Ends when a server that shuts down has waited for us long enough.
+///
+/// The reader knows that by itself as long as it reads. While the journal takes no more nobody
+/// reads, and the server, which is answered all the same, would wait for ever.
+async fn left_behind(shared: &Shared) {
+    shared.server_stops.notified().await;
+    tokio::time::sleep(DRAIN).await;
 }
 
 /// Hands on what comes, and notes where the slot may stop.

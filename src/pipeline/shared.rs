@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+
 use super::lag::Lag;
 use super::marks::Marks;
 use super::status::SourceState;
@@ -14,6 +16,9 @@ use crate::source::Confirmer;
 pub(super) struct Shared {
     sinks: Vec<SinkProgress>,
     inner: Mutex<Inner>,
+    /// The server lets nobody in any more, because it shuts down. Whoever waits at that moment is
+    /// told, nobody later.
+    pub(super) server_stops: Notify,
 }
 
 /// Behind the lock.
@@ -43,7 +48,7 @@ pub(super) struct Inner {
 impl Shared {
     pub(super) fn new(sinks: Vec<SinkProgress>, end: Position, confirmed: Lsn) -> Self {
         let inner = Inner { end, confirmed, ..Inner::default() };
-        Self { sinks, inner: Mutex::new(inner) }
+        Self { sinks, inner: Mutex::new(inner), server_stops: Notify::new() }
     }
 
     pub(super) fn sinks(&self) -> &[SinkProgress] {

@@ -1,6 +1,8 @@
 //! A connection that breaks is made again, whatever broke it; one that only seems broken is kept.
 
-use walgate::demo::cluster::Cluster;
+use std::time::Duration;
+
+use walgate::demo::cluster::{Cluster, Stop};
 
 use super::support::process::eventually;
 use super::support::proxy::{Faults, Proxy};
@@ -136,4 +138,28 @@ fn a_server_that_fell_silent_is_left_for_a_new_connection() {
     // What asks beside the stream is over it too.
     let seen = road.confirmed();
     eventually("heartbeats go on", PATIENCE, || road.confirmed() > seen);
+}
+
+/// Nothing is read while the journal takes no more, so nobody sees that the server waits.
+#[test]
+fn a_fast_stop_of_the_server_does_not_hang_on_a_journal_that_is_full() {
+    for (journal, reply) in
+        [("reserve = \"1000000GiB\"", Reply::ok()), ("max_size = \"1MiB\"", Reply::hang())]
+    {
+        let receiver = Receiver::start();
+        receiver.otherwise(reply);
+        let sinks = format!("[journal]\n{journal}\n{}", sinks(&receiver));
+        let mut road = Road::new(Cluster::builder().major(15), T, &sinks);
+        road.sql(
+            "ALTER TABLE t ALTER v SET STORAGE EXTERNAL;
+             INSERT INTO t SELECT n, repeat(md5(n::text), 300) FROM generate_series(1, 5000) n",
+        );
+        let stuck = "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'walsender'";
+        eventually("the server can't go on", PATIENCE, || {
+            road.value(stuck) == "WalSenderWriteData"
+        });
+        road.stop_server(Stop::Fast, Duration::from_secs(25));
+        road.start_server();
+        road.streams();
+    }
 }

@@ -57,6 +57,13 @@ impl Error {
             | Self::SlotWaits { .. } => None,
         }
     }
+
+    /// Returns whether the server shuts down (or is not up yet): it lets nobody in, and waits for
+    /// those that are.
+    #[must_use]
+    pub fn is_server_stopping(&self) -> bool {
+        matches!(self, Self::ServerStopping) || self.code() == Some("57P03")
+    }
 }
 
 impl Classify for Error {
