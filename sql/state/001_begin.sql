@@ -16,6 +16,17 @@ CREATE TABLE meta (
 ) STRICT;
 INSERT INTO meta (one) VALUES (1);
 
+-- Stored before a slot is made and gone once meta knows it, so that a slot that was made while
+-- nobody was left to remember it is known as ours. At most one row.
+CREATE TABLE slot_intent (
+    one          INTEGER PRIMARY KEY CHECK (one = 1),
+    system_id    TEXT NOT NULL,
+    database     TEXT NOT NULL,
+    slot         TEXT NOT NULL,
+    -- Where the server's log ended while there was no such slot.
+    lsn          INTEGER NOT NULL
+) STRICT;
+
 -- How far each sink has come.
 CREATE TABLE progress (
     sink         TEXT PRIMARY KEY,

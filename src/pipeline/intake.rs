@@ -14,7 +14,7 @@ use crate::lsn::{Lsn, Position};
 use crate::source::{
     self, Identity, OpenOptions, Opened, Reader, Received, Resume, Settings, Writer,
 };
-use crate::state::{State, meta};
+use crate::state::{State, intent, meta};
 
 /// The longest wait between two attempts to attach.
 const BACKOFF_MAX: Duration = Duration::from_secs(15);
@@ -50,7 +50,7 @@ impl Intake {
         received: Lsn,
         first: Option<Attached>,
     ) -> Self {
-        let Attach { settings, options, resume } = attach;
+        let Attach { settings, options, resume, .. } = attach;
         Self {
             settings,
             options,
@@ -124,6 +124,7 @@ impl Intake {
             received: self.journal.received().unwrap_or_default().max(self.received),
             journaled: last_before(self.journal.end()),
             confirmed: self.shared.lock().confirmed,
+            intent: None,
         }
     }
 
@@ -173,6 +174,8 @@ pub(super) struct Attach {
     pub(super) settings: Settings,
     pub(super) options: OpenOptions,
     pub(super) resume: Resume,
+    /// The slot that was about to be made last.
+    intent: Option<source::Intent>,
 }
 
 impl Attach {
@@ -180,18 +183,16 @@ impl Attach {
         let settings = config.settings();
         let Options { adopt_slot, accept_gap, standby, .. } = options;
         let options = OpenOptions { adopt_slot, accept_gap, standby, reconnect: false };
-        Self { settings, options, resume }
+        Self { settings, options, resume, intent: None }
     }
 
     /// Attaches for the first time, as often as it takes.
-    pub(super) async fn first(&self, state: &State) -> Result<Attached, Error> {
+    pub(super) async fn first(&mut self, state: &State) -> Result<Attached, Error> {
+        self.intent = state.read(intent::load).await.map_err(Error::State)?.map(of_state);
         let mut failures = 0;
         loop {
-            match source::open(&self.settings, &self.resume, self.options).await {
-                Ok(attached) => {
-                    remember(state, &attached.2, &self.resume).await?;
-                    return Ok(attached);
-                }
+            match self.open(state).await? {
+                Ok(attached) => return Ok(attached),
                 Err(error) if is_final(&error, false) => return Err(Error::Source(error)),
                 Err(error) => {
                     tracing::warn!(
@@ -204,6 +205,40 @@ impl Attach {
             }
         }
     }
+
+    /// Attaches once. That a slot will be made is stored before.
+    async fn open(&mut self, state: &State) -> Result<Result<Attached, source::Error>, Error> {
+        match source::intend(&self.settings).await {
+            // What an earlier attempt made, if it was one.
+            Ok(None) => self.resume.intent.clone_from(&self.intent),
+            // This one has made nothing yet: a slot that appears meanwhile is someone else's.
+            Ok(Some(fresh)) => {
+                let stored = to_state(fresh.clone());
+                let write = state.write(move |connection| intent::set(connection, &stored));
+                write.await.map_err(Error::State)?;
+                self.resume.intent = None;
+                self.intent = Some(fresh);
+            }
+            Err(error) => return Ok(Err(error)),
+        }
+        match source::open(&self.settings, &self.resume, self.options).await {
+            Ok(attached) => {
+                remember(state, &attached.2, &self.resume).await?;
+                Ok(Ok(attached))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+}
+
+fn of_state(stored: intent::Intent) -> source::Intent {
+    let intent::Intent { system_id, database, slot, lsn } = stored;
+    source::Intent { system_id, database, slot, lsn }
+}
+
+fn to_state(intent: source::Intent) -> intent::Intent {
+    let source::Intent { system_id, database, slot, lsn } = intent;
+    intent::Intent { system_id, database, slot, lsn }
 }
 
 /// Whether waiting does not mend it. What was in order at the start is somebody's work in progress
@@ -229,6 +264,7 @@ async fn remember(state: &State, opened: &Opened, resume: &Resume) -> Result<(),
     }
     let write = state.write(move |connection| {
         meta::set_identity(connection, &identity)?;
+        intent::clear(connection)?;
         if is_new {
             meta::restart_at(connection, started_at, confirmed)?;
         }

@@ -52,6 +52,7 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
         received: journal.received().unwrap_or_default().max(known.received),
         journaled: last_before(journal.end()),
         confirmed: known.confirmed,
+        intent: None,
     };
     let mut attach = Attach::new(&config.source, options, resume);
     // Events say where they come from: the first run has to ask before it can map.

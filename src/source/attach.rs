@@ -12,7 +12,7 @@ use super::conninfo::Conninfo;
 use super::cutter::{Cutter, Have, Timelines};
 use super::reader::{Parts, Reader};
 use super::writer::{Confirmer, Shared, Writer};
-use super::{Error, Gap, Identity, OpenOptions, Opened, Resume, Settings};
+use super::{Error, Gap, Identity, Intent, OpenOptions, Opened, Resume, Settings};
 use crate::lsn::Lsn;
 
 /// How long another may hold the slot: a server takes a while to notice that a client died.
@@ -102,6 +102,25 @@ pub async fn probe(settings: &Settings) -> Result<Identity, Error> {
     let mut connection = Connection::connect(&conninfo).await?;
     let System { system_id, timeline, database } = command::identify(&mut connection).await?;
     Ok(Identity { system_id, timeline, database, slot: settings.slot.clone() })
+}
+
+/// Looks whether there is a slot. Returns what to store before [`open`] makes one; none when one is
+/// there, or nothing can be made there.
+///
+/// Cancel safety: safe.
+///
+/// # Errors
+/// As [`probe`].
+pub async fn intend(settings: &Settings) -> Result<Option<Intent>, Error> {
+    let conninfo: Conninfo = settings.url.expose().parse().map_err(Error::Conninfo)?;
+    let mut connection = Connection::connect(&conninfo).await?;
+    let mut catalog = Catalog::of(&conninfo.narrowed_to(&connection.host)).await?;
+    let System { system_id, database, .. } = command::identify(&mut connection).await?;
+    // Before the look: a slot that is found later and was made behind it was not there then.
+    let lsn = catalog.server().await?.lsn;
+    let slot = settings.slot.clone();
+    let is_there = catalog.slot(&slot).await?.is_some();
+    Ok((!is_there).then_some(Intent { system_id, database, slot, lsn }))
 }
 
 /// Compares what the state remembers with the server that answered.
@@ -269,13 +288,31 @@ impl Attach<'_> {
             return Ok(Ready { at: seen, created: false, gap: false });
         }
         if !known && !self.options.adopt_slot {
-            return Err(Error::SlotExists { slot: name, confirmed: seen });
+            if !self.is_intended(seen).await? {
+                return Err(Error::SlotExists { slot: name, confirmed: seen });
+            }
+            tracing::info!(slot = %name, "found the slot that an earlier attempt made");
+            return Ok(Ready { at: seen, created: true, gap: false });
         }
         let gap = known && seen > resume.confirmed;
         if gap && !accept_gap {
             return Err(Error::SlotAdvanced { slot: name, stored: resume.confirmed, seen });
         }
         Ok(Ready { at: seen, created: false, gap })
+    }
+
+    /// Whether a slot that is confirmed up to `seen` was made by an attempt that nobody was left to
+    /// remember.
+    ///
+    /// It must have come after this state said that it would make it, on this server, and nothing
+    /// may have been read from it: then nothing is missed by taking it. One that was there before,
+    /// or whose state was lost, never fits.
+    async fn is_intended(&mut self, seen: Lsn) -> Result<bool, Error> {
+        let Some(intent) = &self.resume.intent else { return Ok(false) };
+        let is_same = intent.system_id == self.system.system_id
+            && intent.database == self.system.database
+            && intent.slot == self.settings.slot;
+        Ok(is_same && seen >= intent.lsn && !self.catalog.slot_was_used(&intent.slot).await?)
     }
 
     async fn create(&mut self) -> Result<Lsn, Error> {

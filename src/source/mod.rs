@@ -26,7 +26,7 @@ use std::time::Duration;
 use crate::lsn::{Lsn, Position};
 use crate::secret::Secret;
 
-pub use attach::{open, probe};
+pub use attach::{intend, open, probe};
 pub use catalog::Catalog;
 pub use error::{Ending, Error};
 pub use reader::{Reader, Received};
@@ -76,6 +76,22 @@ pub struct Resume {
     pub journaled: Option<Position>,
     /// The highest position the server may have been told.
     pub confirmed: Lsn,
+    /// What was stored before a slot was to be made, where the identity is not known.
+    pub intent: Option<Intent>,
+}
+
+/// What is stored before a slot is made, so that it is known as ours should nobody be left to
+/// remember it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// The cluster's number.
+    pub system_id: String,
+    /// The database.
+    pub database: String,
+    /// The slot, which was not there.
+    pub slot: String,
+    /// Where the server's log ended then.
+    pub lsn: Lsn,
 }
 
 /// What a person allowed.

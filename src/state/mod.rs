@@ -2,6 +2,7 @@
 //!
 //! It knows neither Postgres nor sinks: it keeps rows durably, and the stages say which.
 
+pub mod intent;
 pub mod meta;
 
 mod error;

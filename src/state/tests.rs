@@ -149,3 +149,23 @@ async fn meta_remembers_whose_state_it_is_and_never_goes_back() {
     let Err(Error::OtherSource { what, .. }) = identity.agrees_with(&other) else { panic!() };
     assert_eq!(what, "system identifier");
 }
+
+#[tokio::test]
+async fn an_intent_replaces_the_one_before_and_is_gone_when_cleared() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    assert_eq!(state.read(intent::load).await.unwrap(), None);
+    for lsn in [Lsn(7), Lsn(5)] {
+        let intent = intent::Intent {
+            system_id: "7".into(),
+            database: "shop".into(),
+            slot: "walgate".into(),
+            lsn,
+        };
+        let stored = intent.clone();
+        state.write(move |c| intent::set(c, &stored)).await.unwrap();
+        assert_eq!(state.read(intent::load).await.unwrap(), Some(intent));
+    }
+    state.write(intent::clear).await.unwrap();
+    assert_eq!(state.read(intent::load).await.unwrap(), None);
+}

@@ -163,3 +163,34 @@ fn a_fast_stop_of_the_server_does_not_hang_on_a_journal_that_is_full() {
         road.streams();
     }
 }
+
+/// A kill between the making of the slot and its being remembered.
+#[test]
+fn a_slot_that_nobody_was_left_to_remember_is_known_as_ours() {
+    let receiver = Receiver::start();
+    let sinks = sinks(&receiver);
+    let mut road = Road::new(Cluster::builder().major(15), T, &sinks);
+    let url = road.cluster.url("postgres", "postgres");
+    restart(&mut road, &url, "heartbeat = \"0s\"", &sinks);
+    road.stop();
+    drop_slot(&road);
+    let state = road.walgate.folder().join("walgate-state");
+    std::fs::remove_dir_all(&state).unwrap();
+    road.start();
+    road.walgate.kill();
+    let state = rusqlite::Connection::open(state.join("walgate.db")).unwrap();
+    let forget = "UPDATE meta SET system_id = NULL, timeline = NULL, database = NULL, slot = NULL,
+                                  received = 0, confirmed = 0;
+                  DELETE FROM progress";
+    let intend = "INSERT INTO slot_intent SELECT 1, system_id, database, slot, confirmed FROM meta";
+    state.execute(intend, []).unwrap();
+    state.execute_batch(forget).unwrap();
+    road.sql("INSERT INTO t VALUES (1, 'a')");
+    road.start();
+    road.arrived(&receiver);
+
+    road.walgate.kill();
+    state.execute_batch(forget).unwrap();
+    road.walgate.start(&[]);
+    assert_eq!(road.walgate.exit_code(PATIENCE), 4, "without an intent it is someone else's");
+}

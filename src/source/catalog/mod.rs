@@ -312,6 +312,16 @@ impl Catalog {
         Ok(self.objects("look at the slot", sql, &[&name]).await?.pop())
     }
 
+    /// Returns whether anything was ever read from the slot.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn slot_was_used(&mut self, name: &str) -> Result<bool, Error> {
+        let sql = include_str!("../../../sql/source/slot_used.sql");
+        let mut answer: Vec<bool> = self.objects("look at the slot's use", sql, &[&name]).await?;
+        Ok(answer.pop().unwrap_or(true))
+    }
+
     /// Waits until nobody holds the slot; at once when there is none.
     ///
     /// # Errors

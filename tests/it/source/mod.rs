@@ -73,6 +73,7 @@ impl Attached {
             received,
             journaled: None,
             confirmed: received,
+            intent: None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use walgate::demo::cluster::Cluster;
 use walgate::lsn::Lsn;
-use walgate::source::{Catalog, Ending, Error, OpenOptions, Resume, open};
+use walgate::source::{Catalog, Ending, Error, OpenOptions, Resume, intend, open};
 
 use super::{Attached, attach, cluster, end_lsn, prepare, settings};
 
@@ -54,6 +54,47 @@ async fn a_slot_that_the_empty_state_knows_nothing_of_is_taken_only_when_told() 
     let options = OpenOptions { adopt_slot: true, ..OpenOptions::default() };
     let mut attached = attach(&cluster, &Resume::default(), options).await.unwrap();
     attached.changes(1).await;
+}
+
+async fn make_slot(cluster: &Cluster) {
+    let sql = "SELECT pg_create_logical_replication_slot('walgate', 'pgoutput')";
+    cluster.execute(sql).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_slot_that_appeared_after_the_intent_to_make_it_is_ours_until_it_is_used() {
+    let cluster = cluster().await;
+    let settings = settings(&cluster.url("postgres", "postgres"));
+    let resume = Resume { intent: intend(&settings).await.unwrap(), ..Resume::default() };
+    assert!(resume.intent.is_some());
+    make_slot(&cluster).await;
+    assert_eq!(intend(&settings).await.unwrap(), None, "it is there");
+    let mut attached = attach(&cluster, &resume, OpenOptions::default()).await.unwrap();
+    assert!(attached.opened.created);
+    cluster.execute("INSERT INTO t VALUES (1, 'a')").await.unwrap();
+    attached.changes(1).await;
+    attached.close().await;
+    let error = refused(&cluster, &resume).await;
+    assert!(matches!(error, Error::SlotExists { .. }), "read from: {error}");
+}
+
+#[tokio::test]
+async fn a_slot_that_was_there_before_the_intent_is_not_ours() {
+    let cluster = cluster().await;
+    let settings = settings(&cluster.url("postgres", "postgres"));
+    let before = intend(&settings).await.unwrap().unwrap();
+    make_slot(&cluster).await;
+    cluster.execute("INSERT INTO t VALUES (1, 'a')").await.unwrap();
+    let lsn = cluster.value("SELECT pg_current_wal_lsn()::text").await.unwrap().parse().unwrap();
+    for intent in [
+        walgate::source::Intent { lsn, ..before.clone() },
+        walgate::source::Intent { system_id: "1".to_owned(), ..before.clone() },
+        walgate::source::Intent { database: "other".to_owned(), ..before },
+    ] {
+        let resume = Resume { intent: Some(intent), ..Resume::default() };
+        let error = refused(&cluster, &resume).await;
+        assert!(matches!(error, Error::SlotExists { .. }), "{resume:?}: {error}");
+    }
 }
 
 #[tokio::test]
