@@ -20,7 +20,7 @@ impl Given {
                 return Err(Error::Unsupported { key, why });
             }
             let Some((key, _)) = KEYS.iter().find(|(name, _)| *name == key) else {
-                return Err(Error::UnknownKey { key });
+                return Err(Error::unknown(&key));
             };
             values.insert(*key, value);
         }

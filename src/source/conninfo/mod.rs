@@ -3,6 +3,7 @@
 //! One parser serves both connections, the stream's and the one for ordinary SQL. Knows nothing of
 //! sockets. Source: <https://www.postgresql.org/docs/current/libpq-connect.html>.
 
+mod error;
 mod given;
 mod passfile;
 #[cfg(test)]
@@ -14,6 +15,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+
+pub use error::Error;
 
 use crate::secret::Secret;
 use given::Given;
@@ -160,42 +163,6 @@ pub struct Tls {
     pub direct: bool,
 }
 
-/// A connection string that cannot be used. Never holds a value, as any may be the password.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// Not of either form.
-    #[error("{what}")]
-    Syntax {
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// A key libpq does not have.
-    #[error("unknown connection parameter \"{key}\"{}", did_you_mean(key))]
-    UnknownKey {
-        /// The key.
-        key: String,
-    },
-    /// A key libpq has and walgate does not.
-    #[error("connection parameter \"{key}\" is not supported: {why}")]
-    Unsupported {
-        /// The key.
-        key: &'static str,
-        /// Why, or what to do instead.
-        why: &'static str,
-    },
-    /// A value that does not fit its key.
-    #[error("connection parameter \"{key}\" must be {expected}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// What fits.
-        expected: &'static str,
-    },
-    /// No role could be found.
-    #[error("no role: put user=… into the connection string or set PGUSER")]
-    NoUser,
-}
-
 /// Keys that are understood, with the variable that stands in for each.
 const KEYS: &[(&str, &str)] = &[
     ("host", "PGHOST"),
@@ -246,14 +213,6 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("max_protocol_version", "protocol 3.0 is used"),
     ("replication", "walgate sets it itself"),
 ];
-
-fn did_you_mean(key: &str) -> String {
-    let near = KEYS.iter().map(|(name, _)| (strsim::damerau_levenshtein(key, name), *name)).min();
-    match near {
-        Some((distance, name)) if distance <= 3 => format!("; did you mean \"{name}\"?"),
-        _ => String::new(),
-    }
-}
 
 /// What surrounds the process, as far as a connection string leans on it.
 #[derive(Clone, Default)]

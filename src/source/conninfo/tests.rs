@@ -128,6 +128,25 @@ fn what_is_wrong_is_said_without_showing_a_value() {
     }
 }
 
+/// A `?`, `&` or blank in a password that is not written as it should be parts it into keys.
+#[test]
+fn a_part_of_a_password_is_not_taken_for_a_key_that_may_be_shown() {
+    for text in [
+        "postgres://u:pa?hunter=2@h/d",
+        "postgres://u:pa?x&hunter=2@h/d",
+        "postgres://u@h/d?password=pa&hunter=2",
+        "postgres://u@h/d?password=pa&Hunter_2=",
+        "postgres://u@h/d?password=pa&hos=2",
+        "host=h password=pa hunter=2",
+    ] {
+        let error = Conninfo::parse(text, &Environment::default()).unwrap_err();
+        for shown in [error.to_string(), format!("{error:?}")] {
+            let shown = shown.to_lowercase();
+            assert!(!shown.contains("hunter") && !shown.contains("hos"), "{text}: {shown}");
+        }
+    }
+}
+
 #[test]
 fn a_password_never_shows_in_debug() {
     let conninfo = parse("postgres://u:hunter2@h/d");
