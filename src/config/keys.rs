@@ -129,7 +129,7 @@ pub(super) static SOURCE: Section = Section {
             "url",
             Secret,
             Required,
-            "libpq URL or key=value string; several hosts, `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `channel_binding`, `target_session_attrs`",
+            "libpq URL or key=value string; several hosts, `sslmode`, `sslrootcert`, `sslcert`, `sslkey` (paths relative to the config's folder), `channel_binding`, `target_session_attrs`",
         ),
         key("publication", Text, Toml("\"walgate\""), "must cover the routed tables"),
         key(

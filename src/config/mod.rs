@@ -61,7 +61,7 @@ pub fn parse(file: &str, text: &str, environment: &Environment<'_>) -> Result<Co
     }
     let mut walker = Walker { notes: &mut notes, environment };
     let tree = walker.table(&keys::ROOT, document.get_ref(), 0..0);
-    let config = compile::compile(&tree, &mut notes);
+    let config = compile::compile(&tree, environment.folder, &mut notes);
     let (problems, warnings) = notes.finish();
     match config {
         Some(config) if problems.is_empty() => Ok(Config { warnings, ..config }),

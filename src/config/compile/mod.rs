@@ -5,7 +5,7 @@ mod route;
 mod sink;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::walk::suggestion;
 use crate::mapping::{Mapping, Route};
 use crate::secret::Secret;
 use crate::source;
-use crate::source::conninfo::Conninfo;
+use crate::source::conninfo::{Conninfo, anchored};
 
 /// Everything that the config file says, checked.
 #[derive(Clone, Debug)]
@@ -110,8 +110,8 @@ impl Config {
 }
 
 /// Turns the tree into settings; none only when a problem has been noted.
-pub(super) fn compile(tree: &Table, notes: &mut Notes<'_>) -> Option<Config> {
-    let source = tree.table("source").and_then(|table| read_source(table, notes));
+pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Option<Config> {
+    let source = tree.table("source").and_then(|table| read_source(table, folder, notes));
     let journal = tree.table("journal").and_then(|table| journal(table, notes));
     let admin = tree.table("admin").and_then(|table| admin(table, notes));
     let mappings = mapping::all(tree, notes);
@@ -134,7 +134,7 @@ pub(super) fn compile(tree: &Table, notes: &mut Notes<'_>) -> Option<Config> {
 /// Postgres cuts longer names, so that two could become one.
 const NAME_BYTES_MAX: usize = 63;
 
-fn read_source(table: &Table, notes: &mut Notes<'_>) -> Option<Source> {
+fn read_source(table: &Table, folder: &Path, notes: &mut Notes<'_>) -> Option<Source> {
     let slot = table.text("slot");
     if let Some(slot) = slot {
         let fine = slot.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
@@ -154,7 +154,7 @@ fn read_source(table: &Table, notes: &mut Notes<'_>) -> Option<Source> {
         notes.problem(&table.span("url"), format!("cannot use the url: {error}"));
     }
     Some(Source {
-        url: url.clone(),
+        url: Secret::new(anchored(url.expose(), folder)),
         publication: publication?.to_owned(),
         slot: slot?.to_owned(),
         heartbeat: table.duration("heartbeat")?,

@@ -17,6 +17,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub use error::Error;
+pub use text::anchored;
 
 use crate::secret::Secret;
 use given::Given;

@@ -148,6 +148,25 @@ fn a_part_of_a_password_is_not_taken_for_a_key_that_may_be_shown() {
 }
 
 #[test]
+fn files_named_in_the_string_lie_beside_the_config() {
+    let folder = Path::new("/etc/it's walgate");
+    for (text, root, key) in [
+        ("host=h sslrootcert=ca.pem sslkey=/k.pem", "/etc/it's walgate/ca.pem", "/k.pem"),
+        (
+            "postgres://u@h/d?sslkey=a%20b.pem&sslrootcert=x/ca.pem",
+            "/etc/it's walgate/x/ca.pem",
+            "/etc/it's walgate/a b.pem",
+        ),
+    ] {
+        let tls = parse(&anchored(text, folder)).tls;
+        assert_eq!((tls.root, tls.key), (Some(RootCert::File(root.into())), Some(key.into())));
+    }
+    for text in ["host=h sslrootcert=system", "postgres://u:p@h/d", "postgres://u:p%w@h/d?a"] {
+        assert_eq!(anchored(text, folder), text);
+    }
+}
+
+#[test]
 fn a_password_never_shows_in_debug() {
     let conninfo = parse("postgres://u:hunter2@h/d");
     assert!(!format!("{conninfo:?}").contains("hunter2"));

@@ -1,8 +1,38 @@
 //! The two forms of a connection string, taken apart into keys and values.
 
-use percent_encoding::percent_decode_str;
+use std::path::Path;
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::Error;
+
+/// Keys whose value is a file.
+const FILES: [&str; 4] = ["sslrootcert", "sslcert", "sslkey", "passfile"];
+
+/// Returns the connection string with the files that it names by relative paths in `folder`. One
+/// that can't be read is left as it is.
+#[must_use]
+pub fn anchored(text: &str, folder: &Path) -> String {
+    let mut out = text.to_owned();
+    for (key, value) in pairs(text).unwrap_or_default() {
+        let is_system = key == "sslrootcert" && value == "system";
+        let is_file = FILES.contains(&key.as_str()) && !value.is_empty() && !is_system;
+        if !is_file || Path::new(&value).is_absolute() {
+            continue;
+        }
+        let Some(path) = folder.join(value).to_str().map(str::to_owned) else { continue };
+        // Of two with one key the last counts.
+        if text.contains("://") {
+            out.push(if out.contains('?') { '&' } else { '?' });
+            out.extend([key.as_str(), "="]);
+            out.extend(utf8_percent_encode(&path, NON_ALPHANUMERIC));
+        } else {
+            let path = path.replace('\\', "\\\\").replace('\'', "\\'");
+            out.extend([" ", &key, "='", &path, "'"]);
+        }
+    }
+    out
+}
 
 /// Takes apart either form: a URL (`postgresql://…`) or `key=value` pairs.
 pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, Error> {
