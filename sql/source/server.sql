@@ -5,6 +5,7 @@ SELECT json_build_object(
     'wal_level', current_setting('wal_level'),
     'in_recovery', pg_is_in_recovery(),
     'lsn', CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,
+    'started', extract(epoch FROM pg_postmaster_start_time())::text,
     'database', current_database(),
     'encoding', (SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()),
     'max_replication_slots', current_setting('max_replication_slots')::int,

@@ -183,6 +183,11 @@ struct Ready {
 impl Attach<'_> {
     async fn server(&mut self) -> Result<Server, Error> {
         let server = self.catalog.server().await?;
+        // Behind one address there may be several servers of one cluster, and what one says of the
+        // slot is not true of the other.
+        if server.started != command::started(&mut self.connection).await? {
+            return Err(Error::TwoServers { host: self.connection.host.to_string() });
+        }
         if server.version_num < VERSION_MIN {
             return Err(Error::TooOld { version: server.version });
         }

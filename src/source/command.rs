@@ -46,6 +46,14 @@ pub(super) async fn identify(connection: &mut Connection) -> Result<System, Erro
     system().ok_or(Error::Protocol { what: "IDENTIFY_SYSTEM answered in another form" })
 }
 
+/// Returns when the server was started, as `sql/source/server.sql` does.
+pub(super) async fn started(connection: &mut Connection) -> Result<String, Error> {
+    let text = "SELECT extract(epoch FROM pg_postmaster_start_time())::text";
+    let rows = connection.query("ask which server this is", text).await?;
+    let other = Error::Protocol { what: "the server did not say when it was started" };
+    cell(&rows, 0, 0).map(str::to_owned).ok_or(other)
+}
+
 /// Returns the timelines before `timeline`, each with where the next one left it.
 pub(super) async fn timelines(
     connection: &mut Connection,

@@ -120,8 +120,10 @@ impl Connection {
 
     async fn attempt(conninfo: &Conninfo, host: &Host, attempt: Attempt) -> Result<Self, Error> {
         let stream = Stream::open(conninfo, host, attempt).await?;
-        let (buffer, parameters) = (BytesMut::new(), BTreeMap::new());
-        let mut connection = Self { stream, buffer, host: host.clone(), parameters };
+        // A name may have several addresses: whoever connects again shall meet the same server.
+        let here = Host { address: stream.peer.or(host.address), ..host.clone() };
+        let parameters = BTreeMap::new();
+        let mut connection = Self { stream, buffer: BytesMut::new(), host: here, parameters };
         within(conninfo.connect_timeout, host, async {
             connection.startup(conninfo).await?;
             Ok(connection)
@@ -339,9 +341,8 @@ impl Login {
                 frontend::password_message(password.expose().as_bytes(), &mut out)
             }
             5 => {
-                let salt = body
-                    .first_chunk::<4>()
-                    .ok_or(Error::Protocol { what: "an authentication message ends early" })?;
+                let early = Error::Protocol { what: "an authentication message ends early" };
+                let salt = body.first_chunk::<4>().ok_or(early)?;
                 let password = password(&connection.host)?.expose().as_bytes();
                 let user = conninfo.user.as_bytes();
                 let hash = postgres_protocol::authentication::md5_hash(user, password, *salt);

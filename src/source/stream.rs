@@ -1,6 +1,7 @@
 //! The socket under either connection: opening it, and TLS where it is asked for.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub(super) struct Stream {
     is_unix: bool,
     /// What SCRAM binds itself to.
     pub(super) binding: Option<Vec<u8>>,
+    /// The server's address, where one is enough to meet the same server again.
+    pub(super) peer: Option<IpAddr>,
 }
 
 enum Transport {
@@ -61,19 +64,20 @@ impl Stream {
                 let failed = |e| unreachable(host, e);
                 let socket = UnixStream::connect(path).await.map_err(failed)?;
                 let socket = Transport::Plain(Socket::unix(socket));
-                return Ok(Self { socket, is_unix: true, binding: None });
+                return Ok(Self { socket, is_unix: true, binding: None, peer: None });
             }
             let socket = tcp(conninfo, host).await?;
-            if attempt == Attempt::Plain {
-                return Ok(Self::plain(socket));
-            }
-            encrypt(conninfo, host, attempt, socket).await
+            let peer = socket.peer_addr().ok().map(|peer| peer.ip()).filter(is_global);
+            let socket = Socket::tcp(socket);
+            let (socket, binding) = match attempt {
+                Attempt::Plain => (Transport::Plain(socket), None),
+                Attempt::TlsOrPlain | Attempt::Tls => {
+                    encrypt(conninfo, host, attempt, socket).await?
+                }
+            };
+            Ok(Self { socket, is_unix: false, binding, peer })
         };
         within(conninfo.connect_timeout, host, opening).await
-    }
-
-    const fn plain(socket: Socket) -> Self {
-        Self { socket: Transport::Plain(socket), is_unix: false, binding: None }
     }
 
     /// Returns what lets its bytes gather.
@@ -91,6 +95,14 @@ impl Stream {
     /// Nobody on a network can read along.
     pub(super) const fn is_private(&self) -> bool {
         self.is_unix || self.is_tls()
+    }
+}
+
+/// A link-local address means nothing without its interface.
+fn is_global(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(address) => !address.is_unicast_link_local(),
     }
 }
 
@@ -114,7 +126,7 @@ pub(super) async fn within<T>(
 }
 
 /// Tries every address that the name has.
-async fn tcp(conninfo: &Conninfo, host: &Host) -> Result<Socket, Error> {
+async fn tcp(conninfo: &Conninfo, host: &Host) -> Result<TcpStream, Error> {
     let failed = |e| unreachable(host, e);
     let addresses: Vec<_> = match host.address {
         Some(address) => vec![(address, host.port).into()],
@@ -128,7 +140,7 @@ async fn tcp(conninfo: &Conninfo, host: &Host) -> Result<Socket, Error> {
         match TcpStream::connect(address).await {
             Ok(socket) => {
                 tune(conninfo, &socket).map_err(failed)?;
-                return Ok(Socket::tcp(socket));
+                return Ok(socket);
             }
             Err(error) => last = error,
         }
@@ -163,7 +175,7 @@ async fn encrypt(
     host: &Host,
     attempt: Attempt,
     mut socket: Socket,
-) -> Result<Stream, Error> {
+) -> Result<(Transport, Option<Vec<u8>>), Error> {
     let failed = |source| Error::Tls { host: host.to_string(), source };
     let connector = Connector::load(&conninfo.tls).map_err(failed)?;
     if !conninfo.tls.direct {
@@ -175,7 +187,7 @@ async fn encrypt(
         match socket.read_u8().await.map_err(|e| unreachable(host, e))? {
             b'S' => {}
             b'N' if attempt == Attempt::TlsOrPlain => {
-                return Ok(Stream::plain(socket));
+                return Ok((Transport::Plain(socket), None));
             }
             b'N' => return Err(failed(tls::Error::NotOffered)),
             _ => return Err(failed(tls::Error::Negotiation)),
@@ -184,7 +196,7 @@ async fn encrypt(
     let address = host.address.map(|address| address.to_string()).unwrap_or_default();
     let name = if host.name.is_empty() { &address } else { &host.name };
     let (stream, binding) = connector.handshake(socket, name).await.map_err(failed)?;
-    Ok(Stream { socket: Transport::Tls(Box::new(stream)), is_unix: false, binding })
+    Ok((Transport::Tls(Box::new(stream)), binding))
 }
 
 impl AsyncRead for Stream {

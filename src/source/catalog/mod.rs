@@ -60,6 +60,8 @@ pub struct Server {
     /// Where its log ends now.
     #[serde(deserialize_with = "lsn")]
     pub lsn: Lsn,
+    /// When it was started, in seconds since 1970: tells two servers of one cluster apart.
+    pub started: String,
     /// The database.
     pub database: String,
     /// The database's encoding.

@@ -47,6 +47,7 @@ impl Error {
             | Self::Tls { .. }
             | Self::Scram { .. }
             | Self::SessionAttributes { .. }
+            | Self::TwoServers { .. }
             | Self::Server { .. }
             | Self::Sql { .. }
             | Self::Io(_)
@@ -106,6 +107,9 @@ impl Classify for Error {
             Self::SlotForeign { .. } => "choose another name for source.slot".to_owned(),
             Self::SlotWaits { .. } => {
                 "end those transactions (pg_terminate_backend), or wait for them".to_owned()
+            }
+            Self::TwoServers { .. } => {
+                "give source.url the address of the primary itself, not of a balancer".to_owned()
             }
             Self::Cleartext { .. } => "use sslmode=require, or SCRAM in pg_hba.conf".to_owned(),
             Self::Rights { source, .. } => source.hint.clone().unwrap_or_else(|| {

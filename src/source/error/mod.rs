@@ -75,6 +75,12 @@ pub enum Error {
         /// The last address tried.
         host: String,
     },
+    /// Two connections to one address met two servers.
+    #[error("{host} is more than one server: a second connection met another")]
+    TwoServers {
+        /// The address.
+        host: String,
+    },
     /// The login was refused.
     #[error("{host} refused the login")]
     Login {

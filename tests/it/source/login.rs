@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use walgate::demo::cluster::Cluster;
 use walgate::source::{Catalog, Ending, Error, OpenOptions, Resume, open};
 
@@ -234,6 +236,35 @@ async fn the_password_file_the_socket_and_several_hosts_work() {
     for attributes in ["standby", "read-only"] {
         let error = Catalog::connect(&hosts(attributes)).await.err().unwrap();
         assert!(matches!(error, Error::SessionAttributes { .. }), "{error:?}");
+    }
+}
+
+/// A balancer hands every other connection to a server of its own.
+#[tokio::test]
+async fn two_servers_behind_one_address_are_told_apart() {
+    let clusters = [super::cluster().await, super::cluster().await];
+    let ports = clusters.each_ref().map(Cluster::port);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut balancer = JoinSet::new();
+    balancer.spawn(async move {
+        let mut connections = JoinSet::new();
+        for to in ports.into_iter().cycle() {
+            let (mut from, _) = listener.accept().await.unwrap();
+            connections.spawn(async move {
+                let mut to = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
+            });
+        }
+    });
+    let text = format!("host=localhost port={port} user=postgres sslmode=disable");
+    let stream = open(&settings(&text), &Resume::default(), OpenOptions::default()).await;
+    let error = stream.err().unwrap();
+    assert!(matches!(error, Error::TwoServers { .. }), "{error:?}");
+    assert!(error.ends_run().is_none());
+    for cluster in &clusters {
+        let slots = cluster.value("SELECT count(*)::text FROM pg_replication_slots").await;
+        assert_eq!(slots.unwrap(), "0");
     }
 }
 
