@@ -54,11 +54,8 @@ fn section(page: &mut String, section_: &Section, path: &str) {
 /// The tables that a key opens.
 fn below(page: &mut String, key: &Key, path: &str) {
     let parent = path.trim_matches(|sign| sign == '[' || sign == ']');
-    let name = if path == "walgate.toml" {
-        key.name.to_owned()
-    } else {
-        format!("{parent}.{}", key.name)
-    };
+    let name =
+        if path == "walgate.toml" { key.name.to_owned() } else { format!("{parent}.{}", key.name) };
     match key.shape {
         Shape::Table(inner) => section(page, inner, &format!("[{name}]")),
         Shape::Named(inner) => section(page, inner, &format!("[{name}.NAME]")),

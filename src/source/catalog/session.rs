@@ -132,9 +132,9 @@ impl Session {
         sql: &str,
     ) -> Result<Vec<Vec<Option<String>>>, Error> {
         let Self { client, driver } = self;
-        let answer = drive(driver, client.simple_query(sql)).await;
+        let answer = drive(doing, driver, client.simple_query(sql)).await?;
         let mut rows = Vec::new();
-        for message in answer.map_err(|e| Error::sql(doing, e))? {
+        for message in answer {
             let SimpleQueryMessage::Row(row) = message else { continue };
             let value = |index| row.try_get(index).map(|value| value.map(str::to_owned));
             let values: Result<_, _> = (0..row.len()).map(value).collect();
