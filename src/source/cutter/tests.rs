@@ -3,6 +3,7 @@ use crate::change::Cell;
 use crate::lsn::Xid;
 use crate::pgoutput::build;
 use crate::relation::{Column, Kind, ReplicaIdentity};
+use crate::source::Ending;
 
 fn table(oid: u32, name: &str) -> Relation {
     Relation {
@@ -232,6 +233,18 @@ fn a_broken_order_is_an_error_never_a_guess() {
         vec![Vec::new()],
     ] {
         let mut cutter = cutter(Have::default());
-        assert!(frames.iter().any(|frame| cutter.push(frame).is_err()), "{frames:?}");
+        let error = frames.iter().find_map(|frame| cutter.push(frame).err());
+        let Some(error) = error else { panic!("{frames:?}") };
+        assert_eq!(error.ends_run(), Some(Ending::Halted), "{error}: it would come again");
     }
+}
+
+#[test]
+fn the_newest_commit_is_known_after_its_end() {
+    let mut cutter = cutter(Have::default());
+    assert_eq!(cutter.commit_time(), None);
+    cut(&mut cutter, &[begin(100), insert(7, "1")]);
+    assert_eq!(cutter.commit_time(), Some(Timestamp(1)));
+    cut(&mut cutter, &[commit(100), lone(120)]);
+    assert_eq!(cutter.commit_time(), Some(Timestamp(1)));
 }
