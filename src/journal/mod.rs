@@ -121,6 +121,11 @@ impl Journal {
         self.shared.lock().begin()
     }
 
+    /// Says where a journal that holds nothing yet begins: what lies before will never come.
+    pub fn begin_at(&self, position: Position) {
+        self.shared.lock().begin_at(position);
+    }
+
     /// Returns the last whole transaction's end among what is here; none when there is none.
     #[must_use]
     pub fn received(&self) -> Option<Lsn> {

@@ -131,6 +131,16 @@ impl Inner {
         self.segments.first().map_or(self.begin, |segment| segment.begin)
     }
 
+    /// Moves the beginning of what is empty.
+    pub(super) fn begin_at(&mut self, position: Position) {
+        if self.segments.is_empty() && self.tail.is_empty() && self.end < position {
+            self.begin = position;
+            self.end = position;
+            self.written = position;
+            self.tail_begin = position;
+        }
+    }
+
     /// Takes a chunk if there is room for it.
     pub(super) fn push(&mut self, chunk: &Arc<Chunk>) -> Result<bool, Error> {
         if let Some(error) = &self.failed {

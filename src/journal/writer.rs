@@ -223,11 +223,17 @@ impl Pen {
             let path = segment::path(&self.folder, self.number);
             file.sync_data().map_err(Error::file("flush", &path))?;
         }
+        let begin = self.end();
         self.number += 1;
-        self.file = Some(segment::create(&self.folder, self.number, self.end)?);
+        self.file = Some(segment::create(&self.folder, self.number, begin)?);
         self.offset = FIRST_RECORD;
-        self.shared.lock().began(self.number, self.end);
+        self.shared.lock().began(self.number, begin);
         Ok(())
+    }
+
+    /// Behind all that was written; of an empty journal, where it begins.
+    fn end(&self) -> Position {
+        self.end.max(self.shared.lock().begin())
     }
 
     /// Makes what was written durable. A flush that failed once is never trusted again: the
@@ -243,7 +249,7 @@ impl Pen {
             return Err(error);
         }
         let runs = std::mem::take(&mut self.changed).into_values().collect();
-        Ok(Durable { through: Some(self.end), received: self.received, runs })
+        Ok(Durable { through: Some(self.end()), received: self.received, runs })
     }
 
     /// Looks now and then whether the disk has room left.

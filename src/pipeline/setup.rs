@@ -66,9 +66,9 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
         }
     };
     let label = attach.resume.identity.as_ref().map(label).unwrap_or_default();
-    let begin = Position::new(known.received, 0);
-    let sinks = sinks(config, &state, &journal, &progress, begin, now).await?;
-    let end = journal.end().max(begin);
+    journal.begin_at(Position::new(known.received, 0));
+    let sinks = sinks(config, &state, &journal, &progress, now).await?;
+    let end = journal.end();
     let handles = sinks.iter().map(|(_, progress)| progress.clone()).collect();
     let shared = Arc::new(Shared::new(handles, end, known.confirmed));
     seed_marks(&shared, &journal, &known);
@@ -139,7 +139,6 @@ async fn sinks<'a>(
     state: &State,
     journal: &Journal,
     progress: &BTreeMap<String, Stored>,
-    begin: Position,
     now: Timestamp,
 ) -> Result<Vec<(&'a crate::config::Sink, SinkProgress)>, Error> {
     let mut sinks = Vec::new();
@@ -149,7 +148,7 @@ async fn sinks<'a>(
             None => {
                 let routes = config.routes_of(&sink.name);
                 let from_journal = routes.iter().all(|route| route.start == Start::Journal);
-                let floor = if from_journal { journal.begin() } else { journal.end().max(begin) };
+                let floor = if from_journal { journal.begin() } else { journal.end() };
                 let stored = Stored {
                     reached: Reached { floor, ..Reached::default() },
                     ..Stored::default()

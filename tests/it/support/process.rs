@@ -148,7 +148,8 @@ pub(crate) fn eventually(what: &str, timeout: Duration, mut met: impl FnMut() ->
     }
 }
 
+/// Waits a moment.
 #[expect(clippy::disallowed_methods, reason = "a test thread waits between two looks")]
-fn pause(duration: Duration) {
+pub(crate) fn pause(duration: Duration) {
     std::thread::sleep(duration);
 }

@@ -24,13 +24,20 @@ pub(crate) struct Road {
 
 impl Road {
     /// Starts a server of `builder`, runs `schema` there, publishes every table of it and starts
-    /// walgate with `sinks`: the config without `[source]`.
+    /// walgate with `sinks`: the config behind the url of `[source]`.
     #[track_caller]
     pub(crate) fn new(builder: Builder, schema: &str, sinks: &str) -> Self {
-        let mut road = Self::bare(builder, schema);
+        let mut road = Self::quiet(builder, schema, sinks);
         road.sql("CREATE PUBLICATION walgate FOR ALL TABLES");
-        road.configure(sinks);
         road.start();
+        road
+    }
+
+    /// One where nothing is published and walgate is not started.
+    #[track_caller]
+    pub(crate) fn quiet(builder: Builder, schema: &str, sinks: &str) -> Self {
+        let road = Self::bare(builder, schema);
+        road.configure(sinks);
         road
     }
 
@@ -66,8 +73,8 @@ impl Road {
     /// Replaces the config for the next start, with a source at `url`.
     pub(crate) fn configure_at(&self, url: &str, top: &str, source: &str, sinks: &str) {
         self.walgate.configure(&format!(
-            "{top}\n[source]\nurl = \"{url}\"\n{source}\n\
-             [admin]\nlisten = \"127.0.0.1:0\"\n{sinks}"
+            "{top}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+             [source]\nurl = \"{url}\"\n{source}\n{sinks}"
         ));
     }
 

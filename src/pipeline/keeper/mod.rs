@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::report::{self, Base, Reporter};
 use super::shared::Shared;
+use super::status::Status;
 use super::{Error, TICK};
 use crate::config::{self, Config, Confirm};
 use crate::delivery::{SinkProgress, Snapshot};
@@ -21,6 +22,8 @@ use crate::state::{self, State, meta};
 const RETAIN_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
 /// Between two reports for `status`.
 const REPORT_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+/// Between two reports that say the same: an idle instance leaves the disk alone.
+const REPORT_SAME_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Makes progress durable.
 ///
@@ -40,6 +43,8 @@ pub(super) struct Keeper {
     stored: Option<Moment>,
     retained_at: Option<Instant>,
     reported_at: Option<Instant>,
+    /// The report that was stored last, and when.
+    told: Option<(Instant, Status)>,
     over_budget: bool,
     failing: bool,
 }
@@ -72,6 +77,7 @@ impl Keeper {
             stored: None,
             retained_at: None,
             reported_at: None,
+            told: None,
             over_budget: false,
             failing: false,
         }
@@ -98,7 +104,7 @@ impl Keeper {
             self.shared.sinks().iter().map(|sink| (sink.clone(), sink.snapshot())).collect();
         let floor = snapshots.iter().map(|(_, s)| s.reached.floor).min().unwrap_or_default();
         let mut moment = self.moment(&snapshots);
-        let report_due = last || self.reported_at.is_none_or(|at| at.elapsed() >= REPORT_EVERY);
+        let report = self.report(last);
         let pass = self.pass(floor);
         if self.stored.as_ref() != Some(&moment) || pass > self.safe {
             let durable = self.journal.sync().await.map_err(Error::Journal)?;
@@ -115,11 +121,11 @@ impl Keeper {
             moment.safe = self.safe;
             let received =
                 if durable.through.is_some() { durable.received } else { Some(self.safe) };
-            if self.store(snapshots.clone(), received, report_due).await? {
+            if self.store(snapshots.clone(), received, report).await? {
                 self.stored = Some(moment);
             }
-        } else if report_due {
-            self.store(Vec::new(), None, true).await?;
+        } else if report.is_some() {
+            self.store(Vec::new(), None, report).await?;
         }
         self.retain(floor, &snapshots).await
     }
@@ -144,15 +150,30 @@ impl Keeper {
         self.shared.lock().marks.peek(below).unwrap_or_default()
     }
 
+    /// Returns what is to be said for `status`, where something is.
+    fn report(&mut self, last: bool) -> Option<Status> {
+        if !last && self.reported_at.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
+            return None;
+        }
+        self.reported_at = Some(Instant::now());
+        let report = self.reporter.report(&self.shared, &self.journal, super::now());
+        let is_told =
+            |(at, told): &(Instant, Status)| at.elapsed() < REPORT_SAME_EVERY && *told == report;
+        if !last && self.told.as_ref().is_some_and(is_told) {
+            return None;
+        }
+        self.told = Some((Instant::now(), report.clone()));
+        Some(report)
+    }
+
     /// Stores all of it in one transaction, then confirms; false when it has to be tried again.
     async fn store(
         &mut self,
         snapshots: Vec<(SinkProgress, Snapshot)>,
         received: Option<Lsn>,
-        report_due: bool,
+        report: Option<Status>,
     ) -> Result<bool, Error> {
         let now = super::now();
-        let report = report_due.then(|| self.reporter.report(&self.shared, &self.journal, now));
         let runs: Vec<Run> = self.runs.values().cloned().collect();
         let safe = self.safe;
         let bases = self.reporter.bases();
@@ -193,9 +214,6 @@ impl Keeper {
         match written.await {
             Ok(all_current) => {
                 self.runs.clear();
-                if report_due {
-                    self.reported_at = Some(Instant::now());
-                }
                 self.wrote();
                 if all_current {
                     self.confirm();
@@ -203,6 +221,7 @@ impl Keeper {
                 Ok(all_current)
             }
             Err(error) if error.category() == Category::Transient => {
+                self.told = None;
                 self.could_not_write(&error);
                 Ok(false)
             }
