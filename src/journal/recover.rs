@@ -123,8 +123,11 @@ fn scan(
         }
         offset += header.length();
     }
-    // What a killed process wrote is in the system's cache; it is about to be relied on.
-    file.sync_all().map_err(Error::file("flush", &path))?;
+    if is_last {
+        // What a killed process wrote is in the system's cache; it is about to be relied on. Those
+        // before were flushed before the next one was made.
+        file.sync_all().map_err(Error::file("flush", &path))?;
+    }
     Ok(Some(Segment { number, begin, runs }))
 }
 
