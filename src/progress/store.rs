@@ -26,7 +26,19 @@ pub struct Stored {
     pub halted: Option<String>,
 }
 
-/// Stores what is known of a sink, over what was.
+impl Stored {
+    /// Returns the gap behind which the sink was let go, if it was.
+    #[must_use]
+    pub fn gap(&self) -> Option<&str> {
+        self.halted.as_deref().filter(|halted| halted.starts_with(GAP))
+    }
+}
+
+/// With this begins why a sink is halted that was let go: what lies in the gap was not sent, and
+/// neither is anything behind it.
+pub const GAP: &str = "a gap from ";
+
+/// Stores what is known of a sink, over what was; why it is halted stays as it was.
 ///
 /// # Errors
 ///
@@ -43,8 +55,7 @@ pub fn save(
                ON CONFLICT (sink) DO UPDATE SET floor_lsn = excluded.floor_lsn,
                    floor_seq = excluded.floor_seq, ranges = excluded.ranges,
                    delivered = excluded.delivered, skipped = excluded.skipped,
-                   newest_done = excluded.newest_done, halted = excluded.halted,
-                   updated_at = excluded.updated_at";
+                   newest_done = excluded.newest_done, updated_at = excluded.updated_at";
     let Stored { reached, delivered, skipped, newest_done, halted } = stored;
     let values = (
         sink,
@@ -77,6 +88,20 @@ pub fn save_reached(
     connection.prepare(sql)?.execute(values).map(drop)
 }
 
+/// Stores why a sink is halted; none: it is not.
+///
+/// # Errors
+///
+/// Any of SQLite's.
+pub fn set_halted(
+    connection: &Connection,
+    sink: &str,
+    halted: Option<&str>,
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE progress SET halted = ?2 WHERE sink = ?1";
+    connection.prepare(sql)?.execute((sink, halted)).map(drop)
+}
+
 /// Stores what was counted of a sink, and leaves how far it is.
 ///
 /// # Errors
@@ -88,16 +113,14 @@ pub fn save_counts(
     stored: &Stored,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    let sql = "UPDATE progress SET delivered = ?2, skipped = ?3, newest_done = ?4, halted = ?5,
-                   updated_at = ?6
+    let sql = "UPDATE progress SET delivered = ?2, skipped = ?3, newest_done = ?4, updated_at = ?5
                WHERE sink = ?1";
-    let Stored { delivered, skipped, newest_done, halted, .. } = stored;
+    let Stored { delivered, skipped, newest_done, .. } = stored;
     let values = (
         sink,
         delivered.cast_signed(),
         skipped.cast_signed(),
         newest_done.map(Timestamp::unix_micros),
-        halted,
         now.unix_micros(),
     );
     connection.prepare(sql)?.execute(values).map(drop)
@@ -186,7 +209,11 @@ mod tests {
             .write(move |c| {
                 save(c, "crm", &Stored::default(), Timestamp(0))?;
                 save(c, "other", &Stored::default(), Timestamp(0))?;
-                save(c, "crm", &saved, Timestamp(1))
+                set_halted(c, "crm", saved.halted.as_deref())?;
+                // A tick of the keeper, which does not know of it.
+                let tick = Stored { halted: None, ..saved };
+                save(c, "crm", &tick, Timestamp(1))?;
+                save_counts(c, "crm", &tick, Timestamp(2))
             })
             .await
             .unwrap();

@@ -191,6 +191,7 @@ impl Keeper {
                     delivered: base.delivered + snapshot.counters.delivered_total(),
                     skipped: base.skipped + snapshot.counters.skipped_total(),
                     newest_done: snapshot.newest_done.max(base.newest_done),
+                    // It is not the keeper's to change.
                     halted: None,
                 };
                 if sink.is_newest(snapshot) {
