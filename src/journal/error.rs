@@ -58,6 +58,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a write found no room: waiting helps. After a flush that failed it does not: what
+    /// the disk holds is then not known.
+    pub(super) fn is_disk_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::File { doing, source, .. } => {
+                *doing != "flush" && matches!(source.kind(), StorageFull | QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+
     pub(super) fn file(doing: &'static str, path: &std::path::Path) -> impl Fn(io::Error) -> Self {
         move |source| Self::File { doing, path: path.to_owned(), source: Arc::new(source) }
     }

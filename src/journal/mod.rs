@@ -205,6 +205,18 @@ impl Journal {
         Ok(())
     }
 
+    /// Why nothing more is taken for now, if so.
+    #[must_use]
+    pub fn paused(&self) -> Option<&'static str> {
+        self.shared.lock().paused()
+    }
+
+    /// Returns how many bytes on disk hold what lies behind `from`.
+    #[must_use]
+    pub fn bytes_behind(&self, from: Position) -> u64 {
+        self.shared.lock().bytes_behind(from)
+    }
+
     /// Returns how much there is and whether it takes more.
     #[must_use]
     pub fn status(&self) -> Status {

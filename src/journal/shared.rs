@@ -24,6 +24,18 @@ pub(super) struct Shared {
     pub(super) grown: Notify,
     /// Something was written, read or removed: there may be room.
     pub(super) room: Notify,
+    #[cfg(test)]
+    pub(super) disk: Mutex<TestDisk>,
+}
+
+/// What a test makes of the disk.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(super) struct TestDisk {
+    /// A write gets half of its bytes down.
+    pub(super) is_full: bool,
+    /// So much is free, whatever the file system says.
+    pub(super) free_bytes: Option<u64>,
 }
 
 /// Behind the lock.
@@ -50,6 +62,8 @@ pub(super) struct Inner {
     bytes_max: u64,
     /// The disk has less left than it must.
     pub(super) disk_low: bool,
+    /// A write found no room.
+    pub(super) disk_full: bool,
     /// The disk failed.
     pub(super) failed: Option<Error>,
     /// Where each cursor is, where memory is all there is.
@@ -87,7 +101,13 @@ impl Shared {
     }
 
     fn of(inner: Inner) -> Self {
-        Self { inner: Mutex::new(inner), grown: Notify::new(), room: Notify::new() }
+        Self {
+            inner: Mutex::new(inner),
+            grown: Notify::new(),
+            room: Notify::new(),
+            #[cfg(test)]
+            disk: Mutex::default(),
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -117,6 +137,7 @@ impl Inner {
             undone_bytes: 0,
             bytes_max: u64::MAX,
             disk_low: false,
+            disk_full: false,
             failed: None,
             cursors: None,
             cursor_count: 0,
@@ -180,8 +201,10 @@ impl Inner {
     }
 
     /// Why nothing more is taken, if so.
-    fn paused(&self) -> Option<&'static str> {
-        if self.disk_low {
+    pub(super) fn paused(&self) -> Option<&'static str> {
+        if self.disk_full {
+            Some("the disk is full")
+        } else if self.disk_low {
             Some("the disk has no more than `journal.reserve` left")
         } else if self.undone_bytes >= self.bytes_max {
             Some("what is undone has reached `journal.max_size`")
@@ -272,10 +295,14 @@ impl Inner {
             total -= oldest.length();
             removed.push(self.segments.remove(0).number);
         }
-        let runs = self.segments.iter().flat_map(|segment| &segment.runs);
-        let undone = runs.filter(|run| run.end > needed_from).map(|run| run.length);
-        self.undone_bytes = undone.sum();
+        self.undone_bytes = self.bytes_behind(needed_from);
         removed
+    }
+
+    /// Bytes of the runs that hold what lies behind `from`.
+    pub(super) fn bytes_behind(&self, from: Position) -> u64 {
+        let runs = self.segments.iter().rev().flat_map(|segment| segment.runs.iter().rev());
+        runs.take_while(|run| run.end > from).map(|run| run.length).sum()
     }
 
     pub(super) fn status(&self) -> Status {

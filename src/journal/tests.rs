@@ -263,6 +263,61 @@ async fn a_full_journal_waits_until_something_is_done() {
     assert_eq!(journal.status().paused, None);
 }
 
+/// Appends in the background, as one that may have to wait does.
+fn appending(journal: &Arc<Journal>, lsn: u64) -> tokio::task::JoinHandle<Result<(), Error>> {
+    let journal = Arc::clone(journal);
+    #[expect(clippy::disallowed_methods, reason = "a test has no pipeline")]
+    tokio::spawn(async move { journal.append(chunk(lsn, 1000)).await })
+}
+
+#[tokio::test]
+async fn a_disk_with_less_than_the_reserve_pauses_until_there_is_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    let settings = Settings { reserve_bytes: u64::MAX, ..SETTINGS };
+    let journal = Arc::new(Journal::open(settings, &state).unwrap());
+    assert_eq!(journal.paused(), Some("the disk has no more than `journal.reserve` left"));
+    let append = appending(&journal, 1);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(!append.is_finished());
+    lock(&journal.shared.disk).free_bytes = Some(u64::MAX);
+    append.await.unwrap().unwrap();
+    assert_eq!(journal.paused(), None);
+}
+
+#[tokio::test]
+async fn a_full_disk_delays_records_and_loses_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("journal");
+    {
+        let state = State::open(folder.path()).unwrap();
+        let journal = Arc::new(Journal::open(SETTINGS, &state).unwrap());
+        // The first segment can't even be begun: this device is always full.
+        let first = segment::path(&place, 1);
+        std::os::unix::fs::symlink("/dev/full", &first).unwrap();
+        journal.append(chunk(1, 1000)).await.unwrap();
+        let durable = journal.sync().await.unwrap();
+        assert_eq!(durable.through, Some(Position::ZERO));
+        assert_eq!(journal.paused(), Some("the disk is full"));
+        let append = appending(&journal, 2);
+        std::fs::remove_file(&first).unwrap();
+        append.await.unwrap().unwrap();
+        assert_eq!(keep(&state, &journal).await.through, Some(Position::after_transaction(Lsn(2))));
+        // Later, in the middle of a segment, with part of the record on the disk.
+        lock(&journal.shared.disk).is_full = true;
+        journal.append(chunk(3, 50_000)).await.unwrap();
+        let durable = journal.sync().await.unwrap();
+        assert_eq!(durable.through, Some(Position::after_transaction(Lsn(2))));
+        let append = appending(&journal, 4);
+        lock(&journal.shared.disk).is_full = false;
+        append.await.unwrap().unwrap();
+        keep(&state, &journal).await;
+    }
+    let (_state, journal) = opened(folder.path());
+    let mut cursor = journal.cursor(Position::ZERO).unwrap();
+    assert_eq!(read(&mut cursor, 4).await, [1, 2, 3, 4]);
+}
+
 #[tokio::test]
 async fn without_a_disk_the_slowest_reader_sets_the_pace() {
     let folder = tempfile::tempdir().unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -51,7 +52,7 @@ impl Writer {
             Some(last) => Some(segment::open(folder, last.number, true)?),
             None => None,
         };
-        let pen = Pen {
+        let mut pen = Pen {
             shared,
             folder: folder.to_owned(),
             number: found.segments.last().map_or(0, |last| last.number),
@@ -66,6 +67,7 @@ impl Writer {
             reserve: settings.reserve_bytes,
             looked: None,
         };
+        pen.look_at_disk();
         // Bounded by the memory tail: a chunk that is not written stays there.
         let (orders, receiver) = channel();
         let thread = std::thread::Builder::new()
@@ -175,14 +177,22 @@ impl Pen {
         Ok(())
     }
 
-    /// Writes the buffer, and tells what may now be dropped from memory.
+    /// Writes the buffer, and tells what may now be dropped from memory. What finds no room is
+    /// kept and written again, at the same place.
     fn flush(&mut self) {
         if self.pending.is_empty() {
             return;
         }
-        if let Err(error) = self.write() {
-            tracing::error!(error = chain(&error), "the journal can't be written");
-            self.shared.fail(error);
+        match self.write() {
+            Ok(()) => self.note_full(None),
+            Err(error) if error.is_disk_full() => {
+                self.note_full(Some(&error));
+                return;
+            }
+            Err(error) => {
+                tracing::error!(error = chain(&error), "the journal can't be written");
+                self.shared.fail(error);
+            }
         }
         self.pending.clear();
         self.buffer.clear();
@@ -190,6 +200,18 @@ impl Pen {
             self.buffer = Vec::new();
         }
         self.shared.room.notify_waiters();
+    }
+
+    fn note_full(&self, error: Option<&Error>) {
+        let was_full = std::mem::replace(&mut self.shared.lock().disk_full, error.is_some());
+        match error {
+            Some(error) if !was_full => tracing::error!(
+                error = chain(error),
+                "the disk is full: nothing more is read until there is room"
+            ),
+            None if was_full => tracing::info!("the journal is written again"),
+            _ => {}
+        }
     }
 
     fn write(&mut self) -> Result<(), Error> {
@@ -201,7 +223,7 @@ impl Pen {
         }
         let path = segment::path(&self.folder, self.number);
         let file = self.file.as_ref().ok_or(Error::Closed)?;
-        file.write_all_at(&self.buffer, self.offset).map_err(Error::file("write", &path))?;
+        self.put(file).map_err(Error::file("write", &path))?;
         let mut shared = self.shared.lock();
         for (header, chunk) in &self.pending {
             self.offset += header.length();
@@ -216,6 +238,24 @@ impl Pen {
         Ok(())
     }
 
+    fn put(&self, file: &File) -> io::Result<()> {
+        #[cfg(test)]
+        if super::lock(&self.shared.disk).is_full {
+            let half = self.buffer.get(..self.buffer.len() / 2).unwrap_or_default();
+            file.write_all_at(half, self.offset)?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        file.write_all_at(&self.buffer, self.offset)
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        #[cfg(test)]
+        if let Some(free) = super::lock(&self.shared.disk).free_bytes {
+            return Some(free);
+        }
+        recover::free_bytes(&self.folder)
+    }
+
     /// Begins the next segment.
     fn turn_page(&mut self) -> Result<(), Error> {
         // Before the next one is there: recovery takes every segment but the last for whole.
@@ -224,8 +264,10 @@ impl Pen {
             file.sync_data().map_err(Error::file("flush", &path))?;
         }
         let begin = self.end();
-        self.number += 1;
-        self.file = Some(segment::create(&self.folder, self.number, begin)?);
+        // Only one that could be made counts: else the next attempt would leave a hole.
+        let number = self.number + 1;
+        self.file = Some(segment::create(&self.folder, number, begin)?);
+        self.number = number;
         self.offset = FIRST_RECORD;
         self.shared.lock().began(self.number, begin);
         Ok(())
@@ -258,7 +300,7 @@ impl Pen {
             return;
         }
         self.looked = Some(Instant::now());
-        let low = recover::free_bytes(&self.folder).is_some_and(|free| free < self.reserve);
+        let low = self.free_bytes().is_some_and(|free| free < self.reserve);
         let mut shared = self.shared.lock();
         if shared.disk_low != low {
             shared.disk_low = low;
