@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::de::IgnoredAny;
 
+use super::blocking::Blocking;
 use super::{Answer, Batch, BoxFuture, Failure, Sink};
 use crate::failure::Category;
 
@@ -39,27 +40,16 @@ pub struct Config {
 #[derive(Debug)]
 pub struct File {
     writer: Arc<Writer>,
+    blocking: Blocking,
 }
 
 impl File {
-    /// Makes the sink; the file is opened by the first delivery.
+    /// Makes the sink; the file is opened by the first delivery. So many threads may wait for the
+    /// disk at a time.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
-        Self { writer: Arc::new(Writer { config: config.clone(), open: Mutex::default() }) }
-    }
-
-    /// Runs what may block on a thread that may.
-    async fn run<T, F>(&self, job: F) -> Result<T, Failure>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Writer) -> io::Result<T> + Send + 'static,
-    {
-        let writer = Arc::clone(&self.writer);
-        tokio::task::spawn_blocking(move || job(&writer))
-            .await
-            .map_err(io::Error::other)
-            .flatten()
-            .map_err(|error| failure(&self.writer.config.path, &error))
+    pub fn new(config: &Config, writers_max: usize) -> Self {
+        let writer = Writer { config: config.clone(), open: Mutex::default() };
+        Self { writer: Arc::new(writer), blocking: Blocking::new(writers_max) }
     }
 }
 
@@ -69,17 +59,22 @@ impl Sink for File {
     }
 
     fn deliver<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Answer> {
-        Box::pin(async move {
-            let lines = lines(batch);
-            match self.run(move |writer| writer.append(&lines)).await {
-                Ok(()) => Answer::Acknowledged,
-                Err(failure) => Answer::Failed(failure),
-            }
-        })
+        let (writer, lines) = (Arc::clone(&self.writer), lines(batch));
+        let write =
+            move || writer.append(&lines).map_err(|error| failure(&writer.config.path, &error));
+        Box::pin(self.blocking.write(batch, write))
     }
 
     fn check(&self) -> BoxFuture<'_, Result<String, Failure>> {
-        Box::pin(self.run(|writer| look(&writer.config.path)))
+        let path = self.writer.config.path.clone();
+        Box::pin(async move {
+            let looked = path.clone();
+            tokio::task::spawn_blocking(move || look(&looked))
+                .await
+                .map_err(io::Error::other)
+                .flatten()
+                .map_err(|error| failure(&path, &error))
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Adding a kind is one file and three edits here: the module, the variant of [`Config`] and its
 //! arm in [`build`].
 
+mod blocking;
 pub mod http;
 pub mod file;
 pub mod stdout;
@@ -94,7 +95,7 @@ pub fn build(name: &str, config: &Config, common: &Common) -> Result<Box<dyn Sin
             http::Http::new(config, common)
                 .map_err(|source| Error::Http { sink: name.to_owned(), source })?,
         ),
-        Config::File(config) => Box::new(file::File::new(config)),
+        Config::File(config) => Box::new(file::File::new(config, common.concurrency)),
         Config::Stdout(config) => Box::new(stdout::Stdout::new(config)),
     })
 }

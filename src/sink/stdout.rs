@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::blocking::Blocking;
 use super::{Answer, Batch, BoxFuture, Failure, Sink};
 use crate::failure::Category;
 
@@ -14,13 +15,15 @@ pub struct Config {}
 
 /// Writes events to the process's standard output.
 #[derive(Debug)]
-pub struct Stdout {}
+pub struct Stdout {
+    blocking: Blocking,
+}
 
 impl Stdout {
     /// Makes the sink.
     #[must_use]
-    pub const fn new(_config: &Config) -> Self {
-        Self {}
+    pub fn new(_config: &Config) -> Self {
+        Self { blocking: Blocking::new(1) }
     }
 }
 
@@ -31,17 +34,9 @@ impl Sink for Stdout {
 
     fn deliver<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Answer> {
         let lines = super::file::lines(batch);
-        Box::pin(async move {
-            // A pipe may block for as long as its reader likes, so never on a runtime thread.
-            match tokio::task::spawn_blocking(move || write(&lines)).await {
-                Ok(Ok(())) => Answer::Acknowledged,
-                Ok(Err(error)) => Answer::Failed(failure(&error)),
-                Err(_) => Answer::Failed(Failure::new(
-                    Category::Transient,
-                    "stdout: the writer ended before it was done",
-                )),
-            }
-        })
+        // A pipe may block for as long as its reader likes.
+        let write = move || write(&lines).map_err(|error| failure(&error));
+        Box::pin(self.blocking.write(batch, write))
     }
 
     fn check(&self) -> BoxFuture<'_, Result<String, Failure>> {
