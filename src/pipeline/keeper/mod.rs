@@ -1,7 +1,10 @@
 //! [`Keeper`]: what is done becomes durable, and only then is the slot told.
 
+mod retention;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -18,12 +21,10 @@ use crate::lsn::{Lsn, Position};
 use crate::progress::store::{self, Stored};
 use crate::state::{self, State, meta};
 
-/// Between two looks at what of the journal may go.
-const RETAIN_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
 /// Between two reports for `status`.
-const REPORT_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Between two reports that say the same: an idle instance leaves the disk alone.
-const REPORT_SAME_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+const REPORT_SAME_EVERY: Duration = Duration::from_secs(5);
 
 /// Makes progress durable.
 ///
@@ -239,54 +240,6 @@ impl Keeper {
                 confirmer.confirm(self.safe);
             }
         }
-    }
-
-    /// Removes what of the journal is old, and looks at the budget of WAL.
-    async fn retain(
-        &mut self,
-        floor: Position,
-        snapshots: &[(SinkProgress, Snapshot)],
-    ) -> Result<(), Error> {
-        let due = if self.journal.status().paused.is_some() { TICK } else { RETAIN_EVERY };
-        if self.retained_at.is_some_and(|at| at.elapsed() < due) {
-            return Ok(());
-        }
-        self.retained_at = Some(Instant::now());
-        let pinned = snapshots.iter().filter_map(|(_, snapshot)| snapshot.pinned_from).min();
-        let needed_from = pinned.map_or(floor, |pinned| pinned.min(floor));
-        let now = super::now();
-        match self.journal.retain(needed_from, now).await {
-            Ok(()) => {}
-            Err(error) if error.category() == Category::Transient => {
-                tracing::warn!(error = chain(&error), "the journal could not be trimmed");
-            }
-            Err(error) => return Err(Error::Journal(error)),
-        }
-        self.look_at_budget();
-        Ok(())
-    }
-
-    /// Confirms what is journaled while a slow sink makes Postgres keep too much WAL.
-    fn look_at_budget(&mut self) {
-        let retained = {
-            let inner = self.shared.lock();
-            let end = inner.server_lsn.unwrap_or_default().max(inner.seen);
-            end.0.saturating_sub(inner.confirmed.0)
-        };
-        let budget = self.settings.wal_budget;
-        let over = budget > 0 && self.journal.is_on() && retained > budget;
-        // Once over it stays so until what is held back is well below, so that it does not flap.
-        let over = over || (self.over_budget && retained > budget / 2);
-        if over && !self.over_budget {
-            tracing::warn!(
-                retained_wal_bytes = retained,
-                wal_budget_bytes = budget,
-                "a slow sink holds back too much WAL: confirming what is journaled instead"
-            );
-        } else if !over && self.over_budget {
-            tracing::info!("the WAL held back is within its budget again");
-        }
-        self.over_budget = over;
     }
 
     fn could_not_write(&mut self, error: &state::Error) {
