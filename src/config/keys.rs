@@ -174,9 +174,9 @@ static JOURNAL: Section = Section {
         ),
         key(
             "on_full",
-            Word(&["pause"], &["detach"]),
+            Word(&["pause", "detach"], &[]),
             Toml("\"pause\""),
-            "when what is undone reaches `max_size`: stop reading",
+            "when what is undone reaches `max_size`: stop reading, or let go of the sink furthest behind, which then halts with a gap and needs a load",
         ),
         key("reserve", Size, Toml("\"512MiB\""), "disk kept free for progress and dead letters"),
         key(

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::failure::Category;
 use crate::lsn::{EventId, Position, Timestamp};
@@ -116,6 +117,8 @@ pub struct Snapshot {
     pub state: SinkState,
     /// Why, where there is more to say.
     pub reason: Option<String>,
+    /// It was let go: nothing is kept for it any more; see [`SinkProgress::detach`].
+    pub detached: bool,
     /// Events that were read and are not done.
     pub undone: u64,
     /// Requests under way.
@@ -147,12 +150,15 @@ struct Shared {
     /// The number of the last snapshot that was taken, and of the newest that was stored.
     taken: AtomicU64,
     stored: AtomicU64,
+    detached: CancellationToken,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     ledger: Ledger,
     snapshot: Snapshot,
+    /// Why it was let go, if it was.
+    detached: Option<String>,
 }
 
 impl SinkProgress {
@@ -162,7 +168,7 @@ impl SinkProgress {
         // Until what was set aside is read again, everything may be needed.
         let pinned_from = Some(Position::ZERO);
         let snapshot = Snapshot { pinned_from, ..Snapshot::default() };
-        let inner = Inner { ledger: Ledger::restore(reached), snapshot };
+        let inner = Inner { ledger: Ledger::restore(reached), snapshot, detached: None };
         Self(Arc::new(Shared {
             name: name.to_owned(),
             inner: Mutex::new(inner),
@@ -170,6 +176,7 @@ impl SinkProgress {
             generation: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             stored: AtomicU64::new(0),
+            detached: CancellationToken::new(),
         }))
     }
 
@@ -187,13 +194,41 @@ impl SinkProgress {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let inner = self.lock();
-        Snapshot {
+        let mut snapshot = Snapshot {
             reached: inner.ledger.reached(),
             undone: inner.ledger.undone(),
             generation: self.0.generation.load(Ordering::Acquire),
             number: self.0.taken.fetch_add(1, Ordering::AcqRel) + 1,
             ..inner.snapshot.clone()
+        };
+        if let Some(reason) = &inner.detached {
+            snapshot.state = SinkState::Halted;
+            snapshot.reason = Some(reason.clone());
+            snapshot.detached = true;
+            snapshot.pinned_from = None;
         }
+        snapshot
+    }
+
+    /// Lets the sink go: it is halted, is sent nothing more, and nothing is kept for it. To be
+    /// stored before.
+    pub fn detach(&self, reason: &str) {
+        self.lock().detached = Some(reason.to_owned());
+        self.0.detached.cancel();
+        self.notify();
+    }
+
+    /// Whether it was let go.
+    #[must_use]
+    pub fn is_detached(&self) -> bool {
+        self.0.detached.is_cancelled()
+    }
+
+    /// Waits until it is let go.
+    ///
+    /// Cancel safety: safe.
+    pub(super) async fn detached(&self) {
+        self.0.detached.cancelled().await;
     }
 
     /// Returns the lowest position that is not known to be done.
@@ -228,7 +263,8 @@ impl SinkProgress {
     #[must_use]
     pub fn is_caught_up(&self, target: Position) -> bool {
         let inner = self.lock();
-        inner.ledger.floor() >= target && !inner.snapshot.is_moving
+        let is_moving = inner.snapshot.is_moving || inner.detached.is_some();
+        inner.ledger.floor() >= target && !is_moving
     }
 
     pub(super) fn notify(&self) {

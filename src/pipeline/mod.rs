@@ -9,6 +9,7 @@
 //! Knows how the stages fit, not what any of them does.
 
 mod error;
+mod full;
 mod intake;
 mod keeper;
 mod lag;

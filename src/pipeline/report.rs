@@ -113,7 +113,7 @@ impl Reporter {
             state: snapshot.state,
             reason: snapshot.reason.clone(),
             position: floor.into(),
-            lag_events: Some(snapshot.undone),
+            lag_events: (!snapshot.detached).then_some(snapshot.undone),
             // One that has done all that was read is as far behind as the reading is.
             freshness_seconds: if floor >= moment.end { moment.lag.or(age) } else { age },
             delivered: base.delivered + delivered,

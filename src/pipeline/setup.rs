@@ -74,6 +74,9 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
     seed_marks(&shared, &journal, &known);
     let mut runners = Vec::new();
     for (sink, progress) in sinks {
+        if progress.is_detached() {
+            continue;
+        }
         runners.push(runner(config, sink, progress, &state, &journal, &label)?);
     }
     let intake = Intake::new(attach, &shared, &state, &journal, known.received, first);
@@ -143,8 +146,8 @@ async fn sinks<'a>(
 ) -> Result<Vec<(&'a crate::config::Sink, SinkProgress)>, Error> {
     let mut sinks = Vec::new();
     for sink in &config.sinks {
-        let reached = match progress.get(&sink.name) {
-            Some(stored) => stored.reached.clone(),
+        let stored = match progress.get(&sink.name) {
+            Some(stored) => stored.clone(),
             None => {
                 let routes = config.routes_of(&sink.name);
                 let from_journal = routes.iter().all(|route| route.start == Start::Journal);
@@ -153,19 +156,23 @@ async fn sinks<'a>(
                     reached: Reached { floor, ..Reached::default() },
                     ..Stored::default()
                 };
-                let (name, reached) = (sink.name.clone(), stored.reached.clone());
+                let (name, new) = (sink.name.clone(), stored.clone());
                 // Stored at once: else a restart would begin it later than now.
-                let write = move |c: &Connection| store::save(c, &name, &stored, now);
+                let write = move |c: &Connection| store::save(c, &name, &new, now);
                 state.write(write).await.map_err(Error::State)?;
-                reached
+                stored
             }
         };
-        if journal.is_on()
-            && let Err(source) = journal.cursor(reached.floor)
+        let handle = SinkProgress::new(&sink.name, &stored.reached);
+        if let Some(gap) = stored.gap() {
+            tracing::warn!(sink = sink.name, reason = gap, "the sink stays halted");
+            handle.detach(gap);
+        } else if journal.is_on()
+            && let Err(source) = journal.cursor(stored.reached.floor)
         {
             return Err(Error::SinkBehind { name: sink.name.clone(), source });
         }
-        sinks.push((sink, SinkProgress::new(&sink.name, &reached)));
+        sinks.push((sink, handle));
     }
     Ok(sinks)
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use walgate::demo::cluster::Cluster;
 
 use super::support::process::{eventually, pause};
-use super::support::receiver::{Receiver, Reply};
+use super::support::receiver::{Journal, Receiver, Reply};
 use super::support::road::{PATIENCE, Road, T, http, route};
 
 /// No heartbeat: nothing but the server's own keepalives moves the slot.
@@ -62,6 +63,89 @@ fn rows(from: u32, to: u32) -> String {
         "INSERT INTO t SELECT g, md5(g::text) || md5((g + 1)::text) || md5((g + 2)::text) \
          || md5((g + 3)::text) FROM generate_series({from}, {to}) g"
     )
+}
+
+fn journal_bytes(road: &Road) -> u64 {
+    road.walgate.status()["journal"]["bytes"].as_u64().unwrap()
+}
+
+#[test]
+fn a_full_journal_pauses_reading_and_goes_on_by_itself() {
+    let receiver = Receiver::start();
+    receiver.otherwise(Reply::hang());
+    let journal = "[journal]\nmax_size = \"4MiB\"\n";
+    let road = Road::of_t(&format!("{journal}{}", http("far", &receiver.url("/"), HASTY)));
+    road.sql(&rows(1, 200_000));
+    eventually("the pause is told", PATIENCE, || {
+        let status = road.walgate.status();
+        status["source"]["reason"] == "what is undone has reached `journal.max_size`"
+            && road.walgate.log().contains("ERROR what is undone fills the journal")
+    });
+    let paused = journal_bytes(&road);
+    pause(Duration::from_secs(2));
+    assert_eq!(journal_bytes(&road), paused, "it reads on");
+    assert!(paused < 14 << 20, "{paused} bytes");
+    receiver.behave();
+    let all = |journal: &Journal| journal.events_processed >= 200_000;
+    receiver.wait("all rows", PATIENCE, all);
+    road.confirms(&road.wal_end());
+    assert!(journal_bytes(&road) > paused, "this test needs more than fits");
+    eventually("the end of the pause is told", PATIENCE, || {
+        road.walgate.status()["source"]["reason"].is_null()
+            && road.walgate.log().contains("the journal has room again")
+    });
+    let peak = road.walgate.peak_memory_bytes();
+    assert!(peak < 150 << 20, "{} MiB", peak >> 20);
+}
+
+fn sink_of<'a>(status: &'a Value, name: &str) -> &'a Value {
+    let sinks = status["sinks"].as_array().unwrap();
+    sinks.iter().find(|sink| sink["name"] == name).unwrap()
+}
+
+#[test]
+fn a_full_journal_lets_go_of_the_sink_furthest_behind_and_of_no_other() {
+    let (near, far) = (Receiver::start(), Receiver::start());
+    far.otherwise(Reply::hang());
+    let config = [
+        "[journal]\nmax_size = \"4MiB\"\non_full = \"detach\"\n".to_owned(),
+        http("near", &near.url("/"), HASTY),
+        http("far", &far.url("/"), HASTY),
+        route("t", "near"),
+        route("t", "far"),
+    ];
+    let mut road = Road::new(Cluster::builder().major(15), T, &config.concat());
+    road.sql(&rows(1, 200_000));
+    near.wait("all rows", PATIENCE, |journal| journal.events_processed >= 200_000);
+    road.confirms(&road.wal_end());
+    let is_let_go = |road: &Road| {
+        let status = road.walgate.status();
+        assert_ne!(sink_of(&status, "near")["state"], "halted");
+        let far = sink_of(&status, "far");
+        let reason = far["reason"].as_str().unwrap_or_default().to_owned();
+        let is_gap = reason.starts_with("a gap from 0/") && reason.contains("need a load");
+        far["state"] == "halted" && is_gap
+    };
+    eventually("the hung sink is let go", PATIENCE, || is_let_go(&road));
+    assert_eq!(road.walgate.log().matches("the sink is halted and let go").count(), 1);
+    // It stays so, and holds back nothing.
+    road.walgate.kill();
+    assert!(is_let_go(&road));
+    far.behave();
+    let sent = far.journal().requests.len();
+    road.start();
+    road.sql(&rows(200_001, 200_100));
+    near.wait("the rows behind the kill", PATIENCE, |j| j.events_processed >= 200_100);
+    road.confirms(&road.wal_end());
+    assert!(is_let_go(&road));
+    assert_eq!(far.journal().requests.len(), sent);
+    road.stop();
+    // Forgotten, it begins anew.
+    let output = road.walgate.call(&["sink", "forget", "far"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    road.start();
+    road.sql(&rows(200_101, 200_200));
+    far.wait("new rows", PATIENCE, |journal| journal.events_processed == 100);
 }
 
 /// A hung sink, a slot that moves all the same, a kill: the sink gets all of it in the end.

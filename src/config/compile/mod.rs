@@ -74,12 +74,24 @@ pub struct Journal {
     pub retain: Duration,
     /// How much is kept, in bytes.
     pub max_size: u64,
+    /// What happens when what is undone reaches `max_size`.
+    pub on_full: OnFull,
     /// Disk kept free, in bytes.
     pub reserve: u64,
     /// When the slot moves.
     pub confirm: Confirm,
     /// How much WAL a slow sink may hold back, in bytes; 0: any.
     pub wal_budget: u64,
+}
+
+/// What happens when what is undone fills the journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFull {
+    /// Nothing more is read.
+    #[default]
+    Pause,
+    /// The sink furthest behind is let go; it halts with a gap.
+    Detach,
 }
 
 /// When the slot may move past a change.
@@ -166,6 +178,10 @@ fn journal(table: &Table, notes: &mut Notes<'_>) -> Option<Journal> {
         "journaled" => Confirm::Journaled,
         _ => Confirm::Delivered,
     };
+    let on_full = match table.text("on_full")? {
+        "detach" => OnFull::Detach,
+        _ => OnFull::Pause,
+    };
     let max_size = table.size("max_size")?;
     if max_size == 0 {
         notes.problem(
@@ -195,6 +211,7 @@ fn journal(table: &Table, notes: &mut Notes<'_>) -> Option<Journal> {
     Some(Journal {
         retain: table.duration("retain")?,
         max_size,
+        on_full,
         reserve: table.size("reserve")?,
         confirm,
         wal_budget: table.size("wal_budget")?,

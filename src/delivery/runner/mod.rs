@@ -173,7 +173,8 @@ impl Runner {
     }
 
     /// Serves the sink until `stop` is cancelled; then lets what is in flight finish within
-    /// `grace`. Returns how many events were unanswered at its end: those may repeat.
+    /// `grace`. Returns how many events were unanswered at its end: those may repeat. A sink that
+    /// is let go is served no longer, but the state takes what is on its way there.
     ///
     /// Cancel safety: dropping it loses nothing; what was in flight repeats.
     ///
@@ -187,11 +188,19 @@ impl Runner {
             match self.happened(&stop).await {
                 Happened::Stop => break,
                 Happened::Landed(landed) => self.landed(landed)?,
+                // What was not read yet may be gone already.
+                Happened::Read(Err(_)) if self.progress.is_detached() => break,
                 Happened::Read(read) => read.map_err(|source| self.journal_error(source))?,
                 Happened::Woke => {}
             }
         }
-        self.finish(grace).await
+        let is_detached = self.progress.is_detached();
+        let unanswered = self.finish(grace).await?;
+        if is_detached {
+            stop.cancelled().await;
+            return Ok(0);
+        }
+        Ok(unanswered)
     }
 
     /// Takes back what an earlier run set aside.
@@ -267,7 +276,8 @@ impl Runner {
     async fn happened(&mut self, stop: &CancellationToken) -> Happened {
         let has_room = self.has_room();
         let wants_chunk = has_room && self.reader.needs_chunk();
-        if has_room && !wants_chunk && !stop.is_cancelled() {
+        let goes_on = !stop.is_cancelled() && !self.progress.is_detached();
+        if has_room && !wants_chunk && goes_on {
             // More of the chunk can be mapped at once; look at the answers that are there first.
             let landed = futures_util::FutureExt::now_or_never(self.flights.next());
             tokio::task::coop::consume_budget().await;
@@ -277,6 +287,7 @@ impl Runner {
         tokio::select! {
             biased;
             () = stop.cancelled() => Happened::Stop,
+            () = self.progress.detached() => Happened::Stop,
             Some(landed) = self.flights.next() => Happened::Landed(landed),
             read = self.reader.next_chunk(), if wants_chunk => Happened::Read(read),
             () = tokio::time::sleep_until(wake.unwrap_or(self.started)), if wake.is_some() => {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::full::Full;
 use super::report::{self, Base, Reporter};
 use super::shared::Shared;
 use super::status::Status;
@@ -47,6 +48,8 @@ pub(super) struct Keeper {
     /// The report that was stored last, and when.
     told: Option<(Instant, Status)>,
     over_budget: bool,
+    full: Full,
+    started: Instant,
     failing: bool,
 }
 
@@ -57,6 +60,7 @@ struct Moment {
     floors: Vec<(Position, u64, u64)>,
     generations: Vec<u64>,
     safe: Lsn,
+    detached: usize,
 }
 
 impl Keeper {
@@ -80,6 +84,8 @@ impl Keeper {
             reported_at: None,
             told: None,
             over_budget: false,
+            full: Full::default(),
+            started: Instant::now(),
             failing: false,
         }
     }
@@ -103,8 +109,10 @@ impl Keeper {
     async fn tick(&mut self, last: bool) -> Result<(), Error> {
         let snapshots: Vec<(SinkProgress, Snapshot)> =
             self.shared.sinks().iter().map(|sink| (sink.clone(), sink.snapshot())).collect();
-        let floor = snapshots.iter().map(|(_, s)| s.reached.floor).min().unwrap_or_default();
         let mut moment = self.moment(&snapshots);
+        // What was let go holds back nothing; with nobody left, what is journaled is all there is.
+        let attached = snapshots.iter().filter(|(_, snapshot)| !snapshot.detached);
+        let floor = attached.map(|(_, s)| s.reached.floor).min().unwrap_or(moment.end);
         let report = self.report(last);
         let pass = self.pass(floor);
         if self.stored.as_ref() != Some(&moment) || pass > self.safe {
@@ -141,6 +149,7 @@ impl Keeper {
             floors: snapshots.iter().map(floor).collect(),
             generations: snapshots.iter().map(|(_, snapshot)| snapshot.generation).collect(),
             safe: self.safe,
+            detached: snapshots.iter().filter(|(_, snapshot)| snapshot.detached).count(),
         }
     }
 

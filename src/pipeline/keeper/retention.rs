@@ -1,21 +1,25 @@
-//! What of the journal may go, and what a slow sink may hold back at the source.
+//! What of the journal may go, and what happens when nothing may.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Keeper;
-use crate::config::Confirm;
+use crate::config::{Confirm, OnFull};
 use crate::delivery::{SinkProgress, Snapshot};
 use crate::failure::{Category, Classify, chain};
 use crate::lsn::Position;
+use crate::pipeline::full::{Need, Step};
+use crate::pipeline::intake::last_before;
 use crate::pipeline::{Error, TICK, now};
+use crate::progress::store;
 
 /// Between two looks at what of the journal may go.
 const RETAIN_EVERY: Duration = Duration::from_secs(5);
 
 impl Keeper {
-    /// Removes what of the journal is old, and looks at the budget of WAL.
+    /// Removes what of the journal is old, looks whether it is full of what is undone, and at the
+    /// budget of WAL.
     pub(super) async fn retain(
         &mut self,
         floor: Position,
@@ -26,7 +30,8 @@ impl Keeper {
             return Ok(());
         }
         self.retained_at = Some(Instant::now());
-        let needed_from = snapshots.iter().map(|(_, snapshot)| needed_from(snapshot)).min();
+        let attached = snapshots.iter().filter(|(_, snapshot)| !snapshot.detached);
+        let needed_from = attached.map(|(_, snapshot)| needed_from(snapshot)).min();
         match self.journal.retain(needed_from.unwrap_or(floor), now()).await {
             Ok(()) => {}
             Err(error) if error.category() == Category::Transient => {
@@ -35,7 +40,83 @@ impl Keeper {
             Err(error) => return Err(Error::Journal(error)),
         }
         self.look_at_budget(floor);
+        self.look_whether_full(snapshots).await
+    }
+
+    async fn look_whether_full(
+        &mut self,
+        snapshots: &[(SinkProgress, Snapshot)],
+    ) -> Result<(), Error> {
+        if snapshots.iter().any(|(_, s)| !s.detached && s.pinned_from == Some(Position::ZERO)) {
+            // It is still reading what it has set aside.
+            return Ok(());
+        }
+        let need = |snapshot: &Snapshot| {
+            let from = needed_from(snapshot);
+            (!snapshot.detached).then(|| Need { from, bytes: self.journal.bytes_behind(from) })
+        };
+        let needs: Vec<Option<Need>> = snapshots.iter().map(|(_, s)| need(s)).collect();
+        let detaches = self.settings.on_full == OnFull::Detach;
+        let max_size_bytes = self.settings.max_size;
+        let step = self.full.look(&needs, max_size_bytes, detaches, self.started.elapsed());
+        let name = |index: usize| snapshots.get(index).map_or("", |(sink, _)| sink.name());
+        match step {
+            Step::Nothing => {}
+            Step::Filled(index) if detaches => tracing::warn!(
+                max_size_bytes,
+                furthest_behind = name(index),
+                "what is undone fills the journal: nothing more is read until a sink goes on or \
+                 is let go"
+            ),
+            Step::Filled(index) => tracing::error!(
+                max_size_bytes,
+                furthest_behind = name(index),
+                "what is undone fills the journal: nothing more is read, and the source keeps its \
+                 log"
+            ),
+            Step::Emptied => tracing::info!("the journal has room again: reading goes on"),
+            Step::Detach(index) => {
+                if let (Some((sink, _)), Some(Some(need))) =
+                    (snapshots.get(index), needs.get(index))
+                {
+                    self.detach(sink, *need).await?;
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// Lets a sink go: stored first, so that it stays so.
+    async fn detach(&mut self, sink: &SinkProgress, need: Need) -> Result<(), Error> {
+        let name = sink.name().to_owned();
+        let last = last_before(self.journal.end()).unwrap_or_default();
+        let reason = format!(
+            "{}{} to {last}, and all behind it: what the sink had not done had filled the journal. \
+             Its tables need a load; `walgate sink forget {name}` lets it begin anew",
+            store::GAP,
+            need.from
+        );
+        let halted = reason.clone();
+        let write = self.state.write(move |c| store::set_halted(c, &name, Some(&halted)));
+        match write.await {
+            Ok(()) => {
+                tracing::error!(
+                    sink = sink.name(),
+                    reason,
+                    undone_bytes = need.bytes,
+                    "the sink is halted and let go; the others go on"
+                );
+                sink.detach(&reason);
+                // What it held back may go at once.
+                self.retained_at = None;
+                Ok(())
+            }
+            Err(error) if error.category() == Category::Transient => {
+                self.could_not_write(&error);
+                Ok(())
+            }
+            Err(error) => Err(Error::State(error)),
+        }
     }
 
     /// Confirms what is journaled while a slow sink makes Postgres keep too much WAL.
