@@ -4,6 +4,7 @@
 //! Knows nothing of what a destination is (that is [`crate::sink`]), nor of what an event says.
 
 mod backoff;
+mod bounds;
 mod breaker;
 mod dead_letter;
 mod handle;

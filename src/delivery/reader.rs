@@ -11,6 +11,7 @@ use crate::chunk::Chunk;
 use crate::envelope::{Envelope, RouteLabel};
 use crate::failure::Category;
 use crate::journal::{self, Cursor};
+use crate::lsn::Position;
 use crate::mapping::{self, Draft, Mapped, SinkMapper, Skip};
 use crate::progress::ledger::{Ledger, Ordinal};
 use crate::sink::Failure;
@@ -19,8 +20,6 @@ use crate::sink::Failure;
 const SLICE_CHANGES: u32 = 512;
 /// A slice ends when its bodies hold so much: a body that waits keeps its whole slice in memory.
 const SLICE_BYTES: usize = 256 << 10;
-/// Chunks that waiting events keep in memory. More than the journal's own tail, which counts too.
-const CHUNK_BYTES_MAX: usize = 48 << 20;
 
 /// What a slice of the stream holds for a sink, in stream order.
 #[derive(Debug)]
@@ -38,14 +37,25 @@ pub(super) struct Reader {
     mapper: SinkMapper,
     /// The chunk at hand and its next entry.
     current: Option<(Arc<Chunk>, u32)>,
-    /// Chunks that events may still refer to.
-    held: VecDeque<(Weak<Chunk>, usize)>,
+    /// Chunks that events may still refer to, in order.
+    held: VecDeque<Held>,
+    held_bytes_max: usize,
     drafts: Vec<(Ordinal, Draft, Option<Failure>)>,
 }
 
+/// A chunk that was read.
+#[derive(Debug)]
+struct Held {
+    chunk: Weak<Chunk>,
+    bytes: usize,
+    end: Position,
+}
+
 impl Reader {
-    pub(super) const fn new(cursor: Cursor, mapper: SinkMapper) -> Self {
-        Self { cursor, mapper, current: None, held: VecDeque::new(), drafts: Vec::new() }
+    /// Waiting events may keep so many bytes of chunks in memory, beside the journal's tail.
+    pub(super) const fn new(cursor: Cursor, mapper: SinkMapper, held_bytes_max: usize) -> Self {
+        let held = VecDeque::new();
+        Self { cursor, mapper, current: None, held, held_bytes_max, drafts: Vec::new() }
     }
 
     /// Whether the chunk at hand is used up.
@@ -55,14 +65,16 @@ impl Reader {
 
     /// Whether waiting events keep as many chunks in memory as they may.
     pub(super) fn holds_too_much(&mut self) -> bool {
-        let sum = |held: &VecDeque<(Weak<Chunk>, usize)>| -> usize {
-            held.iter().map(|(_, bytes)| bytes).sum()
-        };
-        if sum(&self.held) < CHUNK_BYTES_MAX {
+        let sum = |held: &VecDeque<Held>| held.iter().map(|held| held.bytes).sum::<usize>();
+        if sum(&self.held) < self.held_bytes_max {
             return false;
         }
-        self.held.retain(|(chunk, _)| chunk.strong_count() > 0);
-        sum(&self.held) >= CHUNK_BYTES_MAX
+        self.held.retain(|held| held.chunk.strong_count() > 0);
+        // What the journal's tail holds is there anyway.
+        let tail_begin = self.cursor.tail_begin();
+        let outside = self.held.partition_point(|held| held.end <= tail_begin);
+        let bytes: usize = self.held.iter().take(outside).map(|held| held.bytes).sum();
+        bytes >= self.held_bytes_max
     }
 
     /// Waits for the next chunk.
@@ -70,10 +82,14 @@ impl Reader {
     /// Cancel safety: safe.
     pub(super) async fn next_chunk(&mut self) -> Result<(), journal::Error> {
         let chunk = self.cursor.next().await?;
-        while self.held.front().is_some_and(|(chunk, _)| chunk.strong_count() == 0) {
+        while self.held.front().is_some_and(|held| held.chunk.strong_count() == 0) {
             self.held.pop_front();
         }
-        self.held.push_back((Arc::downgrade(&chunk), chunk.memory_bytes()));
+        self.held.push_back(Held {
+            chunk: Arc::downgrade(&chunk),
+            bytes: chunk.memory_bytes(),
+            end: chunk.end_position(),
+        });
         self.current = Some((chunk, 0));
         Ok(())
     }

@@ -56,6 +56,12 @@ impl Cursor {
         self.after
     }
 
+    /// Returns the position from which on all chunks are in the journal's own memory.
+    #[must_use]
+    pub fn tail_begin(&self) -> Position {
+        self.shared.lock().tail_begin
+    }
+
     /// Whether everything that was appended so far was returned.
     #[must_use]
     pub fn is_at_end(&self) -> bool {

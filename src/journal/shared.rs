@@ -45,7 +45,7 @@ pub(super) struct Inner {
     tail: VecDeque<Arc<Chunk>>,
     tail_bytes: usize,
     /// Everything below is no longer in memory.
-    tail_begin: Position,
+    pub(super) tail_begin: Position,
     /// Behind the last chunk.
     pub(super) end: Position,
     /// Behind the last chunk that is in a file.

@@ -190,6 +190,7 @@ fn runner(
     let parts = Parts {
         name: sink.name.clone(),
         settings: sink.delivery.clone(),
+        sinks: config.sinks.len(),
         sink: Arc::from(far_side),
         mapper: SinkMapper::new(config.routes_of(&sink.name), label, sink.format),
         journal: Arc::clone(journal),

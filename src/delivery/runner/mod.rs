@@ -2,6 +2,7 @@
 
 mod effects;
 mod original;
+mod parts;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::original::{Found, load};
+pub use self::parts::{Error, Parts};
+use super::bounds::Bounds;
 use super::dead_letter;
 use super::handle::SinkProgress;
 use super::reader::{Read, Reader};
@@ -21,80 +24,14 @@ use super::settings::Settings;
 use super::view::View;
 use super::ward::{Outcome, Ward};
 use crate::chunk::Chunk;
-use crate::failure::{Category, Classify, chain};
+use crate::failure::{Category, chain};
 use crate::journal::{self, Journal};
 use crate::lsn::EventId;
-use crate::mapping::{self, SinkMapper};
 use crate::sink::{Answer, Batch, BoxFuture, Failure, Sink};
 use crate::state::{self, State};
 
-/// Events that wait in a sink's lanes. Enough for many full batches a lane.
-const EVENTS_MAX: usize = 64 * 1024;
-/// Bytes of bodies that wait in a sink's lanes; there is always room for one event.
-const BYTES_MAX: u64 = 8 << 20;
 /// How long to wait before a transaction that failed is tried again.
 const STATE_RETRY: Duration = Duration::from_secs(1);
-
-/// What a sink is served with.
-#[derive(Debug)]
-pub struct Parts {
-    /// The sink's name.
-    pub name: String,
-    /// How it is served.
-    pub settings: Settings,
-    /// The far side.
-    pub sink: Arc<dyn Sink>,
-    /// Makes its events.
-    pub mapper: SinkMapper,
-    /// Where the changes are.
-    pub journal: Arc<Journal>,
-    /// The journal keeps what it is told to: events that wait are references into it. Without,
-    /// they are copies.
-    pub journal_keeps: bool,
-    /// Where dead letters are stored.
-    pub state: State,
-    /// Where the rest of the process looks.
-    pub progress: SinkProgress,
-}
-
-/// Why a sink can't be served any more. Its own failures are no reason.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The journal can't be read.
-    #[error("sink `{sink}` can't read the journal")]
-    Journal {
-        /// The sink.
-        sink: String,
-        /// The cause.
-        source: journal::Error,
-    },
-    /// A change can't be decoded.
-    #[error("sink `{sink}` can't decode a change")]
-    Mapping {
-        /// The sink.
-        sink: String,
-        /// The cause.
-        source: mapping::Error,
-    },
-    /// The dead letters of an earlier run can't be read.
-    #[error("sink `{sink}` can't read its dead letters")]
-    State {
-        /// The sink.
-        sink: String,
-        /// The cause.
-        source: state::Error,
-    },
-}
-
-impl Classify for Error {
-    fn category(&self) -> Category {
-        match self {
-            Self::Journal { .. } => Category::Setup,
-            Self::Mapping { source, .. } => source.category(),
-            Self::State { source, .. } => source.category(),
-        }
-    }
-}
 
 /// Serves one sink: reads, maps, sends, and remembers what became of it.
 #[derive(Debug)]
@@ -106,6 +43,7 @@ pub struct Runner {
     journal_keeps: bool,
     state: State,
     progress: SinkProgress,
+    bounds: Bounds,
     scheduler: Scheduler,
     reader: Reader,
     ward: Ward,
@@ -146,13 +84,16 @@ impl Runner {
     /// # Errors
     /// When the journal no longer has what the sink has not done.
     pub fn new(parts: Parts) -> Result<Self, Error> {
-        let Parts { name, settings, sink, mapper, journal, journal_keeps, state, progress } = parts;
+        let Parts { name, settings, sinks, sink, mapper, journal, journal_keeps, state, progress } =
+            parts;
+        let bounds = Bounds::share(sinks, &settings);
         let cursor = journal
             .cursor(progress.floor())
             .map_err(|source| Error::Journal { sink: name.clone(), source })?;
         Ok(Self {
             scheduler: Scheduler::new(&settings),
-            reader: Reader::new(cursor, mapper),
+            reader: Reader::new(cursor, mapper, bounds.chunk_bytes_max),
+            bounds,
             ward: Ward::new(&name, state.clone()),
             view: View::new(&name, progress.clone()),
             name: Arc::from(name),
@@ -260,12 +201,12 @@ impl Runner {
         Ok(())
     }
 
-    /// Whether more may be read. Chunks are only counted while something waits: the journal's own
-    /// tail counts too, and must not stop a sink that has nothing to do.
+    /// Whether more may be read. Chunks are only counted while something waits: nothing stops a sink
+    /// that has nothing to do.
     fn has_room(&mut self) -> bool {
         let (events, bytes) = self.scheduler.holds();
-        events < EVENTS_MAX
-            && bytes < BYTES_MAX
+        events < self.bounds.events_max
+            && bytes < self.bounds.bytes_max
             && !self.scheduler.is_full()
             && !self.scheduler.has_too_many_dead()
             && !self.ward.is_full()

@@ -1,0 +1,74 @@
+//! What a sink is served with, and why it can't be.
+
+use std::sync::Arc;
+
+use crate::delivery::handle::SinkProgress;
+use crate::delivery::settings::Settings;
+use crate::failure::{Category, Classify};
+use crate::journal::{self, Journal};
+use crate::mapping::{self, SinkMapper};
+use crate::sink::Sink;
+use crate::state::{self, State};
+
+/// What a sink is served with.
+#[derive(Debug)]
+pub struct Parts {
+    /// The sink's name.
+    pub name: String,
+    /// How it is served.
+    pub settings: Settings,
+    /// So many sinks share the memory.
+    pub sinks: usize,
+    /// The far side.
+    pub sink: Arc<dyn Sink>,
+    /// Makes its events.
+    pub mapper: SinkMapper,
+    /// Where the changes are.
+    pub journal: Arc<Journal>,
+    /// The journal keeps what it is told to: events that wait are references into it. Without,
+    /// they are copies.
+    pub journal_keeps: bool,
+    /// Where dead letters are stored.
+    pub state: State,
+    /// Where the rest of the process looks.
+    pub progress: SinkProgress,
+}
+
+/// Why a sink can't be served any more. Its own failures are no reason.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The journal can't be read.
+    #[error("sink `{sink}` can't read the journal")]
+    Journal {
+        /// The sink.
+        sink: String,
+        /// The cause.
+        source: journal::Error,
+    },
+    /// A change can't be decoded.
+    #[error("sink `{sink}` can't decode a change")]
+    Mapping {
+        /// The sink.
+        sink: String,
+        /// The cause.
+        source: mapping::Error,
+    },
+    /// The dead letters of an earlier run can't be read.
+    #[error("sink `{sink}` can't read its dead letters")]
+    State {
+        /// The sink.
+        sink: String,
+        /// The cause.
+        source: state::Error,
+    },
+}
+
+impl Classify for Error {
+    fn category(&self) -> Category {
+        match self {
+            Self::Journal { .. } => Category::Setup,
+            Self::Mapping { source, .. } => source.category(),
+            Self::State { source, .. } => source.category(),
+        }
+    }
+}
