@@ -6,6 +6,7 @@ mod demo;
 mod failure;
 mod init;
 mod map;
+mod named;
 mod output;
 mod run;
 mod schema;
@@ -92,6 +93,10 @@ enum Command {
     Map(map::Args),
     /// Shows lag, slot, sinks and dead letters, with or without a running instance
     Status(status::Args),
+    /// Lets go of a sink that the config no longer has, or says what it is called now
+    Sink(named::SinkArgs),
+    /// The same for a route
+    Route(named::RouteArgs),
     /// Shows or drops the replication slot
     Slot(slot::Args),
     /// Prints the JSON Schema of the config
@@ -137,6 +142,8 @@ fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
             Command::Run(args) => Box::pin(run::run(args, global)).await,
             Command::Map(args) => Box::pin(map::run(args, global)).await,
             Command::Status(args) => Box::pin(status::run(args, global)).await,
+            Command::Sink(args) => Box::pin(named::sink(args, global)).await,
+            Command::Route(args) => Box::pin(named::route(args, global)).await,
             Command::Slot(args) => Box::pin(slot::run(args, global)).await,
             Command::Schema(_) | Command::Completions(_) => Ok(Exit::Done),
         }

@@ -220,6 +220,47 @@ pub(super) fn load(
     rows.collect()
 }
 
+/// Of which dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of<'a> {
+    /// All of a sink.
+    Sink(&'a str),
+    /// All of a route.
+    Route(&'a str),
+}
+
+impl<'a> Of<'a> {
+    const fn column(self) -> (&'static str, &'a str) {
+        match self {
+            Self::Sink(name) => ("sink", name),
+            Self::Route(name) => ("route", name),
+        }
+    }
+}
+
+/// Discards what waits, with a reason; its bytes are dropped. Returns how many there were.
+///
+/// # Errors
+/// Any of SQLite's.
+pub fn discard(connection: &Connection, of: Of<'_>, reason: &str) -> rusqlite::Result<usize> {
+    let (column, name) = of.column();
+    let sql = format!(
+        "UPDATE dead_letters SET state = 'discarded', reason = ?2, original = NULL, payload = NULL
+         WHERE {column} = ?1 AND state NOT IN ('discarded', 'delivered')"
+    );
+    connection.execute(&sql, (name, reason))
+}
+
+/// Gives their sink or route another name.
+///
+/// # Errors
+/// Any of SQLite's.
+pub fn rename(connection: &Connection, of: Of<'_>, new: &str) -> rusqlite::Result<()> {
+    let (column, name) = of.column();
+    let sql = format!("UPDATE OR REPLACE dead_letters SET {column} = ?2 WHERE {column} = ?1");
+    connection.execute(&sql, (name, new)).map(drop)
+}
+
 /// JSON is text; what is not is kept readable.
 fn text(bytes: &Bytes) -> String {
     String::from_utf8_lossy(bytes).into_owned()

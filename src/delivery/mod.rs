@@ -19,7 +19,10 @@ mod view;
 mod ward;
 
 pub use breaker::{BreakerState, HaltReason};
-pub use dead_letter::counts as dead_letter_counts;
+pub use dead_letter::{
+    Of as DeadLettersOf, counts as dead_letter_counts, discard as discard_dead_letters,
+    rename as rename_dead_letters,
+};
 pub use handle::{Counters, LATENCY_BOUNDS_US, SinkProgress, SinkState, Snapshot};
 pub use lane::Tracked;
 pub use parked::LetterState;

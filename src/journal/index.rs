@@ -159,6 +159,16 @@ pub fn stored(connection: &Connection, state_folder: &Path) -> rusqlite::Result<
     Ok(Stored { status, end: runs.last().map_or(Position::ZERO, |run| run.end) })
 }
 
+/// Returns how many bytes of a journal that nobody has open hold what lies behind `from`.
+///
+/// # Errors
+/// Any of SQLite's.
+pub fn stored_bytes_behind(connection: &Connection, from: Position) -> rusqlite::Result<u64> {
+    let sql = "SELECT coalesce(sum(length), 0) FROM chunks WHERE (end_lsn, end_seq) > (?1, ?2)";
+    let from = (lsn_to_sql(from.commit_lsn), from.seq);
+    connection.prepare(sql)?.query_row(from, |row| row.get(0)).map(i64::cast_unsigned)
+}
+
 /// Forgets the rows of a segment that was removed.
 pub(super) fn forget(connection: &Connection, segment: u32) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM chunks WHERE segment = ?1", [segment]).map(drop)

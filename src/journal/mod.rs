@@ -21,7 +21,7 @@ use std::time::Duration;
 
 pub use cursor::Cursor;
 pub use error::Error;
-pub use index::{Run, Stored, store, stored};
+pub use index::{Run, Stored, store, stored, stored_bytes_behind};
 
 use crate::chunk::Chunk;
 use crate::lsn::{Lsn, Position, Timestamp};

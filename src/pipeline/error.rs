@@ -1,6 +1,7 @@
 //! Why a run ended.
 
 use crate::failure::{Category, Classify};
+use crate::progress::known::Kind;
 use crate::{delivery, journal, sink, source, state};
 
 /// Why a run ended.
@@ -34,11 +35,11 @@ pub enum Error {
         /// Its version.
         version: u32,
     },
-    /// The state knows a sink that the config does not.
-    #[error("the state knows sink `{name}`, which the config no longer has")]
-    SinkGone {
-        /// The sink.
-        name: String,
+    /// The state knows sinks or routes that the config does not.
+    #[error("the state knows {}, which the config no longer has", names(gone))]
+    Gone {
+        /// What, never empty.
+        gone: Vec<(Kind, String)>,
     },
     /// What a sink has not done is no longer in the journal.
     #[error("sink `{name}` can't go on from where it was")]
@@ -80,7 +81,7 @@ impl Error {
             Self::State(state::Error::Locked { .. }) => Ending::InUse,
             Self::State(state::Error::OtherSource { .. })
             | Self::MappingChanged { .. }
-            | Self::SinkGone { .. }
+            | Self::Gone { .. }
             | Self::SinkBehind { .. } => Ending::Halted,
             Self::Sink { .. } => Ending::Preflight,
             Self::State(_) | Self::Journal(_) | Self::Delivery(_) | Self::Panicked => {
@@ -99,7 +100,7 @@ impl Classify for Error {
             Self::Delivery(source) => source.category(),
             Self::Sink { .. }
             | Self::MappingChanged { .. }
-            | Self::SinkGone { .. }
+            | Self::Gone { .. }
             | Self::Panicked => Category::Setup,
         }
     }
@@ -112,10 +113,24 @@ impl Classify for Error {
             Self::MappingChanged { version, .. } => {
                 Some(format!("raise its version to {}, or take the change back", version + 1))
             }
-            Self::SinkGone { name } => {
-                Some(format!("give the sink back, or let it go with `walgate sink forget {name}`"))
+            Self::Gone { gone } => {
+                let ways = gone.iter().map(|(kind, name)| {
+                    let kind = kind.as_str();
+                    format!(
+                        "`walgate {kind} rename {name} NEW` if it is called NEW now, \
+                         `walgate {kind} forget {name}` to let it go"
+                    )
+                });
+                let ways: Vec<String> = ways.collect();
+                Some(format!("give it back, or: {}", ways.join("; ")))
             }
             Self::Delivery(_) | Self::Sink { .. } | Self::Panicked => None,
         }
     }
+}
+
+fn names(gone: &[(Kind, String)]) -> String {
+    let names: Vec<String> =
+        gone.iter().map(|(kind, name)| format!("{} `{name}`", kind.as_str())).collect();
+    names.join(", ")
 }

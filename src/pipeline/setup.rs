@@ -16,6 +16,7 @@ use crate::failure::chain;
 use crate::journal::{self, Journal};
 use crate::lsn::{Lsn, Position, Timestamp};
 use crate::mapping::{Mapping, SinkMapper, SourceLabel, Start};
+use crate::progress::known::{self as roster, Kind};
 use crate::progress::ledger::Reached;
 use crate::progress::store::{self, Stored};
 use crate::source::{Identity, Resume};
@@ -42,9 +43,7 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
     let now = super::now();
     check_mappings(config, &state, now).await?;
     let (mut known, progress) = known(&state).await?;
-    if let Some(name) = progress.keys().find(|name| config.sinks.iter().all(|s| s.name != **name)) {
-        return Err(Error::SinkGone { name: name.clone() });
-    }
+    check_known(config, &state, now).await?;
     let journal =
         Arc::new(Journal::open(journal_settings(config), &state).map_err(Error::Journal)?);
     let resume = Resume {
@@ -129,6 +128,33 @@ async fn check_mappings(config: &Config, state: &State, now: Timestamp) -> Resul
         }
     }
     Ok(())
+}
+
+/// What the state knows and the config no longer has would be lost without a word.
+async fn check_known(config: &Config, state: &State, now: Timestamp) -> Result<(), Error> {
+    let has_sink = |name: &str| config.sinks.iter().any(|sink| sink.name == name);
+    let has_route = |name: &str| config.routes.iter().any(|route| route.name == name);
+    let mut gone: Vec<(Kind, String)> = Vec::new();
+    for (kind, name, sink) in state.read(roster::load).await.map_err(Error::State)? {
+        match kind {
+            Kind::Sink if !has_sink(&name) => gone.push((kind, name)),
+            // A route goes with its sink.
+            Kind::Route if !has_route(&name) && has_sink(&sink) => gone.push((kind, name)),
+            Kind::Sink | Kind::Route => {}
+        }
+    }
+    if !gone.is_empty() {
+        return Err(Error::Gone { gone });
+    }
+    let sinks = config.sinks.iter().map(|sink| (Kind::Sink, sink.name.clone(), String::new()));
+    let routes = config.routes.iter();
+    let routes = routes.map(|route| (Kind::Route, route.name.clone(), route.sink.clone()));
+    let all: Vec<_> = sinks.chain(routes).collect();
+    let write = state.write(move |connection| {
+        all.iter()
+            .try_for_each(|(kind, name, sink)| roster::remember(connection, *kind, name, sink, now))
+    });
+    write.await.map_err(Error::State)
 }
 
 async fn known(state: &State) -> Result<(meta::Meta, BTreeMap<String, Stored>), Error> {

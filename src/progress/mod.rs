@@ -2,5 +2,6 @@
 //!
 //! Knows nothing of what an event holds or how it is sent, only positions.
 
+pub mod known;
 pub mod ledger;
 pub mod store;

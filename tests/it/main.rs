@@ -12,6 +12,7 @@ mod decoder;
 mod delivers;
 mod dependencies;
 mod docs;
+mod forgets;
 mod journal;
 mod layers;
 mod lost;

@@ -1,0 +1,188 @@
+//! `walgate sink|route forget|rename`: what the state knows and the config no longer has.
+
+use rusqlite::Connection;
+
+use super::failure::{Exit, Failure};
+use super::{Global, output};
+use crate::config::{Config, suggestion};
+use crate::delivery::{DeadLettersOf, discard_dead_letters, rename_dead_letters};
+use crate::journal;
+use crate::lsn::Position;
+use crate::progress::known::{self, Kind};
+use crate::progress::store;
+use crate::state::{self, State};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  walgate sink forget crm             # says what is abandoned
+  walgate sink rename crm contacts    # all goes on under the new name
+
+Refuses (exit code 6) while an instance runs.")]
+pub(super) struct SinkArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  walgate route forget customers-to-crm
+  walgate route rename customers-to-crm customers
+
+Refuses (exit code 6) while an instance runs.")]
+pub(super) struct RouteArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Lets it go: what it had not done is abandoned, its dead letters are discarded
+    #[command(after_help = "Example:\n  walgate sink forget crm")]
+    Forget {
+        /// As the config called it
+        name: String,
+    },
+    /// Says what it is called now: position and dead letters go on under the new name
+    #[command(after_help = "Example:\n  walgate sink rename crm contacts")]
+    Rename {
+        /// As the config called it
+        old: String,
+        /// As the config calls it now
+        new: String,
+    },
+}
+
+pub(super) async fn sink(args: &SinkArgs, global: &Global) -> Result<Exit, Failure> {
+    run(Kind::Sink, &args.command, global).await
+}
+
+pub(super) async fn route(args: &RouteArgs, global: &Global) -> Result<Exit, Failure> {
+    run(Kind::Route, &args.command, global).await
+}
+
+async fn run(kind: Kind, command: &Command, global: &Global) -> Result<Exit, Failure> {
+    let config = global.load()?;
+    // It opens what is there and makes nothing.
+    let failed = |error: state::Error| {
+        let locked = matches!(error, state::Error::Locked { .. });
+        Failure::of_stage(if locked { Exit::InUse } else { Exit::Failed }, &error)
+    };
+    let known = State::open_reader(&config.state).and_then(|reader| reader.read(known::load));
+    let known = known.map_err(failed)?;
+    let names: Vec<&str> =
+        known.iter().filter(|(it, ..)| *it == kind).map(|(_, name, _)| name.as_str()).collect();
+    let (Command::Forget { name } | Command::Rename { old: name, .. }) = command;
+    if !names.contains(&name.as_str()) {
+        return Err(unknown(kind, name, &names));
+    }
+    if let Command::Rename { new, .. } = command
+        && names.contains(&new.as_str())
+    {
+        let word = kind.as_str();
+        let message = format!("the state knows a {word} \"{new}\" already");
+        return Err(Failure::new(Exit::Usage, message)
+            .help(format!("`walgate {word} forget {new}` lets that one go")));
+    }
+    let state = State::open(&config.state).map_err(failed)?;
+    match command {
+        Command::Forget { name } => forget(kind, name, &config, &state).await.map_err(failed)?,
+        Command::Rename { old, new } => {
+            rename(kind, old, new, &config, &state).await.map_err(failed)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn unknown(kind: Kind, name: &str, names: &[&str]) -> Failure {
+    let word = kind.as_str();
+    let message = format!("the state knows no {word} \"{name}\"");
+    let failure = Failure::new(Exit::Usage, message);
+    match suggestion(name, names.iter().copied()) {
+        Some(meant) => failure.help(format!("did you mean \"{meant}\"?")),
+        None if names.is_empty() => failure.help(format!("it knows no {word} at all")),
+        None => failure.help(format!("it knows {}", names.join(", "))),
+    }
+}
+
+/// What a sink leaves behind.
+struct Left {
+    floor: Position,
+    undone_bytes: u64,
+    delivered: u64,
+}
+
+async fn forget(
+    kind: Kind,
+    name: &str,
+    config: &Config,
+    state: &State,
+) -> Result<(), state::Error> {
+    let word = kind.as_str();
+    let (owned, reason) = (name.to_owned(), format!("the {word} was forgotten"));
+    let forget = move |connection: &Connection| {
+        let stored = store::load_all(connection)?.remove(&owned).filter(|_| kind == Kind::Sink);
+        let left = match stored {
+            Some(stored) => {
+                let floor = stored.reached.floor;
+                let undone_bytes = journal::stored_bytes_behind(connection, floor)?;
+                Some(Left { floor, undone_bytes, delivered: stored.delivered })
+            }
+            None => None,
+        };
+        let discarded = discard_dead_letters(connection, of(kind, &owned), &reason)?;
+        known::forget(connection, kind, &owned)?;
+        Ok((left, discarded))
+    };
+    let (left, discarded) = state.write(forget).await?;
+    let mut said = format!("{word} \"{name}\" is forgotten");
+    if let Some(Left { floor, undone_bytes, delivered }) = left {
+        said.push_str(&format!(
+            "; it stood at {floor}, {delivered} events were delivered; abandoned is what it had \
+             not done of {} of the journal",
+            output::bytes(undone_bytes)
+        ));
+    }
+    said.push_str(&format!("; {discarded} dead letters were discarded"));
+    output::note(&said);
+    if has(kind, name, config) {
+        output::note("the config still has it: it begins anew with the next run");
+    }
+    Ok(())
+}
+
+async fn rename(
+    kind: Kind,
+    old: &str,
+    new: &str,
+    config: &Config,
+    state: &State,
+) -> Result<(), state::Error> {
+    let word = kind.as_str();
+    let (from, to) = (old.to_owned(), new.to_owned());
+    let rename = move |connection: &Connection| {
+        rename_dead_letters(connection, of(kind, &from), &to)?;
+        known::rename(connection, kind, &from, &to)
+    };
+    state.write(rename).await?;
+    output::note(&format!("{word} \"{old}\" is called \"{new}\" from now on"));
+    if !has(kind, new, config) {
+        output::note(&format!("the config has no {word} \"{new}\" yet"));
+    }
+    Ok(())
+}
+
+const fn of(kind: Kind, name: &str) -> DeadLettersOf<'_> {
+    match kind {
+        Kind::Sink => DeadLettersOf::Sink(name),
+        Kind::Route => DeadLettersOf::Route(name),
+    }
+}
+
+fn has(kind: Kind, name: &str, config: &Config) -> bool {
+    match kind {
+        Kind::Sink => config.sinks.iter().any(|sink| sink.name == name),
+        Kind::Route => config.routes.iter().any(|route| route.name == name),
+    }
+}

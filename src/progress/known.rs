@@ -1,0 +1,100 @@
+//! Which sinks and routes have run: one that the config no longer has is asked about, not
+//! forgotten. Functions to run inside `State::write` and `State::read`.
+
+use rusqlite::Connection;
+
+use crate::lsn::Timestamp;
+
+/// What can be known by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A sink.
+    Sink,
+    /// A route.
+    Route,
+}
+
+impl Kind {
+    /// Returns the word that the database and the command line have for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sink => "sink",
+            Self::Route => "route",
+        }
+    }
+}
+
+/// Remembers a sink or a route; `sink` is the route's.
+///
+/// # Errors
+///
+/// Any of SQLite's.
+pub fn remember(
+    connection: &Connection,
+    kind: Kind,
+    name: &str,
+    sink: &str,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO known (kind, name, detail, first_seen) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT (kind, name) DO UPDATE SET detail = excluded.detail";
+    connection.prepare(sql)?.execute((kind.as_str(), name, sink, now.unix_micros())).map(drop)
+}
+
+/// Returns what is known, with the sink of each route.
+///
+/// # Errors
+///
+/// Any of SQLite's.
+pub fn load(connection: &Connection) -> rusqlite::Result<Vec<(Kind, String, String)>> {
+    // An earlier version stored a sink's progress only.
+    let sql = "SELECT kind, name, detail FROM known
+               UNION SELECT 'sink', sink, '' FROM progress ORDER BY 1 DESC, 2";
+    let kind = |word: String| if word == "route" { Kind::Route } else { Kind::Sink };
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| Ok((kind(row.get(0)?), row.get(1)?, row.get(2)?)))?;
+    rows.collect()
+}
+
+/// Forgets a sink with its routes and its progress, or a route.
+///
+/// # Errors
+///
+/// Any of SQLite's.
+pub fn forget(connection: &Connection, kind: Kind, name: &str) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM known WHERE kind = ?1 AND name = ?2";
+    connection.execute(sql, (kind.as_str(), name))?;
+    if kind == Kind::Sink {
+        connection.execute("DELETE FROM known WHERE kind = 'route' AND detail = ?1", [name])?;
+        connection.execute("DELETE FROM batches WHERE sink = ?1", [name])?;
+        connection.execute("DELETE FROM loads WHERE sink = ?1", [name])?;
+        connection.execute("DELETE FROM history WHERE sink = ?1", [name])?;
+        super::store::forget(connection, name)?;
+    }
+    Ok(())
+}
+
+/// Gives a sink or a route another name, under which all goes on.
+///
+/// # Errors
+///
+/// Any of SQLite's.
+pub fn rename(connection: &Connection, kind: Kind, old: &str, new: &str) -> rusqlite::Result<()> {
+    let sql = "UPDATE known SET name = ?3 WHERE kind = ?1 AND name = ?2";
+    connection.execute(sql, (kind.as_str(), old, new))?;
+    match kind {
+        Kind::Sink => {
+            let sql = "UPDATE known SET detail = ?2 WHERE kind = 'route' AND detail = ?1";
+            connection.execute(sql, (old, new))?;
+            for table in ["progress", "batches", "loads", "history"] {
+                let sql = format!("UPDATE {table} SET sink = ?2 WHERE sink = ?1");
+                connection.execute(&sql, (old, new))?;
+            }
+        }
+        Kind::Route => {
+            connection.execute("UPDATE loads SET route = ?2 WHERE route = ?1", (old, new))?;
+        }
+    }
+    Ok(())
+}
