@@ -105,6 +105,10 @@ enum Command {
     Completions(completions::Args),
 }
 
+/// What still blocks in a thread at the end (a reader of stdout that never reads) is left to itself
+/// after this.
+const LINGER: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// Does what the process's arguments ask for. Ends the process itself only for `--help`,
 /// `--version` and wrong usage (exit code 2).
 #[must_use]
@@ -134,7 +138,7 @@ fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::of(Exit::Failed, &error))?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         match command {
             Command::Demo(args) => Box::pin(demo::run(args, global)).await,
             Command::Init(args) => Box::pin(init::run(args, global)).await,
@@ -147,7 +151,9 @@ fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
             Command::Slot(args) => Box::pin(slot::run(args, global)).await,
             Command::Schema(_) | Command::Completions(_) => Ok(Exit::Done),
         }
-    })
+    });
+    runtime.shutdown_timeout(LINGER);
+    done
 }
 
 /// Reads a duration of the command line as the config has it: `30s`, `5m`.

@@ -22,5 +22,6 @@ mod resumes;
 mod sinks;
 mod source;
 mod status;
+mod stops;
 mod support;
 mod values;

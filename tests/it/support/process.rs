@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -52,9 +52,21 @@ impl Walgate {
     /// Starts `walgate run` with `args` in the background; its log is appended to a file.
     #[track_caller]
     pub(crate) fn start(&mut self, args: &[&str]) {
+        let out = File::create(self.folder().join("walgate.out")).unwrap();
+        self.spawn(args, out.into());
+    }
+
+    /// As [`Walgate::start`], and returns the end of the pipe that it writes to.
+    #[track_caller]
+    pub(crate) fn start_piped(&mut self, args: &[&str]) -> ChildStdout {
+        self.spawn(args, Stdio::piped());
+        self.child.as_mut().and_then(|child| child.stdout.take()).unwrap()
+    }
+
+    #[track_caller]
+    fn spawn(&mut self, args: &[&str], out: Stdio) {
         assert!(self.child.is_none(), "it is running already");
         let log = OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
-        let out = File::create(self.folder().join("walgate.out")).unwrap();
         let mut command = self.command(&["run"]);
         self.child = Some(command.args(args).stdout(out).stderr(log).spawn().unwrap());
     }
