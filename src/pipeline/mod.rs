@@ -47,7 +47,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub struct Options {
     /// End once all that was committed before the start is done at every sink.
     pub until_caught_up: bool,
-    /// With `until_caught_up`: give up after this long.
+    /// With `until_caught_up`: give up after this long, from the start of it all on.
     pub timeout: Option<Duration>,
     /// Wait for the slot and the state folder for as long as another holds them.
     pub standby: bool,
@@ -91,9 +91,11 @@ pub async fn run(
     options: Options,
     stop: CancellationToken,
 ) -> Result<Outcome, Error> {
+    let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
     let opened = tokio::select! {
         opened = setup::open(&config, options) => opened?,
         () = stop.cancelled() => return Ok(Outcome::Stopped { unanswered: 0 }),
+        () = passed(deadline) => return Ok(Outcome::TimedOut),
     };
     let setup::Opened { shared, state, journal, intake, runners, bases } = opened;
 
@@ -115,6 +117,7 @@ pub async fn run(
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(None),
         outcome = caught_up(&shared, options) => Ok(Some(outcome)),
+        () = passed(deadline) => Ok(Some(Outcome::TimedOut)),
         Some(ended) = sources.join_next() => failed(ended),
         Some(ended) = sinks.join_next() => failed(ended.map(|ended| ended.map_err(Error::Delivery))),
         Some(ended) = keepers.join_next() => failed(ended),
@@ -143,6 +146,14 @@ fn now() -> Timestamp {
     Timestamp::from_unix_micros(jiff::Timestamp::now().as_microsecond())
 }
 
+/// Ends at the deadline; never without one.
+async fn passed(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A task that should go on has ended.
 fn failed<T>(
     ended: Result<Result<T, Error>, tokio::task::JoinError>,
@@ -157,12 +168,8 @@ async fn caught_up(shared: &Shared, options: Options) -> Outcome {
     if !options.until_caught_up {
         return std::future::pending().await;
     }
-    let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
     loop {
         tokio::time::sleep(TICK / 4).await;
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Outcome::TimedOut;
-        }
         let Some(target) = shared.target() else { continue };
         let waiting: Vec<_> =
             shared.sinks().iter().filter(|sink| !sink.is_caught_up(target)).collect();

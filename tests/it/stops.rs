@@ -1,10 +1,11 @@
 //! A run ends when it is told to, whatever is stuck.
 
 use std::io::Read;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::support::process::{eventually, pause};
-use super::support::road::{PATIENCE, Road, T, route};
+use super::support::process::{Walgate, eventually, pause};
+use super::support::receiver::Receiver;
+use super::support::road::{PATIENCE, Road, T, http, route};
 use walgate::demo::cluster::Cluster;
 
 /// A stop that has to wait for nobody.
@@ -70,4 +71,20 @@ fn a_stuck_write_is_not_piled_upon_nor_repeated() {
     assert_eq!(ids.len(), 5000);
     // A batch may have been cut anew once; before, each attempt came again.
     assert!(text.lines().count() <= 2 * 5000, "{} lines", text.lines().count());
+}
+
+#[test]
+fn the_time_given_counts_from_the_start() {
+    let sinks = format!("{}{}", http("far", "http://127.0.0.1:1/", ""), route("t", "far"));
+    let url = "postgres://nobody@127.0.0.1:1/none";
+    let mut walgate = Walgate::new(&format!("[source]\nurl = \"{url}\"\n{sinks}"));
+    let started = Instant::now();
+    walgate.start(&["--until-caught-up", "--timeout", "1s"]);
+    assert_eq!(walgate.exit_code(SOON), 1);
+    assert!(started.elapsed() >= Duration::from_secs(1));
+    let receiver = Receiver::start();
+    let road = Road::of_t(&http("far", &receiver.url("/"), ""));
+    let args = ["run", "--standby", "--until-caught-up", "--timeout", "1s"];
+    let output = road.walgate.call(&args);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
 }
