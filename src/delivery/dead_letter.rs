@@ -9,7 +9,7 @@ use super::parked::LetterState;
 use super::settings::OnDead;
 use crate::envelope::Envelope;
 use crate::failure::Category;
-use crate::lsn::{EventId, Position};
+use crate::lsn::{EventId, Position, Timestamp};
 use crate::sink::Failure;
 use crate::state::{lsn_from_sql, lsn_to_sql};
 
@@ -249,6 +249,18 @@ pub fn discard(connection: &Connection, of: Of<'_>, reason: &str) -> rusqlite::R
          WHERE {column} = ?1 AND state NOT IN ('discarded', 'delivered')"
     );
     connection.execute(&sql, (name, reason))
+}
+
+/// Discards a sink's dead letters that failed last before a moment; their bytes are dropped.
+/// Returns how many there were.
+///
+/// # Errors
+/// Any of SQLite's.
+pub fn expire(connection: &Connection, sink: &str, before: Timestamp) -> rusqlite::Result<usize> {
+    let sql = "UPDATE dead_letters SET state = 'discarded', reason = 'older than dead_retain',
+                   original = NULL, payload = NULL
+               WHERE sink = ?1 AND state = 'dead' AND last_failed < ?2";
+    connection.prepare(sql)?.execute((sink, before.unix_micros()))
 }
 
 /// Gives their sink or route another name.

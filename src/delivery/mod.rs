@@ -21,7 +21,7 @@ mod ward;
 pub use breaker::{BreakerState, HaltReason};
 pub use dead_letter::{
     Of as DeadLettersOf, counts as dead_letter_counts, discard as discard_dead_letters,
-    rename as rename_dead_letters,
+    expire as expire_dead_letters, rename as rename_dead_letters,
 };
 pub use handle::{Counters, LATENCY_BOUNDS_US, SinkProgress, SinkState, Snapshot};
 pub use lane::Tracked;

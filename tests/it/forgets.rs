@@ -74,3 +74,16 @@ fn a_renamed_sink_goes_on_where_it_was_under_its_new_name() {
             && sink["dead_letters"] == json!({ "rejected": 1 })
     });
 }
+
+#[test]
+fn dead_letters_older_than_the_sink_keeps_them_are_discarded() {
+    let receiver = Receiver::start();
+    receiver.when(|event: &Event| event.0["data"]["id"] == 1, Reply::status(422));
+    let road = Road::of_t(&http("far", &receiver.url("/"), "dead_retain = \"2s\""));
+    road.sql("INSERT INTO t VALUES (1, 'a'), (2, 'b')");
+    let dead = || road.walgate.status()["sinks"][0]["dead_letters"].clone();
+    eventually("one is dead", PATIENCE, || dead() == json!({ "rejected": 1 }));
+    eventually("it is discarded", PATIENCE, || dead() == json!({}));
+    assert!(road.walgate.log().contains("dead letters older than dead_retain were discarded"));
+    assert!(road.walgate.log().contains("nothing listens"));
+}

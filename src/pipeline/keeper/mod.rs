@@ -49,6 +49,9 @@ pub(super) struct Keeper {
     told: Option<(Instant, Status)>,
     over_budget: bool,
     full: Full,
+    /// How long each sink keeps its dead letters, where that has an end.
+    dead_retain: Vec<(String, Duration)>,
+    expired_at: Option<Instant>,
     started: Instant,
     failing: bool,
 }
@@ -71,6 +74,9 @@ impl Keeper {
         journal: &Arc<Journal>,
         bases: BTreeMap<String, Base>,
     ) -> Self {
+        let sinks = config.sinks.iter();
+        let dead_retain =
+            sinks.filter_map(|sink| Some((sink.name.clone(), sink.delivery.dead_retain?)));
         Self {
             shared: Arc::clone(shared),
             state: state.clone(),
@@ -85,6 +91,8 @@ impl Keeper {
             told: None,
             over_budget: false,
             full: Full::default(),
+            dead_retain: dead_retain.collect(),
+            expired_at: None,
             started: Instant::now(),
             failing: false,
         }
@@ -136,7 +144,8 @@ impl Keeper {
         } else if report.is_some() {
             self.store(Vec::new(), None, report).await?;
         }
-        self.retain(floor, &snapshots).await
+        self.retain(floor, &snapshots).await?;
+        self.expire().await
     }
 
     fn moment(&self, snapshots: &[(SinkProgress, Snapshot)]) -> Moment {

@@ -6,9 +6,9 @@ use tokio::time::Instant;
 
 use super::Keeper;
 use crate::config::{Confirm, OnFull};
-use crate::delivery::{SinkProgress, Snapshot};
+use crate::delivery::{SinkProgress, Snapshot, expire_dead_letters};
 use crate::failure::{Category, Classify, chain};
-use crate::lsn::Position;
+use crate::lsn::{Position, Timestamp};
 use crate::pipeline::full::{Need, Step};
 use crate::pipeline::intake::last_before;
 use crate::pipeline::{Error, TICK, now};
@@ -16,6 +16,8 @@ use crate::progress::store;
 
 /// Between two looks at what of the journal may go.
 const RETAIN_EVERY: Duration = Duration::from_secs(5);
+/// The longest time between two looks at what of the dead letters is too old.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
 impl Keeper {
     /// Removes what of the journal is old, looks whether it is full of what is undone, and at the
@@ -117,6 +119,36 @@ impl Keeper {
             }
             Err(error) => Err(Error::State(error)),
         }
+    }
+
+    /// Discards dead letters that are older than their sink keeps them.
+    pub(super) async fn expire(&mut self) -> Result<(), Error> {
+        let Some(shortest) = self.dead_retain.iter().map(|(_, retain)| *retain).min() else {
+            return Ok(());
+        };
+        let due = shortest.clamp(TICK, EXPIRE_EVERY);
+        if self.expired_at.is_some_and(|at| at.elapsed() < due) {
+            return Ok(());
+        }
+        self.expired_at = Some(Instant::now());
+        for (sink, retain) in self.dead_retain.clone() {
+            let micros = i64::try_from(retain.as_micros()).unwrap_or(i64::MAX);
+            let before = Timestamp::from_unix_micros(now().unix_micros().saturating_sub(micros));
+            let name = sink.clone();
+            match self.state.write(move |c| expire_dead_letters(c, &name, before)).await {
+                Ok(0) => {}
+                Ok(discarded) => tracing::warn!(
+                    sink,
+                    discarded,
+                    "dead letters older than dead_retain were discarded"
+                ),
+                Err(error) if error.category() == Category::Transient => {
+                    self.could_not_write(&error);
+                }
+                Err(error) => return Err(Error::State(error)),
+            }
+        }
+        Ok(())
     }
 
     /// Confirms what is journaled while a slow sink makes Postgres keep too much WAL.
