@@ -16,7 +16,7 @@ fn stuck(settings: &str, grace: &str) -> (Road, std::process::ChildStdout) {
     let sinks = format!("[sink.far]\n{settings}\n[sink.far.stdout]\n{}", route("t", "far"));
     let mut road = Road::quiet(Cluster::builder().major(15), T, "");
     road.sql("CREATE PUBLICATION walgate FOR ALL TABLES");
-    road.configure_all(&format!("shutdown_grace = \"{grace}\"\n"), &sinks);
+    road.configure_as(&format!("shutdown_grace = \"{grace}\"\n"), "", &sinks);
     let out = road.walgate.start_piped(&[]);
     road.streams();
     road.sql("INSERT INTO t SELECT g, md5(g::text) FROM generate_series(1, 5000) g");

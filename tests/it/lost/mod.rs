@@ -97,13 +97,7 @@ fn rows_of(walgate: &Walgate, sql: &str) -> Vec<String> {
 
 /// The state of a sink, as a running instance reports it at least every second.
 fn sink_state(walgate: &Walgate, name: &str) -> String {
-    let is_built = walgate.call(&["status", "--json"]).status.success();
-    let document = if is_built {
-        walgate.status()
-    } else {
-        let report = rows_of(walgate, "SELECT body FROM report");
-        report.first().map_or(Value::Null, |body| serde_json::from_str(body).unwrap())
-    };
+    let document = walgate.status();
     let sinks = document["sinks"].as_array().cloned().unwrap_or_default();
     let sink = sinks.into_iter().find(|sink| sink["name"] == name).unwrap_or_default();
     sink["state"].as_str().unwrap_or_default().to_owned()

@@ -78,12 +78,6 @@ impl Road {
         ));
     }
 
-    /// As [`Road::configure`], with keys that stand before any table.
-    pub(crate) fn configure_all(&self, top: &str, sinks: &str) {
-        let source = source(&self.cluster.url("postgres", "postgres"));
-        self.walgate.configure(&format!("{top}{source}{sinks}"));
-    }
-
     /// Starts walgate and waits until it streams.
     #[track_caller]
     pub(crate) fn start(&mut self) {
