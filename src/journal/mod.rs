@@ -121,6 +121,12 @@ impl Journal {
         self.shared.lock().begin()
     }
 
+    /// Returns the position behind the last chunk that was written: more can't be made durable yet.
+    #[must_use]
+    pub fn written(&self) -> Position {
+        self.shared.lock().written
+    }
+
     /// Says where a journal that holds nothing yet begins: what lies before will never come.
     pub fn begin_at(&self, position: Position) {
         self.shared.lock().begin_at(position);

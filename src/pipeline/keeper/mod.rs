@@ -162,10 +162,15 @@ impl Keeper {
         }
     }
 
-    /// What could be confirmed if all of it were durable.
+    /// What could be confirmed if all that is written were durable.
     fn pass(&mut self, floor: Position) -> Lsn {
         let journaled = self.settings.confirm == Confirm::Journaled || self.over_budget;
-        let below = if journaled && self.journal.is_on() { self.journal.end() } else { floor };
+        let below = match self.journal.is_on() {
+            true if journaled => self.journal.written(),
+            // On a full disk it would be asked for again and again, and never come.
+            true => floor.min(self.journal.written()),
+            false => floor,
+        };
         self.shared.lock().marks.peek(below).unwrap_or_default()
     }
 
