@@ -139,6 +139,11 @@ impl View {
         }
     }
 
+    /// The row of a stored event is gone.
+    pub(super) const fn resolved(&mut self) {
+        self.stale = true;
+    }
+
     fn died(&mut self, route: &RouteLabel, category: Category, failure: &Failure, now: Duration) {
         self.progress.with_snapshot(|snapshot| {
             *snapshot.counters.dead.entry((route.name.clone(), category)).or_default() += 1;

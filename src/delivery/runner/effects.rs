@@ -157,6 +157,7 @@ impl Runner {
                 }
                 Written::Put { id, .. } => self.ward.forget(id),
                 Written::Deleted { id } => {
+                    self.view.resolved();
                     self.scheduler.resolved(id, now, &mut self.effects);
                 }
             }
