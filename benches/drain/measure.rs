@@ -1,5 +1,6 @@
 //! What a run cost, from /proc: CPU of client, walsender and receiver, peak memory.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -38,7 +39,10 @@ pub(crate) fn watch(
     let began = Instant::now();
     let children_before = children_cpu_seconds();
     let receiver_before = receiver.and_then(cpu_seconds).unwrap_or(0.0);
-    let mut walsender: Option<(u32, Instant, f64)> = None;
+    let mut started: Option<(Instant, f64)> = None;
+    // What each walsender had used when it was first seen, and last: a client may try one
+    // connection before it streams on another.
+    let mut walsenders: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
     let status = loop {
         if let Some(status) = client.try_wait()? {
             break status;
@@ -47,14 +51,10 @@ pub(crate) fn watch(
             client.kill()?;
             return Err("the client did not end in time".into());
         }
-        match walsender {
-            None => {
-                walsender = find_walsender(postmaster)
-                    .map(|pid| (pid, Instant::now(), machine_busy_seconds()));
-            }
-            Some((pid, ..)) => {
-                let cpu = cpu_seconds(pid).unwrap_or(0.0);
-                measured.walsender_cpu_seconds = measured.walsender_cpu_seconds.max(cpu);
+        for pid in find_walsenders(postmaster) {
+            started.get_or_insert_with(|| (Instant::now(), machine_busy_seconds()));
+            if let Some(cpu) = cpu_seconds(pid) {
+                walsenders.entry(pid).or_insert((cpu, cpu)).1 = cpu;
             }
         }
         let peak = peak_memory_bytes(client.id()).unwrap_or(0.0);
@@ -64,7 +64,8 @@ pub(crate) fn watch(
     if !status.success() {
         return Err(format!("the client ended with {status}").into());
     }
-    let (_, started, busy_before) = walsender.ok_or("no walsender was seen")?;
+    let (started, busy_before) = started.ok_or("no walsender was seen")?;
+    measured.walsender_cpu_seconds = walsenders.values().map(|(first, last)| last - first).sum();
     measured.seconds = started.elapsed().as_secs_f64();
     measured.client_cpu_seconds = children_cpu_seconds() - children_before;
     measured.receiver_cpu_seconds = receiver.and_then(cpu_seconds).unwrap_or(0.0) - receiver_before;
@@ -76,13 +77,15 @@ pub(crate) fn watch(
     Ok(measured)
 }
 
-fn find_walsender(postmaster: u32) -> Option<u32> {
-    let children =
-        fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).ok()?;
-    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid: &u32| {
+fn find_walsenders(postmaster: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"));
+    let is_walsender = |pid: &u32| {
         fs::read_to_string(format!("/proc/{pid}/cmdline"))
             .is_ok_and(|line| line.contains("walsender"))
-    })
+    };
+    let children = children.unwrap_or_default();
+    let pids = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+    pids.filter(is_walsender).collect()
 }
 
 /// Fields 14 and 15 of /proc/PID/stat: user and system time.
