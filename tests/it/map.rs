@@ -189,7 +189,7 @@ fn wrong_usage_says_what_was_meant() {
     let to_far = |row: &str| map(&road, "customers-to-far", &["--row", row]);
     check(&map(&road, "customer-to-far", &[]), 2, &[], "did you mean \"customers-to-far\"?");
     check(&map(&road, "x", &[]), 2, &[], "the config has customers-to-far, kept, shadowed");
-    check(&to_far(r#"{"emial": 1}"#), 2, &[], "has no column \"emial\"; did you mean \"email\"?");
+    check(&to_far(r#"{"emails": 1}"#), 2, &[], "has no column \"emails\"; did you mean \"email\"?");
     check(&to_far(r#"{"id": "one"}"#), 2, &[], "invalid input syntax for type bigint");
     check(&to_far("[1]"), 2, &[], "--row is no JSON object");
     check(&map(&road, "everything", &[]), 2, &[], "say which with --table: public.customers");

@@ -115,8 +115,8 @@ mod tests {
     #[test]
     fn a_name_that_the_table_lacks_is_refused_with_the_one_that_was_meant() {
         refused(
-            r#"{"id": 1, "emial": "a"}"#,
-            "public.t has no column \"emial\"; did you mean \"email\"?",
+            r#"{"id": 1, "emails": "a"}"#,
+            "public.t has no column \"emails\"; did you mean \"email\"?",
         );
         refused(r#"{"zzz": 1}"#, "it has id, email, total");
         refused("7", "no JSON object");
