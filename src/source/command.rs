@@ -8,6 +8,7 @@ use super::Error;
 use super::catalog::{quote, quote_literal};
 use super::connection::{Connection, Rows};
 use super::cutter::Timelines;
+use super::stream::answered;
 use crate::lsn::Lsn;
 
 /// The answer to `IDENTIFY_SYSTEM`.
@@ -80,6 +81,9 @@ fn history(content: &str) -> Option<Timelines> {
         .collect()
 }
 
+/// How long the making of a slot may take: each transaction that is open is waited for in turn.
+const CREATE_ANSWER_MAX: Duration = Duration::from_secs(300);
+
 /// Makes the slot; returns its consistent point.
 ///
 /// It has to wait for every transaction that is open and has written; `patience` bounds that, and
@@ -94,8 +98,7 @@ pub(super) async fn create_slot(
     connection.query(doing, &bound).await?;
     let name = quote(slot);
     let text = format!("CREATE_REPLICATION_SLOT {name} LOGICAL pgoutput NOEXPORT_SNAPSHOT");
-    let answer = connection.query(doing, &text).await;
-    let rows = answer?;
+    let rows = answered(CREATE_ANSWER_MAX, connection.ask(doing, &text)).await?;
     connection.query(doing, "SET lock_timeout = 0").await?;
     let point = cell(&rows, 0, 1).and_then(|text| text.parse().ok());
     point.ok_or(Error::Protocol { what: "CREATE_REPLICATION_SLOT answered in another form" })

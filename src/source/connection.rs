@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::Error;
 use super::conninfo::{ChannelBinding, Conninfo, Host, TargetSessionAttrs};
 use super::server_error::ServerError;
-use super::stream::{Attempt, Stream, attempts, within};
+use super::stream::{ANSWER_MAX, Attempt, Stream, answered, attempts, within};
 use crate::secret::Secret;
 
 /// A message of the server may be one row; rows may be 1 GiB, and more is none of its messages.
@@ -201,6 +201,11 @@ impl Connection {
 
     /// Runs a command or a simple query; returns the rows of its first result.
     pub(super) async fn query(&mut self, doing: &'static str, text: &str) -> Result<Rows, Error> {
+        answered(ANSWER_MAX, self.ask(doing, text)).await
+    }
+
+    /// As [`Connection::query`], for as long as the server takes.
+    pub(super) async fn ask(&mut self, doing: &'static str, text: &str) -> Result<Rows, Error> {
         let mut out = BytesMut::new();
         frontend::query(text, &mut out).map_err(Error::Io)?;
         self.send(&out).await?;
@@ -220,6 +225,10 @@ impl Connection {
 
     /// Runs a command that ends in a copy stream in both directions.
     pub(super) async fn copy_both(&mut self, doing: &'static str, text: &str) -> Result<(), Error> {
+        answered(ANSWER_MAX, self.ask_copy(doing, text)).await
+    }
+
+    async fn ask_copy(&mut self, doing: &'static str, text: &str) -> Result<(), Error> {
         let mut out = BytesMut::new();
         frontend::query(text, &mut out).map_err(Error::Io)?;
         self.send(&out).await?;

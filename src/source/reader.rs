@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, ReadHalf};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::catalog::Catalog;
 use super::connection::{log_notice, message_length};
@@ -34,10 +34,6 @@ const CHUNK_AGE_MAX: Duration = Duration::from_millis(10);
 /// The stream is behind when what the server sends committed longer ago than this (both by the
 /// server's clock). Then throughput counts, and no longer each millisecond.
 const BEHIND_MICROS: i64 = 100_000;
-
-/// How long the answer to what a table is may take: nothing is read meanwhile, so that nobody sees
-/// when the server is gone.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// What the stream brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -364,13 +360,8 @@ impl Reader {
         let types: Vec<_> = message.columns.iter().map(|column| column.type_oid).collect();
         // A table that is described again changed, and a composite type of it may have as well.
         let fresh = self.cutter.knows(message.oid);
-        let asking = async {
-            let kinds = self.catalog.kinds(&types, fresh).await?;
-            Ok::<_, Error>((kinds, self.catalog.primary_key(message.oid).await?))
-        };
-        let seconds = ANSWER_MAX.as_secs();
-        let answer = timeout(ANSWER_MAX, asking).await;
-        let (kinds, key) = answer.unwrap_or(Err(Error::Silent { seconds }))?;
+        let kinds = self.catalog.kinds(&types, fresh).await?;
+        let key = self.catalog.primary_key(message.oid).await?;
         let kind = |oid| kinds.get(&oid).cloned().unwrap_or(crate::relation::Kind::Text);
         self.cutter.describe(cutter::relation(&message, kind, &key));
         self.buffer.advance(length);

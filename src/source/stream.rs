@@ -110,6 +110,18 @@ fn unreachable(host: &Host, source: io::Error) -> Error {
     Error::Connect { host: host.to_string(), source }
 }
 
+/// How long a question may go without an answer: nobody else sees that the server fell silent.
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// Bounds the answer to a question.
+pub(super) async fn answered<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let silent = Error::Silent { seconds: limit.as_secs() };
+    tokio::time::timeout(limit, answer).await.unwrap_or(Err(silent))
+}
+
 /// Bounds one step of getting in.
 pub(super) async fn within<T>(
     timeout: Option<Duration>,

@@ -25,7 +25,11 @@ fn restart(road: &mut Road, url: &str, keys: &str, sinks: &str) {
     road.stop();
     let source = format!("[source]\nurl = \"{url}\"\n{keys}\n[admin]\nlisten = \"127.0.0.1:0\"\n");
     road.walgate.configure(&format!("{source}{sinks}"));
+    let streams = |road: &Road| road.walgate.log().matches(" streaming ").count();
+    let before = streams(road);
     road.start();
+    // The slot may still be the last run's.
+    eventually("the new run streams", PATIENCE, || streams(road) > before);
 }
 
 /// Ends the replication connection at the server.

@@ -14,7 +14,7 @@ use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage};
 
 use crate::source::conninfo::{self, Conninfo, Host, TargetSessionAttrs};
 use crate::source::server_error::ServerError;
-use crate::source::stream::{Attempt, Stream, attempts, within};
+use crate::source::stream::{ANSWER_MAX, Attempt, Stream, answered, attempts, within};
 use crate::source::{Error, connection};
 
 /// A client and the driver that moves its bytes. There is no task: a query polls the driver.
@@ -121,7 +121,7 @@ impl Session {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Error> {
         let Self { client, driver } = self;
-        drive(doing, driver, client.query(sql, parameters)).await
+        answered(ANSWER_MAX, drive(doing, driver, client.query(sql, parameters))).await
     }
 
     /// Runs one statement and returns its rows as the server prints them: by each type's output
@@ -132,7 +132,8 @@ impl Session {
         sql: &str,
     ) -> Result<Vec<Vec<Option<String>>>, Error> {
         let Self { client, driver } = self;
-        let answer = drive(doing, driver, client.simple_query(sql)).await?;
+        let asking = drive(doing, driver, client.simple_query(sql));
+        let answer = answered(ANSWER_MAX, asking).await?;
         let mut rows = Vec::new();
         for message in answer {
             let SimpleQueryMessage::Row(row) = message else { continue };
