@@ -172,9 +172,9 @@ mod tests {
             Err(Failure::new(Category::Transient, "late"))
         });
         assert!(tokio::time::timeout(Duration::from_millis(20), write).await.is_err());
+        let failed = blocking.writes().first().map(|write| write.outcome.clone());
         drop(go);
         assert_eq!(blocking.write_as(key(2), || Ok(())).await, Answer::Acknowledged);
-        let failed = blocking.writes().first().map(|write| write.outcome.clone());
         failed.unwrap().wait_for(Option::is_some).await.unwrap();
         assert_eq!(blocking.write_as(key(1), || Ok(())).await, Answer::Acknowledged);
     }

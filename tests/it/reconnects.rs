@@ -187,8 +187,13 @@ fn a_slot_that_nobody_was_left_to_remember_is_known_as_ours() {
     let state = road.walgate.folder().join("walgate-state");
     std::fs::remove_dir_all(&state).unwrap();
     road.start();
-    road.walgate.kill();
     let state = rusqlite::Connection::open(state.join("walgate.db")).unwrap();
+    state.busy_timeout(PATIENCE).unwrap();
+    let remembered = "SELECT system_id IS NOT NULL FROM meta";
+    eventually("the slot is remembered", PATIENCE, || {
+        state.query_row(remembered, [], |row| row.get(0)).unwrap()
+    });
+    road.walgate.kill();
     let forget = "UPDATE meta SET system_id = NULL, timeline = NULL, database = NULL, slot = NULL,
                                   received = 0, confirmed = 0;
                   DELETE FROM progress";
