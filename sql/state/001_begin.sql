@@ -96,11 +96,28 @@ CREATE TABLE dead_letters (
     next_attempt    INTEGER,
     state           TEXT NOT NULL
         CHECK (state IN ('retrying', 'blocked', 'dead', 'replaying', 'discarded', 'delivered')),
+    -- Why it was discarded, or why it was not sent again.
     reason          TEXT,
+    -- A change of the same key that the sink took after this one; NULL: none.
+    newer_lsn       INTEGER,
+    newer_seq       INTEGER,
+    -- How often a person had it sent again, and by which request last.
+    replays         INTEGER NOT NULL DEFAULT 0,
+    request         INTEGER,
+    -- The mapping that a replay is to use: NULL today's, 0 the one it had, else that version.
+    replay_mapping  INTEGER,
+    -- Whether it is sent though the sink has something newer.
+    forced          INTEGER NOT NULL DEFAULT 0,
     UNIQUE (sink, route, commit_lsn, seq, event_id)
 ) STRICT;
 CREATE INDEX dead_letters_state ON dead_letters (sink, state, commit_lsn, seq);
 CREATE INDEX dead_letters_key ON dead_letters (sink, key_hash, commit_lsn, seq);
+CREATE INDEX dead_letters_old_key ON dead_letters (sink, before_key_hash, commit_lsn, seq)
+    WHERE before_key_hash IS NOT NULL;
+-- Keys whose later changes have to be noted.
+CREATE INDEX dead_letters_newest ON dead_letters (sink, key_hash, before_key_hash)
+    WHERE state IN ('dead', 'replaying') AND newer_lsn IS NULL AND "key" <> 'null';
+CREATE INDEX dead_letters_request ON dead_letters (request) WHERE request IS NOT NULL;
 
 CREATE TABLE tries (
     dead_letter  INTEGER NOT NULL REFERENCES dead_letters (id) ON DELETE CASCADE,
@@ -144,6 +161,8 @@ CREATE TABLE known (
     name         TEXT NOT NULL,
     detail       TEXT NOT NULL DEFAULT '',
     first_seen   INTEGER NOT NULL,
+    -- Why a person holds the route; NULL: nobody does.
+    held         TEXT,
     PRIMARY KEY (kind, name)
 ) STRICT, WITHOUT ROWID;
 
@@ -162,16 +181,18 @@ CREATE TABLE loads (
     updated_at     INTEGER NOT NULL
 ) STRICT;
 
--- What the command line asks of a running instance.
+-- What the command line asks of a running instance, as JSON, and what came of it.
 CREATE TABLE requests (
-    id           INTEGER PRIMARY KEY,
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
     asked_at     INTEGER NOT NULL,
-    what         TEXT NOT NULL,
     arguments    TEXT NOT NULL,
-    state        TEXT NOT NULL DEFAULT 'asked',
+    state        TEXT NOT NULL DEFAULT 'asked'
+        CHECK (state IN ('asked', 'taken', 'done', 'failed')),
+    -- While it is taken: how far it is.
     answer       TEXT,
     answered_at  INTEGER
 ) STRICT;
+CREATE INDEX requests_state ON requests (state, id);
 
 -- Figures for charts, bounded.
 CREATE TABLE history (

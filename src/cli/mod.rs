@@ -1,10 +1,13 @@
 //! The commands: arguments in, exit code out. One file a command.
 
+mod asking;
 mod check;
 mod completions;
 mod demo;
+mod dlq;
 mod failure;
 mod init;
+mod maintain;
 mod map;
 mod named;
 mod output;
@@ -93,9 +96,11 @@ enum Command {
     Map(map::Args),
     /// Shows lag, slot, sinks and dead letters, with or without a running instance
     Status(status::Args),
-    /// Lets go of a sink that the config no longer has, or says what it is called now
+    /// Lists, shows, sends again and discards what was set aside
+    Dlq(dlq::Args),
+    /// Pauses a sink, lets go of one that the config no longer has, or says what it is called now
     Sink(named::SinkArgs),
-    /// The same for a route
+    /// Holds a route, lets go of one that the config no longer has, or says what it is called now
     Route(named::RouteArgs),
     /// Shows or drops the replication slot
     Slot(slot::Args),
@@ -146,6 +151,7 @@ fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
             Command::Run(args) => Box::pin(run::run(args, global)).await,
             Command::Map(args) => Box::pin(map::run(args, global)).await,
             Command::Status(args) => Box::pin(status::run(args, global)).await,
+            Command::Dlq(args) => Box::pin(dlq::run(args, global)).await,
             Command::Sink(args) => Box::pin(named::sink(args, global)).await,
             Command::Route(args) => Box::pin(named::route(args, global)).await,
             Command::Slot(args) => Box::pin(slot::run(args, global)).await,

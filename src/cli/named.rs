@@ -1,13 +1,14 @@
-//! `walgate sink|route forget|rename`: what the state knows and the config no longer has.
+//! `walgate sink|route`: what the state knows and the config no longer has, and maintenance.
 
 use rusqlite::Connection;
 
 use super::failure::{Exit, Failure};
-use super::{Global, output};
+use super::{Global, maintain, output};
 use crate::config::{Config, suggestion};
 use crate::delivery::{DeadLettersOf, discard_dead_letters, rename_dead_letters};
 use crate::journal;
 use crate::lsn::Position;
+use crate::pipeline::Request;
 use crate::progress::known::{self, Kind};
 use crate::progress::store;
 use crate::state::{self, State};
@@ -15,25 +16,73 @@ use crate::state::{self, State};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
+  walgate sink pause crm --reason \"their maintenance until 22:00\"
+  walgate sink resume crm
   walgate sink forget crm             # says what is abandoned
   walgate sink rename crm contacts    # all goes on under the new name
 
-Refuses (exit code 6) while an instance runs.")]
+pause and resume work beside a running instance and without one; forget and rename refuse (exit
+code 6) while one runs.")]
 pub(super) struct SinkArgs {
     #[command(subcommand)]
-    command: Command,
+    command: SinkCommand,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
+  walgate route hold customers-to-crm    # its changes wait in the journal, others flow
+  walgate route release customers-to-crm
   walgate route forget customers-to-crm
   walgate route rename customers-to-crm customers
 
-Refuses (exit code 6) while an instance runs.")]
+hold and release work beside a running instance and without one; forget and rename refuse (exit
+code 6) while one runs.")]
 pub(super) struct RouteArgs {
     #[command(subcommand)]
-    command: Command,
+    command: RouteCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum SinkCommand {
+    /// Sends nothing more to it until it is resumed, over restarts too; its changes wait
+    #[command(after_help = "Example:\n  walgate sink pause crm --reason maintenance")]
+    Pause {
+        /// As the config calls it
+        name: String,
+        /// Why; `status` shows it
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Lets a paused one go on
+    #[command(after_help = "Example:\n  walgate sink resume crm")]
+    Resume {
+        /// As the config calls it
+        name: String,
+    },
+    #[command(flatten)]
+    Named(Command),
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum RouteCommand {
+    /// Keeps its changes in the journal until it is released, over restarts too; others flow
+    #[command(after_help = "Example:\n  walgate route hold customers-to-crm")]
+    Hold {
+        /// As the config calls it
+        name: String,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Sends what waited, in order, and what comes
+    #[command(after_help = "Example:\n  walgate route release customers-to-crm")]
+    Release {
+        /// As the config calls it
+        name: String,
+    },
+    #[command(flatten)]
+    Named(Command),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -55,15 +104,30 @@ enum Command {
 }
 
 pub(super) async fn sink(args: &SinkArgs, global: &Global) -> Result<Exit, Failure> {
-    run(Kind::Sink, &args.command, global).await
+    let config = global.load()?;
+    let what = match &args.command {
+        SinkCommand::Pause { name, reason } => {
+            Request::Pause { sink: name.clone(), reason: reason.clone() }
+        }
+        SinkCommand::Resume { name } => Request::Resume { sink: name.clone() },
+        SinkCommand::Named(command) => return run(Kind::Sink, command, &config).await,
+    };
+    maintain::sink(&config, what).await
 }
 
 pub(super) async fn route(args: &RouteArgs, global: &Global) -> Result<Exit, Failure> {
-    run(Kind::Route, &args.command, global).await
+    let config = global.load()?;
+    let what = match &args.command {
+        RouteCommand::Hold { name, reason } => {
+            Request::Hold { route: name.clone(), reason: reason.clone() }
+        }
+        RouteCommand::Release { name } => Request::Release { route: name.clone() },
+        RouteCommand::Named(command) => return run(Kind::Route, command, &config).await,
+    };
+    maintain::route(&config, what).await
 }
 
-async fn run(kind: Kind, command: &Command, global: &Global) -> Result<Exit, Failure> {
-    let config = global.load()?;
+async fn run(kind: Kind, command: &Command, config: &Config) -> Result<Exit, Failure> {
     // It opens what is there and makes nothing.
     let failed = |error: state::Error| {
         let locked = matches!(error, state::Error::Locked { .. });
@@ -87,9 +151,9 @@ async fn run(kind: Kind, command: &Command, global: &Global) -> Result<Exit, Fai
     }
     let state = State::open(&config.state).map_err(failed)?;
     match command {
-        Command::Forget { name } => forget(kind, name, &config, &state).await.map_err(failed)?,
+        Command::Forget { name } => forget(kind, name, config, &state).await.map_err(failed)?,
         Command::Rename { old, new } => {
-            rename(kind, old, new, &config, &state).await.map_err(failed)?;
+            rename(kind, old, new, config, &state).await.map_err(failed)?;
         }
     }
     Ok(Exit::Done)

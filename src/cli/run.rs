@@ -42,6 +42,7 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         standby: args.standby,
         adopt_slot: args.adopt_slot,
         accept_gap: args.accept_gap,
+        only_asked: false,
     };
     let stop = CancellationToken::new();
     let ended = tokio::select! {
@@ -73,7 +74,7 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
 }
 
 /// The first signal asks for a stop; returns with the second.
-async fn signals(stop: CancellationToken) -> &'static str {
+pub(super) async fn signals(stop: CancellationToken) -> &'static str {
     let mut signals = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
         (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
         (Err(error), _) | (_, Err(error)) => {
@@ -94,7 +95,7 @@ async fn signals(stop: CancellationToken) -> &'static str {
     }
 }
 
-const fn exit(ending: Ending) -> Exit {
+pub(super) const fn exit(ending: Ending) -> Exit {
     match ending {
         Ending::Failed => Exit::Failed,
         Ending::Preflight => Exit::Preflight,

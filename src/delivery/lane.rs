@@ -416,16 +416,17 @@ impl Lane {
         self.queue.retain(|queued| !matches!(queued, Queued::Mark(_, other) if *other > id));
     }
 
-    /// Whether an event in flight shares a key with this one.
-    pub(super) fn is_sending(&self, envelope: &Envelope) -> bool {
+    /// Whether an event in flight has one of these keys.
+    pub(super) fn is_sending(&self, mut wanted: impl Iterator<Item = u64>) -> bool {
         let sent = self.flight.and_then(|flight| self.pieces.get(flight.piece));
-        sent.is_some_and(|piece| piece.keys().any(|key| keys(envelope).any(|own| own == key)))
+        sent.is_some_and(|piece| wanted.any(|own| piece.keys().any(|key| own == key)))
     }
 
-    /// Takes every waiting event of `key` behind `after` that is not in flight out of the lane.
-    pub(super) fn take_key(&mut self, key: u64, after: Ordinal) -> Vec<(Tracked, Option<usize>)> {
+    /// Takes every waiting event of `key` from the ordinal `from` on that is not in flight out of
+    /// the lane.
+    pub(super) fn take_key(&mut self, key: u64, from: Ordinal) -> Vec<(Tracked, Option<usize>)> {
         let wanted = |tracked: &Tracked| {
-            tracked.ordinal > after && keys(&tracked.envelope).any(|other| other == key)
+            tracked.ordinal >= from && keys(&tracked.envelope).any(|other| other == key)
         };
         self.forget_search();
         let mut taken = Vec::new();

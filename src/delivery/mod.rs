@@ -9,6 +9,7 @@ mod breaker;
 mod dead_letter;
 mod handle;
 mod lane;
+mod orders;
 mod pace;
 mod parked;
 mod reader;
@@ -20,11 +21,16 @@ mod ward;
 
 pub use breaker::{BreakerState, HaltReason};
 pub use dead_letter::{
-    Of as DeadLettersOf, counts as dead_letter_counts, discard as discard_dead_letters,
-    expire as expire_dead_letters, rename as rename_dead_letters,
+    Begin as Replay, Begun, Filter as DeadLetterFilter, KeyError as DeadLetterKeyError,
+    Listed as DeadLetter, Of as DeadLettersOf, Shown as DeadLetterShown, Try as DeadLetterTry,
+    counts as dead_letter_counts, discard as discard_dead_letters,
+    discard_selected as discard_selected_dead_letters, expire as expire_dead_letters,
+    list as list_dead_letters, outcomes as replay_outcomes, prune as prune_dead_letters,
+    rename as rename_dead_letters, show as show_dead_letter,
 };
 pub use handle::{Counters, LATENCY_BOUNDS_US, SinkProgress, SinkState, Snapshot};
 pub use lane::Tracked;
+pub use orders::{NotServed, Order, Ordered, Orders};
 pub use parked::LetterState;
 pub use runner::{Error, Parts, Runner};
 pub use scheduler::{Dispatch, DispatchId, Effect, Scheduler, What};

@@ -1,6 +1,7 @@
 //! [`Parked`]: events that left their lane, and which of them may be tried (pure).
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::lsn::{EventId, Position};
@@ -14,6 +15,8 @@ pub enum LetterState {
     Blocked,
     /// A person has to look at it.
     Dead,
+    /// A person has it sent again.
+    Replaying,
 }
 
 impl LetterState {
@@ -24,6 +27,7 @@ impl LetterState {
             Self::Retrying => "retrying",
             Self::Blocked => "blocked",
             Self::Dead => "dead",
+            Self::Replaying => "replaying",
         }
     }
 }
@@ -46,7 +50,26 @@ pub(super) struct Entry {
     /// Lanes, and the stream, that have not come to its place yet: events of its keys that are
     /// older than it may be there.
     pub(super) waits: u32,
+    /// The route that took it, where routes can be held.
+    pub(super) route: Option<Arc<str>>,
+    /// Its route is held.
+    pub(super) held: bool,
+    /// It was taken out of its lane by that, behind others of its key that may be there still.
+    pub(super) was_held: bool,
+    /// Set where a person has it sent again.
+    pub(super) again: Option<Again>,
     due: Duration,
+}
+
+/// What is to be known of an event that a person has sent again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Again {
+    /// How often that was.
+    pub(super) replays: u32,
+    /// Although the sink has something newer.
+    pub(super) forced: bool,
+    /// The sink has taken something newer.
+    pub(super) overtaken: bool,
 }
 
 impl Entry {
@@ -61,6 +84,10 @@ impl Entry {
             stored: false,
             busy: false,
             waits: 0,
+            route: None,
+            held: false,
+            was_held: false,
+            again: None,
             due: Duration::ZERO,
         }
     }
@@ -73,10 +100,14 @@ impl Entry {
 pub(super) struct Parked {
     entries: HashMap<EventId, Entry>,
     queues: HashMap<u64, VecDeque<EventId>>,
+    /// The keys of what is busy.
+    busy_keys: HashSet<u64>,
     due: BTreeSet<(Duration, EventId)>,
     /// Where those lie that wait as references.
     blocked: BTreeSet<Position>,
     retrying: u64,
+    replaying: usize,
+    held: u64,
 }
 
 impl Parked {
@@ -92,18 +123,67 @@ impl Parked {
         self.queues.contains_key(&key)
     }
 
+    /// Returns how many go on trying by themselves, those that a person has sent again as well.
     pub(super) const fn retrying(&self) -> u64 {
-        self.retrying
+        self.retrying + self.replaying as u64
     }
 
-    /// Whether some event here, up to `last`, will still be tried, now or once what is before it
-    /// is done. What is left otherwise waits behind a dead one for a person.
-    pub(super) fn is_moving(&self, last: EventId) -> bool {
+    /// Whether some event here, of those `within`, will still be tried, now or once what is before
+    /// it is done. What is left otherwise waits behind a dead one for a person.
+    pub(super) fn is_moving(&self, within: impl Fn(EventId) -> bool) -> bool {
         let moves = |id: &EventId| {
-            let entry = self.entries.get(id).filter(|entry| entry.state != LetterState::Dead);
-            *id <= last && entry.is_some_and(|entry| self.is_first(*id, entry))
+            let entry = self.entries.get(id);
+            let entry = entry.filter(|entry| entry.state != LetterState::Dead && !entry.held);
+            within(*id) && entry.is_some_and(|entry| self.is_first(*id, entry))
         };
         self.queues.values().filter_map(VecDeque::front).any(moves)
+    }
+
+    /// Whether some event here, of those `within`, waits because its route is held.
+    pub(super) fn is_held(&self, within: impl Fn(EventId) -> bool) -> bool {
+        self.held > 0 && self.entries.iter().any(|(id, entry)| within(*id) && entry.held)
+    }
+
+    /// Returns how many wait because their route is held.
+    pub(super) const fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Holds what is here of a route, or lets it go.
+    pub(super) fn hold(&mut self, route: &str, hold: bool, now: Duration) {
+        let mut let_go = Vec::new();
+        for (id, entry) in &mut self.entries {
+            if entry.held == hold || entry.route.as_deref() != Some(route) {
+                continue;
+            }
+            entry.held = hold;
+            if hold {
+                self.held += 1;
+                self.due.remove(&(entry.due, *id));
+            } else {
+                self.held -= 1;
+                let_go.push(*id);
+            }
+        }
+        let_go.into_iter().for_each(|id| self.look_at(id, now));
+    }
+
+    /// Notes that the sink took `newer` of a key: what is to be sent again of it is older.
+    pub(super) fn overtake(&mut self, key: u64, newer: EventId) {
+        for id in self.queues.get(&key).into_iter().flatten().filter(|id| **id < newer) {
+            if let Some(again) = self.entries.get_mut(id).and_then(|entry| entry.again.as_mut()) {
+                again.overtaken = true;
+            }
+        }
+    }
+
+    /// Returns how many a person has sent again.
+    pub(super) const fn replaying(&self) -> usize {
+        self.replaying
+    }
+
+    pub(super) fn get(&self, id: EventId) -> Option<&Entry> {
+        self.entries.get(&id)
     }
 
     pub(super) fn blocked(&self) -> u64 {
@@ -127,15 +207,17 @@ impl Parked {
         for key in entry.keys.into_iter().flatten() {
             let queue = self.queues.entry(key).or_default();
             let place = queue.partition_point(|other| *other < id);
+            // What was the first of its key is that no longer.
+            if place == 0
+                && let Some(first) = queue.front()
+                && let Some(entry) = self.entries.get(first)
+            {
+                self.due.remove(&(entry.due, *first));
+            }
             queue.insert(place, id);
         }
-        match entry.state {
-            LetterState::Blocked => {
-                self.blocked.insert(id.position);
-            }
-            LetterState::Retrying => self.retrying += 1,
-            LetterState::Dead => {}
-        }
+        self.enter(entry.state, id);
+        self.held += u64::from(entry.held);
         self.entries.insert(id, entry);
         self.look_at(id, now);
     }
@@ -155,8 +237,7 @@ impl Parked {
 
     /// Whether an event of one of these keys is being sent.
     pub(super) fn is_sending(&self, mut keys: impl Iterator<Item = u64>) -> bool {
-        let busy = |id: &EventId| self.entries.get(id).is_some_and(|entry| entry.busy);
-        keys.any(|key| self.queues.get(&key).and_then(VecDeque::front).is_some_and(busy))
+        keys.any(|key| self.busy_keys.contains(&key))
     }
 
     /// A lane, or the stream, has come to its place.
@@ -179,31 +260,44 @@ impl Parked {
 
     /// It is tried again at `due`.
     pub(super) fn wait(&mut self, id: EventId, due: Duration) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.busy = false;
-            self.look_at(id, due);
-        }
+        self.rest(id);
+        self.look_at(id, due);
+        self.look_at_first(id, due);
     }
 
     /// It failed, at the head of its keys, and is tried again at `due`.
     pub(super) fn retry(&mut self, id: EventId, due: Duration) {
-        self.set_state(id, LetterState::Retrying);
+        let is_replayed = self.entries.get(&id).is_some_and(|entry| entry.again.is_some());
+        let state = if is_replayed { LetterState::Replaying } else { LetterState::Retrying };
+        self.set_state(id, state);
         self.wait(id, due);
     }
 
+    /// A person has it sent again that was given up, and is tried at `due`.
+    pub(super) fn revive(&mut self, id: EventId, again: Again, due: Duration) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.again = Some(again);
+        entry.stored = true;
+        (entry.attempts, entry.failures) = (0, 0);
+        self.retry(id, due);
+    }
+
     /// It is given up, and what is behind it waits for a person.
-    pub(super) fn bury(&mut self, id: EventId) {
+    pub(super) fn bury(&mut self, id: EventId, now: Duration) {
         self.set_state(id, LetterState::Dead);
         if let Some(entry) = self.entries.get_mut(&id) {
             self.due.remove(&(entry.due, id));
-            entry.busy = false;
         }
+        self.rest(id);
+        self.look_at_first(id, now);
     }
 
     /// It is done, or dead with nothing waiting for it: the next of its keys may be tried.
     pub(super) fn remove(&mut self, id: EventId, now: Duration) {
         self.set_state(id, LetterState::Dead);
+        self.rest(id);
         let Some(entry) = self.entries.remove(&id) else { return };
+        self.held -= u64::from(entry.held);
         self.due.remove(&(entry.due, id));
         let mut next = Vec::new();
         for key in entry.keys.into_iter().flatten() {
@@ -226,8 +320,31 @@ impl Parked {
             return None;
         }
         self.due.pop_first();
-        self.entries.get_mut(&id)?.busy = true;
+        let entry = self.entries.get_mut(&id)?;
+        entry.busy = true;
+        self.busy_keys.extend(entry.keys.into_iter().flatten());
         Some(id)
+    }
+
+    /// It is not busy any more.
+    fn rest(&mut self, id: EventId) {
+        let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.busy) else { return };
+        entry.busy = false;
+        for key in entry.keys.into_iter().flatten() {
+            self.busy_keys.remove(&key);
+        }
+    }
+
+    /// Looks at what is in front of an event: it may have waited for that to rest.
+    fn look_at_first(&mut self, id: EventId, now: Duration) {
+        let Some(keys) = self.entries.get(&id).map(|entry| entry.keys) else { return };
+        for key in keys.into_iter().flatten() {
+            let first = self.queues.get(&key).and_then(VecDeque::front).copied();
+            if let Some(first) = first.filter(|first| *first != id) {
+                let due = self.entries.get(&first).map_or(now, |entry| entry.due);
+                self.look_at(first, due);
+            }
+        }
     }
 
     pub(super) fn is_due(&self, now: Duration) -> bool {
@@ -242,19 +359,29 @@ impl Parked {
 
     fn set_state(&mut self, id: EventId, state: LetterState) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        match entry.state {
-            LetterState::Blocked => {
-                self.blocked.remove(&id.position);
-            }
-            LetterState::Retrying => self.retrying -= 1,
-            LetterState::Dead => {}
-        }
-        entry.state = state;
+        let before = std::mem::replace(&mut entry.state, state);
+        self.leave(before, id);
+        self.enter(state, id);
+    }
+
+    fn enter(&mut self, state: LetterState, id: EventId) {
         match state {
             LetterState::Blocked => {
                 self.blocked.insert(id.position);
             }
             LetterState::Retrying => self.retrying += 1,
+            LetterState::Replaying => self.replaying += 1,
+            LetterState::Dead => {}
+        }
+    }
+
+    fn leave(&mut self, state: LetterState, id: EventId) {
+        match state {
+            LetterState::Blocked => {
+                self.blocked.remove(&id.position);
+            }
+            LetterState::Retrying => self.retrying -= 1,
+            LetterState::Replaying => self.replaying -= 1,
             LetterState::Dead => {}
         }
     }
@@ -264,10 +391,13 @@ impl Parked {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         self.due.remove(&(entry.due, id));
         entry.due = due;
-        if entry.state == LetterState::Dead || !entry.stored || entry.busy || entry.waits > 0 {
+        let is_kept = entry.state == LetterState::Dead || entry.held;
+        if is_kept || !entry.stored || entry.busy || entry.waits > 0 {
             return;
         }
-        if self.entries.get(&id).is_some_and(|entry| self.is_first(id, entry)) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let is_free = entry.keys.into_iter().flatten().all(|key| !self.busy_keys.contains(&key));
+        if is_free && self.is_first(id, entry) {
             self.due.insert((due, id));
         }
     }

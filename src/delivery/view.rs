@@ -100,7 +100,7 @@ impl View {
                 reason = failure.message,
                 "an event keeps failing while others are accepted; it goes on trying by itself"
             ),
-            LetterState::Blocked => {}
+            LetterState::Blocked | LetterState::Replaying => {}
         }
     }
 
@@ -137,6 +137,11 @@ impl View {
                 add_latency(&mut snapshot.counters, commit_time, now);
             });
         }
+    }
+
+    /// A person changed something.
+    pub(super) const fn changed(&mut self) {
+        self.stale = true;
     }
 
     /// The row of a stored event is gone.
@@ -200,6 +205,7 @@ impl View {
     ) {
         self.tell_dead(now);
         let state = match scheduler.breaker().0 {
+            _ if scheduler.paused().is_some() => SinkState::Halted,
             BreakerState::Halted => SinkState::Halted,
             BreakerState::Open => SinkState::Open,
             BreakerState::HalfOpen => SinkState::HalfOpen,
@@ -248,8 +254,13 @@ impl View {
 }
 
 fn reason(scheduler: &Scheduler, state: SinkState) -> Option<String> {
+    if let Some(paused) = scheduler.paused() {
+        return Some(paused.to_owned());
+    }
+    let (held, waiting) = scheduler.held();
     if state == SinkState::Ok {
-        return None;
+        let names = held.join(", ");
+        return (!held.is_empty()).then(|| format!("held: {names}; {waiting} events wait for it"));
     }
     match scheduler.breaker().1 {
         Some(HaltReason::Setup(message)) => return Some(message.clone()),

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::dead_letter::{self, Letter, Verdict};
+use super::dead_letter::{self, Begin, Begun, Discarded, Filter, Letter, Newer, Stored, Verdict};
 use super::handle::{SinkProgress, Snapshot};
 use super::parked::LetterState;
+use crate::envelope::Envelope;
 use crate::lsn::{EventId, Position};
 use crate::progress::ledger::{Ordinal, Reached};
 use crate::progress::store;
@@ -17,6 +18,8 @@ use crate::state::{self, State, lsn_to_sql};
 const BATCH_MAX: usize = 1000;
 /// With more waiting than this nothing new is read.
 pub(super) const PENDING_MAX: usize = 10_000;
+/// Dead letters that are sent again are loaded so many at a time.
+pub(super) const FEED_MAX: usize = 1000;
 
 /// One thing to write.
 #[derive(Debug)]
@@ -29,12 +32,26 @@ pub(super) enum Write {
         row: i64,
         state: LetterState,
         original: Option<Vec<u8>>,
+        /// What was sent, where it was mapped anew.
+        sent: Option<Box<Envelope>>,
         verdict: Box<Verdict>,
     },
     /// A stored event was delivered.
-    Delete { id: EventId, row: i64 },
+    Delete { id: EventId, row: i64, at_us: i64 },
+    /// No route of the sink takes a stored event any more.
+    Withdraw { id: EventId, row: i64 },
     /// Dead letters that were none.
     Reopen { events: Vec<(Ordinal, EventId)>, reached: Reached },
+    /// The sink took these, of whose keys there are dead letters. Done once that is noted.
+    Newer { newer: Vec<Newer>, ordinals: Vec<Ordinal>, at_us: i64 },
+    /// A person has dead letters sent again.
+    Begin(Box<Begin>),
+    /// The next of those are wanted, from here on.
+    Feed { from: Position },
+    /// A dead letter is not sent again.
+    Refuse { id: EventId, row: i64 },
+    /// A person discards what was set aside.
+    Discard { filter: Box<Filter>, reason: String },
 }
 
 /// What to do once a write is durable.
@@ -44,6 +61,24 @@ pub(super) enum Written {
     Put { ordinal: Ordinal, id: EventId },
     /// The event is done.
     Deleted { id: EventId },
+    /// These events are done.
+    Noted { ordinals: Vec<Ordinal> },
+    /// There are dead letters to send again.
+    Begun(Begun),
+    /// These are sent again; none: there are no more.
+    Fed(Vec<Stored>),
+    /// These are gone, and what waits behind them may go.
+    Discarded(Discarded),
+}
+
+/// What one write of a transaction found.
+#[derive(Debug)]
+pub(super) enum Ran {
+    Nothing,
+    Row(i64),
+    Begun(Begun),
+    Fed(Vec<Stored>),
+    Discarded(Discarded),
 }
 
 /// Orders what is written.
@@ -70,8 +105,8 @@ struct Writing {
     progress: Option<(SinkProgress, Snapshot)>,
 }
 
-/// What a transaction ends with: the rows of what was put, in order.
-pub(super) type Outcome = Result<Vec<i64>, state::Error>;
+/// What a transaction ends with: what each of its writes found.
+pub(super) type Outcome = Result<Vec<Ran>, state::Error>;
 
 impl Ward {
     pub(super) fn new(sink: &str, state: State) -> Self {
@@ -145,27 +180,34 @@ impl Ward {
     }
 
     /// The transaction is durable: returns what follows from it, in order.
-    pub(super) fn finish(&mut self, rows: Vec<i64>) -> Vec<Written> {
+    pub(super) fn finish(&mut self, ran: Vec<Ran>) -> Vec<Written> {
         let Some(writing) = self.writing.take() else { return Vec::new() };
-        let mut rows = rows.into_iter();
         let mut written = Vec::new();
-        for write in &writing.writes {
-            match write {
-                Write::Put { ordinal, letter } => {
+        for (write, ran) in writing.writes.iter().zip(ran) {
+            match (write, ran) {
+                (Write::Put { ordinal, letter }, Ran::Row(row)) => {
                     let id = letter.envelope.id;
-                    if let Some(row) = rows.next() {
-                        self.rows.insert(id, row);
-                    }
+                    self.rows.insert(id, row);
                     written.push(Written::Put { ordinal: *ordinal, id });
                 }
-                Write::Tried { .. } => {}
-                Write::Delete { id, .. } => {
+                (Write::Delete { id, .. } | Write::Withdraw { id, .. }, _) => {
                     self.rows.remove(id);
                     written.push(Written::Deleted { id: *id });
                 }
-                Write::Reopen { events, .. } => {
+                (Write::Reopen { events, .. }, _) => {
                     events.iter().for_each(|(_, id)| self.forget(*id));
                 }
+                (Write::Newer { ordinals, .. }, _) => {
+                    written.push(Written::Noted { ordinals: ordinals.clone() });
+                }
+                (_, Ran::Begun(begun)) => written.push(Written::Begun(begun)),
+                (_, Ran::Fed(stored)) => {
+                    stored.iter().for_each(|stored| self.know(stored.id, stored.row));
+                    written.push(Written::Fed(stored));
+                }
+                (Write::Refuse { id, .. }, _) => self.forget(*id),
+                (_, Ran::Discarded(discarded)) => written.push(Written::Discarded(discarded)),
+                _ => {}
             }
         }
         self.reopening = self.pending.iter().any(|write| matches!(write, Write::Reopen { .. }));
@@ -192,30 +234,51 @@ fn take_back(mut writes: Vec<Write>, progress: &SinkProgress) -> Vec<Write> {
     writes
 }
 
-fn run(connection: &Connection, sink: &str, writing: &Writing) -> rusqlite::Result<Vec<i64>> {
+fn run(connection: &Connection, sink: &str, writing: &Writing) -> rusqlite::Result<Vec<Ran>> {
     if let Some((progress, snapshot)) = &writing.progress
         && progress.is_current(snapshot)
         && progress.is_newest(snapshot)
     {
         store::save_reached(connection, sink, &snapshot.reached)?;
     }
-    let mut rows = Vec::new();
-    for write in &writing.writes {
-        match write {
-            Write::Put { letter, .. } => rows.push(dead_letter::put(connection, sink, letter)?),
-            Write::Tried { row, state, original, verdict, .. } => {
-                dead_letter::tried(connection, *row, *state, original.as_deref(), verdict)?;
+    writing.writes.iter().map(|write| run_one(connection, sink, write)).collect()
+}
+
+fn run_one(connection: &Connection, sink: &str, write: &Write) -> rusqlite::Result<Ran> {
+    match write {
+        Write::Put { letter, .. } => {
+            return dead_letter::put(connection, sink, letter).map(Ran::Row);
+        }
+        Write::Tried { row, state, original, sent, verdict, .. } => {
+            let (original, sent) = (original.as_deref(), sent.as_deref());
+            dead_letter::tried(connection, *row, *state, original, sent, verdict)?;
+        }
+        Write::Delete { row, at_us, .. } => dead_letter::delivered(connection, *row, *at_us)?,
+        Write::Withdraw { row, .. } => dead_letter::withdraw(connection, *row)?,
+        Write::Reopen { events, reached } => {
+            for (_, id) in events {
+                dead_letter::delete_event(connection, sink, *id)?;
             }
-            Write::Delete { row, .. } => dead_letter::delete(connection, *row)?,
-            Write::Reopen { events, reached } => {
-                for (_, id) in events {
-                    dead_letter::delete_event(connection, sink, *id)?;
-                }
-                go_back(connection, sink, reached)?;
-            }
+            go_back(connection, sink, reached)?;
+        }
+        Write::Newer { newer, at_us, .. } => {
+            newer
+                .iter()
+                .try_for_each(|newer| dead_letter::newer(connection, sink, newer, *at_us))?;
+        }
+        Write::Begin(what) => {
+            return dead_letter::begin(connection, sink, what).map(Ran::Begun);
+        }
+        Write::Feed { from } => {
+            return dead_letter::feed(connection, sink, *from, FEED_MAX).map(Ran::Fed);
+        }
+        Write::Refuse { row, .. } => dead_letter::refuse(connection, *row)?,
+        Write::Discard { filter, reason } => {
+            let discarded = dead_letter::discard_selected(connection, filter, reason)?;
+            return Ok(Ran::Discarded(discarded));
         }
     }
-    Ok(rows)
+    Ok(Ran::Nothing)
 }
 
 /// Takes the stored position of a sink back. Ranges above it are dropped: they cost a repeat.

@@ -49,6 +49,9 @@ pub enum Error {
         /// What is there.
         source: journal::Error,
     },
+    /// The state knows of no database yet, so there is nothing to send again.
+    #[error("nothing has run on this state yet, so there is nothing to send again")]
+    NothingYet,
     /// A task broke down; the log has more.
     #[error("a part of walgate broke down, which is a bug; its message stands in the log")]
     Panicked,
@@ -84,9 +87,11 @@ impl Error {
             | Self::Gone { .. }
             | Self::SinkBehind { .. } => Ending::Halted,
             Self::Sink { .. } => Ending::Preflight,
-            Self::State(_) | Self::Journal(_) | Self::Delivery(_) | Self::Panicked => {
-                Ending::Failed
-            }
+            Self::State(_)
+            | Self::Journal(_)
+            | Self::Delivery(_)
+            | Self::NothingYet
+            | Self::Panicked => Ending::Failed,
         }
     }
 }
@@ -101,6 +106,7 @@ impl Classify for Error {
             Self::Sink { .. }
             | Self::MappingChanged { .. }
             | Self::Gone { .. }
+            | Self::NothingYet
             | Self::Panicked => Category::Setup,
         }
     }
@@ -124,7 +130,7 @@ impl Classify for Error {
                 let ways: Vec<String> = ways.collect();
                 Some(format!("give it back, or: {}", ways.join("; ")))
             }
-            Self::Delivery(_) | Self::Sink { .. } | Self::Panicked => None,
+            Self::Delivery(_) | Self::Sink { .. } | Self::NothingYet | Self::Panicked => None,
         }
     }
 }

@@ -14,7 +14,10 @@ mod intake;
 mod keeper;
 mod lag;
 mod marks;
+mod operate;
+mod operator;
 mod report;
+mod request;
 mod setup;
 mod shared;
 mod status;
@@ -27,12 +30,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use error::{Ending, Error};
+pub use operate::operate;
 pub use report::{Stored as StoredReport, stored as stored_report};
+pub use request::{Outcome as Answer, Request};
 pub use status::{JournalStatus, Place, SinkStatus, SourceState, SourceStatus, Status, seconds};
 
 use crate::config::Config;
 use crate::delivery::SinkState;
 use crate::lsn::Timestamp;
+use operator::Operator;
 use shared::Shared;
 
 /// Between two looks at what is done. What a sink acknowledged since the last one may repeat
@@ -55,6 +61,8 @@ pub struct Options {
     pub adopt_slot: bool,
     /// Go on behind a gap.
     pub accept_gap: bool,
+    /// Read neither the source nor the journal, and do only what is asked for; see [`operate`].
+    pub only_asked: bool,
 }
 
 /// How a run ended that nothing kept from ending well.
@@ -97,7 +105,7 @@ pub async fn run(
         () = stop.cancelled() => return Ok(Outcome::Stopped { unanswered: 0 }),
         () = passed(deadline) => return Ok(Outcome::TimedOut),
     };
-    let setup::Opened { shared, state, journal, intake, runners, bases } = opened;
+    let setup::Opened { shared, state, journal, intake, runners, bases, orders } = opened;
 
     // Two stops, in order: first nothing new is read, then the last progress is stored.
     let reading = CancellationToken::new();
@@ -111,6 +119,8 @@ pub async fn run(
     let mut keepers = JoinSet::new();
     let keeper = keeper::Keeper::new(&config, &shared, &state, &journal, bases);
     keepers.spawn(keeper.run(keeping.clone()));
+    let mut operators = JoinSet::new();
+    operators.spawn(Operator::new(&config, &state, orders).run());
     let mut watchers = JoinSet::new();
     watchers.spawn(watch::run(config.source.clone(), std::sync::Arc::clone(&shared), options));
 
@@ -121,8 +131,10 @@ pub async fn run(
         Some(ended) = sources.join_next() => failed(ended),
         Some(ended) = sinks.join_next() => failed(ended.map(|ended| ended.map_err(Error::Delivery))),
         Some(ended) = keepers.join_next() => failed(ended),
+        Some(ended) = operators.join_next() => failed(ended),
     };
     watchers.abort_all();
+    operators.abort_all();
     reading.cancel();
     let mut unanswered = 0;
     while let Some(done) = sinks.join_next().await {

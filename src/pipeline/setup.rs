@@ -11,7 +11,7 @@ use super::report::{self, Base};
 use super::shared::Shared;
 use super::{Error, Options};
 use crate::config::Config;
-use crate::delivery::{Parts, Runner, SinkProgress};
+use crate::delivery::{Orders, Parts, Runner, SinkProgress};
 use crate::failure::chain;
 use crate::journal::{self, Journal};
 use crate::lsn::{Lsn, Position, Timestamp};
@@ -33,6 +33,8 @@ pub(super) struct Opened {
     pub(super) intake: Intake,
     pub(super) runners: Vec<Runner>,
     pub(super) bases: BTreeMap<String, Base>,
+    /// Gives orders to each sink that is served.
+    pub(super) orders: BTreeMap<String, Orders>,
 }
 
 /// Opens state, journal, source and sinks, in that order.
@@ -57,6 +59,7 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
     // Events say where they come from: the first run has to ask before it can map.
     let first: Option<Attached> = match &attach.resume.identity {
         Some(_) => None,
+        None if options.only_asked => return Err(Error::NothingYet),
         None => {
             let attached = attach.first(&state).await?;
             attach.resume.identity = Some(attached.2.identity.clone());
@@ -71,16 +74,38 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
     let handles = sinks.iter().map(|(_, progress)| progress.clone()).collect();
     let shared = Arc::new(Shared::new(handles, end, known.confirmed));
     seed_marks(&shared, &journal, &known);
+    let held = state.read(roster::held).await.map_err(Error::State)?;
     let mut runners = Vec::new();
-    for (sink, progress) in sinks {
-        if progress.is_detached() {
+    let mut orders = BTreeMap::new();
+    for (sink, handle) in sinks {
+        if handle.is_detached() {
             continue;
         }
-        runners.push(runner(config, sink, progress, &state, &journal, &label)?);
+        let (giver, ordered) = Orders::new();
+        orders.insert(sink.name.clone(), giver);
+        let routes = config.routes.iter().filter(|route| route.sink == sink.name);
+        let held = routes.map(|route| route.name.clone()).filter(|name| held.contains(name));
+        let paused = progress.get(&sink.name).and_then(Stored::paused).map(str::to_owned);
+        let parts = Parts {
+            name: sink.name.clone(),
+            settings: sink.delivery.clone(),
+            sinks: config.sinks.len(),
+            sink: far_side(sink)?,
+            mapper: SinkMapper::new(config.routes_of(&sink.name), &label, sink.format),
+            journal: Arc::clone(&journal),
+            journal_keeps: journal.is_on(),
+            reads: !options.only_asked,
+            paused,
+            held: held.collect(),
+            state: state.clone(),
+            progress: handle,
+            orders: ordered,
+        };
+        runners.push(Runner::new(parts).map_err(Error::Delivery)?);
     }
     let intake = Intake::new(attach, &shared, &state, &journal, known.received, first);
     let bases = progress.into_iter().map(|(name, stored)| (name, Base::of(&stored)));
-    Ok(Opened { shared, state, journal, intake, runners, bases: bases.collect() })
+    Ok(Opened { shared, state, journal, intake, runners, bases: bases.collect(), orders })
 }
 
 async fn open_state(config: &Config, options: Options) -> Result<State, Error> {
@@ -203,28 +228,10 @@ async fn sinks<'a>(
     Ok(sinks)
 }
 
-fn runner(
-    config: &Config,
-    sink: &crate::config::Sink,
-    progress: SinkProgress,
-    state: &State,
-    journal: &Arc<Journal>,
-    label: &SourceLabel,
-) -> Result<Runner, Error> {
-    let far_side = crate::sink::build(&sink.name, &sink.kind, &sink.common())
-        .map_err(|source| Error::Sink { name: sink.name.clone(), source: Box::new(source) })?;
-    let parts = Parts {
-        name: sink.name.clone(),
-        settings: sink.delivery.clone(),
-        sinks: config.sinks.len(),
-        sink: Arc::from(far_side),
-        mapper: SinkMapper::new(config.routes_of(&sink.name), label, sink.format),
-        journal: Arc::clone(journal),
-        journal_keeps: journal.is_on(),
-        state: state.clone(),
-        progress,
-    };
-    Runner::new(parts).map_err(Error::Delivery)
+fn far_side(sink: &crate::config::Sink) -> Result<Arc<dyn crate::sink::Sink>, Error> {
+    let built = crate::sink::build(&sink.name, &sink.kind, &sink.common());
+    let failed = |source| Error::Sink { name: sink.name.clone(), source: Box::new(source) };
+    built.map(Arc::from).map_err(failed)
 }
 
 /// Lets the slot move over what an earlier run received, once it is done.

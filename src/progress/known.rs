@@ -57,6 +57,26 @@ pub fn load(connection: &Connection) -> rusqlite::Result<Vec<(Kind, String, Stri
     rows.collect()
 }
 
+/// Says that a person holds a route, and why; none: lets it go.
+///
+/// # Errors
+///
+/// Any of SQLite's.
+pub fn hold(connection: &Connection, route: &str, why: Option<&str>) -> rusqlite::Result<()> {
+    let sql = "UPDATE known SET held = ?2 WHERE kind = 'route' AND name = ?1";
+    connection.prepare(sql)?.execute((route, why)).map(drop)
+}
+
+/// Returns the routes that a person holds.
+///
+/// # Errors
+///
+/// Any of SQLite's.
+pub fn held(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let sql = "SELECT name FROM known WHERE kind = 'route' AND held IS NOT NULL ORDER BY name";
+    connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+}
+
 /// Forgets a sink with its routes and its progress, or a route.
 ///
 /// # Errors

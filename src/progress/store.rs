@@ -32,11 +32,29 @@ impl Stored {
     pub fn gap(&self) -> Option<&str> {
         self.halted.as_deref().filter(|halted| halted.starts_with(GAP))
     }
+
+    /// Returns why a person has stopped the sink, if one has.
+    #[must_use]
+    pub fn paused(&self) -> Option<&str> {
+        self.halted.as_deref().filter(|halted| halted.starts_with(PAUSED))
+    }
 }
 
 /// With this begins why a sink is halted that was let go: what lies in the gap was not sent, and
 /// neither is anything behind it.
 pub const GAP: &str = "a gap from ";
+
+/// With this begins why a sink is halted that a person has stopped.
+pub const PAUSED: &str = "paused by a person";
+
+/// Returns why a sink is halted that a person stops, with what was said about it.
+#[must_use]
+pub fn paused(reason: Option<&str>) -> String {
+    match reason {
+        Some(reason) => format!("{PAUSED}: {reason}"),
+        None => PAUSED.to_owned(),
+    }
+}
 
 /// Stores what is known of a sink, over what was; why it is halted stays as it was.
 ///

@@ -4,6 +4,7 @@
 
 pub mod intent;
 pub mod meta;
+pub mod request;
 
 mod error;
 mod folder;

@@ -10,6 +10,7 @@ mod bounds;
 mod cluster;
 mod decoder;
 mod delivers;
+mod dlq;
 mod dependencies;
 mod docs;
 mod forgets;

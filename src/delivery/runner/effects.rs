@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::dead_letter::{Letter, Verdict};
-use super::super::lane::Tracked;
+use super::super::lane::{Tracked, keys};
 use super::super::parked::LetterState;
 use super::super::reader::Again;
 use super::super::scheduler::{DispatchId, Effect};
 use super::super::settings::OnDead;
 use super::super::view::now_micros;
 use super::super::ward::{Outcome, Write, Written};
-use super::original::{Found, copy};
+use super::operator::is_keyless;
+use super::original::{Found, Loaded, copy};
 use super::{Error, Landed, Runner, STATE_RETRY};
-use crate::chunk::Chunk;
 use crate::failure::chain;
 use crate::lsn::EventId;
 use crate::progress::ledger::Reached;
@@ -28,8 +28,13 @@ impl Runner {
         found: Result<Found, Failure>,
         now: Duration,
     ) -> Result<(), Error> {
-        let original = match found {
-            Ok(Some(original)) => original,
+        if self.scheduler.is_overtaken(event) {
+            self.scheduler.stays_dead(id, now, &mut self.effects);
+            self.apply(now, None);
+            return Ok(());
+        }
+        let mut loaded = match found {
+            Ok(Some(loaded)) => loaded,
             Ok(None) => {
                 self.scheduler.withdraw(id, now, &mut self.effects);
                 self.apply(now, None);
@@ -42,17 +47,21 @@ impl Runner {
         };
         let again = self
             .reader
-            .again(&original.0, original.1)
+            .again(&loaded.chunk, loaded.entry)
             .map_err(|source| Error::Mapping { sink: self.name.to_string(), source })?;
-        self.loaded.insert(event, original);
         match again {
             Again::Event(envelope) => {
                 self.view.keep(event, &envelope);
-                self.deliver(id, Arc::new(Batch { events: vec![envelope], replay: 0 }));
+                loaded.sent = Some(Box::new(envelope.clone()));
+                self.loaded.insert(event, loaded);
+                let replay = self.scheduler.replays(event);
+                self.deliver(id, Arc::new(Batch { events: vec![envelope], replay }));
             }
-            Again::Rejected(failure) => self.answered(id, Answer::Failed(failure), now),
+            Again::Rejected(failure) => {
+                self.loaded.insert(event, loaded);
+                self.answered(id, Answer::Failed(failure), now);
+            }
             Again::Unwanted => {
-                self.loaded.remove(&event);
                 self.scheduler.withdraw(id, now, &mut self.effects);
                 self.apply(now, None);
             }
@@ -61,14 +70,12 @@ impl Runner {
     }
 
     /// Does what follows from an answer.
-    pub(super) fn apply(&mut self, now: Duration, original: Option<(Arc<Chunk>, u32)>) {
+    pub(super) fn apply(&mut self, now: Duration, mut loaded: Option<Loaded>) {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
                 Effect::Acknowledged { ordinals, batch } => {
-                    self.progress.with_ledger(|ledger| {
-                        ordinals.iter().for_each(|ordinal| ledger.acknowledge(*ordinal));
-                    });
+                    self.acknowledge(ordinals, &batch.events);
                     self.view.delivered(&batch.events);
                     self.progress.notify();
                 }
@@ -77,32 +84,57 @@ impl Runner {
                 }
                 Effect::SetAside { event, state, category, failure, attempts } => {
                     self.view.set_aside(&event.envelope, state, category, &failure, now);
+                    if state == LetterState::Dead && !is_keyless(&event.envelope) {
+                        self.operator.died(keys(&event.envelope));
+                    }
                     let verdict = Verdict { category, failure, attempts, at_us: now_micros() };
                     self.put(event, state, Some(verdict));
                 }
                 Effect::Park { event } => self.put(event, LetterState::Blocked, None),
-                Effect::Tried { id, state, category, failure, attempts } => {
+                Effect::Tried { id, keys, state, category, failure, attempts } => {
                     let Some(row) = self.ward.row(id) else { continue };
                     self.view.tried(id, state, category, &failure, now);
-                    let original = original.as_ref().and_then(|(chunk, entry)| {
-                        copy(chunk, *entry).inspect_err(|error| self.view.cannot_copy(error)).ok()
-                    });
-                    if state == LetterState::Dead && self.settings.on_dead == OnDead::Continue {
-                        self.ward.forget(id);
+                    let loaded = loaded.take();
+                    let original = loaded.as_ref().and_then(|loaded| self.copy(loaded));
+                    let sent = loaded.and_then(|loaded| loaded.sent);
+                    if state == LetterState::Dead {
+                        // Of a table without a key it costs a look that finds nothing.
+                        self.operator.died(keys.into_iter().flatten());
+                        if self.settings.on_dead == OnDead::Continue {
+                            self.ward.forget(id);
+                        }
                     }
                     let verdict = Verdict { category, failure, attempts, at_us: now_micros() };
                     let verdict = Box::new(verdict);
-                    self.ward.add(Write::Tried { id, row, state, original, verdict });
+                    self.ward.add(Write::Tried { id, row, state, original, sent, verdict });
                 }
-                Effect::Accepted { id } => match self.ward.row(id) {
+                Effect::Accepted { id, keys } => match self.ward.row(id) {
                     Some(row) => {
-                        self.view.retry_done(id, original.is_some());
-                        self.ward.add(Write::Delete { id, row });
+                        self.view.retry_done(id, true);
+                        self.ward.add(Write::Delete { id, row, at_us: now_micros() });
+                        let newer = self.operator.newer_of(keys.into_iter().flatten(), id);
+                        if !newer.is_empty() {
+                            self.note(newer, Vec::new());
+                        }
                     }
-                    None => {
-                        tracing::error!(sink = %self.name, event = %id, "a stored event has no row");
-                    }
+                    None => tracing::warn!(
+                        sink = %self.name, event = %id,
+                        "an event was accepted that was discarded meanwhile"
+                    ),
                 },
+                Effect::Withdrawn { id } => {
+                    self.view.retry_done(id, false);
+                    match self.ward.row(id) {
+                        Some(row) => self.ward.add(Write::Withdraw { id, row }),
+                        None => self.scheduler.resolved(id, now, &mut self.effects),
+                    }
+                }
+                Effect::Refused { id } => {
+                    self.view.retry_done(id, false);
+                    if let Some(row) = self.ward.row(id) {
+                        self.ward.add(Write::Refuse { id, row });
+                    }
+                }
                 Effect::Reopen { events } => {
                     self.view.reopened(&events);
                     self.ward.add(Write::Reopen { events, reached: Reached::default() });
@@ -110,6 +142,11 @@ impl Runner {
             }
         }
         self.effects = effects;
+    }
+
+    /// Copies the original of a stored event, as the journal writes it.
+    fn copy(&self, loaded: &Loaded) -> Option<Vec<u8>> {
+        copy(&loaded.chunk, loaded.entry).inspect_err(|error| self.view.cannot_copy(error)).ok()
     }
 
     /// Has an event stored.
@@ -129,8 +166,8 @@ impl Runner {
 
     /// A transaction ended.
     pub(super) fn written(&mut self, outcome: Outcome, now: Duration) {
-        let rows = match outcome {
-            Ok(rows) => rows,
+        let ran = match outcome {
+            Ok(ran) => ran,
             Err(error) => {
                 tracing::error!(sink = %self.name, error = chain(&error), "dead letters can't be stored, trying again");
                 if let Some(write) = self.ward.again() {
@@ -142,11 +179,15 @@ impl Runner {
                 return;
             }
         };
-        let written = self.ward.finish(rows);
+        let written = self.ward.finish(ran);
         self.progress.with_ledger(|ledger| {
             for done in &written {
-                if let Written::Put { ordinal, .. } = done {
-                    ledger.acknowledge(*ordinal);
+                match done {
+                    Written::Put { ordinal, .. } => ledger.acknowledge(*ordinal),
+                    Written::Noted { ordinals } => {
+                        ordinals.iter().for_each(|ordinal| ledger.acknowledge(*ordinal));
+                    }
+                    _ => {}
                 }
             }
         });
@@ -156,6 +197,10 @@ impl Runner {
                     self.scheduler.stored(id, now);
                 }
                 Written::Put { id, .. } => self.ward.forget(id),
+                Written::Noted { .. } => self.noted(),
+                Written::Begun(begun) => self.begun(begun),
+                Written::Fed(stored) => self.fed(&stored, now),
+                Written::Discarded(discarded) => self.discarded(&discarded, now),
                 Written::Deleted { id } => {
                     self.view.resolved();
                     self.scheduler.resolved(id, now, &mut self.effects);

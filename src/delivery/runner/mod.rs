@@ -1,6 +1,7 @@
 //! [`Runner`]: the event loop of one sink.
 
 mod effects;
+mod operator;
 mod original;
 mod parts;
 
@@ -13,17 +14,18 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::original::{Found, load};
+use self::operator::Operator;
+use self::original::{Found, Loaded, load};
 pub use self::parts::{Error, Parts};
 use super::bounds::Bounds;
 use super::dead_letter;
 use super::handle::SinkProgress;
+use super::orders::{Order, Ordered};
 use super::reader::{Read, Reader};
 use super::scheduler::{Dispatch, DispatchId, Effect, Scheduler, What};
 use super::settings::Settings;
 use super::view::View;
 use super::ward::{Outcome, Ward};
-use crate::chunk::Chunk;
 use crate::failure::{Category, chain};
 use crate::journal::{self, Journal};
 use crate::lsn::EventId;
@@ -41,6 +43,8 @@ pub struct Runner {
     sink: Arc<dyn Sink>,
     journal: Arc<Journal>,
     journal_keeps: bool,
+    /// It is sent what the journal has; else only what is asked for.
+    reads: bool,
     state: State,
     progress: SinkProgress,
     bounds: Bounds,
@@ -53,11 +57,13 @@ pub struct Runner {
     /// Events in requests that were not answered yet.
     unanswered: u64,
     /// Stored events that are being tried again: their originals.
-    loaded: HashMap<EventId, (Arc<Chunk>, u32)>,
+    loaded: HashMap<EventId, Loaded>,
     effects: Vec<Effect>,
     read: Vec<Read>,
     /// When the dead letters are counted again, because there were too many.
     recount_at: Option<Duration>,
+    orders: Ordered,
+    operator: Operator,
 }
 
 /// What comes back from outside.
@@ -75,6 +81,7 @@ enum Happened {
     Stop,
     Landed(Landed),
     Read(Result<(), journal::Error>),
+    Ordered(Order),
     Woke,
 }
 
@@ -84,14 +91,32 @@ impl Runner {
     /// # Errors
     /// When the journal no longer has what the sink has not done.
     pub fn new(parts: Parts) -> Result<Self, Error> {
-        let Parts { name, settings, sinks, sink, mapper, journal, journal_keeps, state, progress } =
-            parts;
+        let Parts {
+            name,
+            settings,
+            sinks,
+            sink,
+            mapper,
+            journal,
+            journal_keeps,
+            reads,
+            paused,
+            held,
+            state,
+            progress,
+            orders,
+        } = parts;
         let bounds = Bounds::share(sinks, &settings);
         let cursor = journal
             .cursor(progress.floor())
             .map_err(|source| Error::Journal { sink: name.clone(), source })?;
+        let mut scheduler = Scheduler::new(&settings);
+        scheduler.pause(paused);
+        for route in &held {
+            scheduler.hold(route, true, Duration::ZERO, &mut Vec::new());
+        }
         Ok(Self {
-            scheduler: Scheduler::new(&settings),
+            scheduler,
             reader: Reader::new(cursor, mapper, bounds.chunk_bytes_max),
             bounds,
             ward: Ward::new(&name, state.clone()),
@@ -110,6 +135,9 @@ impl Runner {
             effects: Vec::new(),
             read: Vec::new(),
             recount_at: None,
+            reads,
+            orders,
+            operator: Operator::default(),
         })
     }
 
@@ -132,6 +160,7 @@ impl Runner {
                 // What was not read yet may be gone already.
                 Happened::Read(Err(_)) if self.progress.is_detached() => break,
                 Happened::Read(read) => read.map_err(|source| self.journal_error(source))?,
+                Happened::Ordered(order) => self.ordered(order, self.now()),
                 Happened::Woke => {}
             }
         }
@@ -150,14 +179,17 @@ impl Runner {
         let floor = self.progress.floor();
         let read = self.state.read(move |connection| {
             let stored = dead_letter::load(connection, &name, on_dead, floor)?;
-            Ok((stored, dead_letter::count_dead(connection, &name)?))
+            let keys = dead_letter::keys_of_dead(connection, &name)?;
+            Ok((stored, dead_letter::count_dead(connection, &name)?, keys))
         });
-        let (stored, dead) = read.await.map_err(|source| self.state_error(source))?;
+        let (stored, dead, keys) = read.await.map_err(|source| self.state_error(source))?;
         for stored in &stored {
             self.ward.know(stored.id, stored.row);
             self.scheduler.restore(stored, floor);
         }
+        self.scheduler.passed(floor, Duration::ZERO);
         self.scheduler.set_dead(dead, Duration::ZERO);
+        self.operator.restore(keys);
         self.show();
         Ok(())
     }
@@ -173,6 +205,7 @@ impl Runner {
                 self.send(dispatch);
             }
         }
+        self.feed();
         if let Some(write) = self.ward.start(&self.progress) {
             self.flights.push(Box::pin(async move { Landed::Written(write.await) }));
         }
@@ -205,7 +238,8 @@ impl Runner {
     /// that has nothing to do.
     fn has_room(&mut self) -> bool {
         let (events, bytes) = self.scheduler.holds();
-        events < self.bounds.events_max
+        self.reads
+            && events < self.bounds.events_max
             && bytes < self.bounds.bytes_max
             && !self.scheduler.is_full()
             && !self.scheduler.has_too_many_dead()
@@ -229,6 +263,7 @@ impl Runner {
             biased;
             () = stop.cancelled() => Happened::Stop,
             () = self.progress.detached() => Happened::Stop,
+            order = self.orders.next() => Happened::Ordered(order),
             Some(landed) = self.flights.next() => Happened::Landed(landed),
             read = self.reader.next_chunk(), if wants_chunk => Happened::Read(read),
             () = tokio::time::sleep_until(wake.unwrap_or(self.started)), if wake.is_some() => {
@@ -301,9 +336,9 @@ impl Runner {
     }
 
     fn answered(&mut self, id: DispatchId, answer: Answer, now: Duration) {
-        let original = id.stored().and_then(|event| self.loaded.remove(&event));
+        let loaded = id.stored().and_then(|event| self.loaded.remove(&event));
         self.scheduler.answered(id, answer, now, fastrand::f64(), &mut self.effects);
-        self.apply(now, original);
+        self.apply(now, loaded);
     }
 
     /// Counts the dead letters now and then while there are too many: a person may have removed
@@ -318,6 +353,11 @@ impl Runner {
             return;
         }
         self.recount_at = Some(now.saturating_add(self.settings.halt_probe));
+        self.count_dead();
+    }
+
+    /// Counts the dead letters as they are stored.
+    fn count_dead(&self) {
         let (state, name) = (self.state.clone(), Arc::clone(&self.name));
         self.flights.push(Box::pin(async move {
             let count = move |connection: &_| dead_letter::count_dead(connection, &name);

@@ -2,16 +2,28 @@
 
 use std::sync::Arc;
 
-use super::super::dead_letter;
+use super::super::dead_letter::{self, Source};
 use crate::chunk::Chunk;
+use crate::envelope::Envelope;
 use crate::failure::Category;
 use crate::journal::{Journal, record};
 use crate::lsn::EventId;
 use crate::sink::Failure;
 use crate::state::State;
 
-/// The original of a stored event; none when its row is gone.
-pub(super) type Found = Option<(Arc<Chunk>, u32)>;
+/// What is needed to send a stored event again; none when it is not to be sent any more.
+pub(super) type Found = Option<Loaded>;
+
+/// A stored event under way.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded {
+    pub(super) chunk: Arc<Chunk>,
+    pub(super) entry: u32,
+    /// The version of the mapping to use; none: today's.
+    pub(super) mapping: Option<(String, u32)>,
+    /// What was made of it.
+    pub(super) sent: Option<Box<Envelope>>,
+}
 
 /// Reads the original of a stored event, from its row or from the journal.
 pub(super) async fn load(
@@ -21,18 +33,22 @@ pub(super) async fn load(
     event: EventId,
 ) -> Result<Found, Failure> {
     let broken = |message: String| Failure::new(Category::Transient, message);
-    let original = state.read(move |connection| dead_letter::original(connection, row)).await;
-    match original.map_err(|error| broken(error.to_string()))? {
-        None => Ok(None),
-        Some(Some(bytes)) => {
+    let source = state.read(move |connection| dead_letter::source(connection, row)).await;
+    let Some(Source { original, mapping }) = source.map_err(|error| broken(error.to_string()))?
+    else {
+        return Ok(None);
+    };
+    let loaded = |chunk, entry| Some(Loaded { chunk, entry, mapping, sent: None });
+    match original {
+        Some(bytes) => {
             let chunk = record::decode(&bytes).map_err(|error| broken(error.to_string()))?;
-            Ok(Some((Arc::new(chunk), 0)))
+            Ok(loaded(Arc::new(chunk), 0))
         }
-        Some(None) => {
+        None => {
             let read = tokio::task::spawn_blocking(move || journal.read_at(event.position));
             let read = read.await.map_err(|error| broken(error.to_string()))?;
             match read.map_err(|error| broken(error.to_string()))? {
-                Some(found) => Ok(Some(found)),
+                Some((chunk, entry)) => Ok(loaded(chunk, entry)),
                 None => Err(Failure::new(
                     Category::Rejected,
                     "the journal does not keep the original any more",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::delivery::handle::SinkProgress;
+use crate::delivery::orders::Ordered;
 use crate::delivery::settings::Settings;
 use crate::failure::{Category, Classify};
 use crate::journal::{self, Journal};
@@ -28,10 +29,18 @@ pub struct Parts {
     /// The journal keeps what it is told to: events that wait are references into it. Without,
     /// they are copies.
     pub journal_keeps: bool,
+    /// It is sent what the journal has. Without, only what a person asks for.
+    pub reads: bool,
+    /// Why a person has stopped it; none: nobody has.
+    pub paused: Option<String>,
+    /// Routes of it that a person holds.
+    pub held: Vec<String>,
     /// Where dead letters are stored.
     pub state: State,
     /// Where the rest of the process looks.
     pub progress: SinkProgress,
+    /// What a person asks of it.
+    pub orders: Ordered,
 }
 
 /// Why a sink can't be served any more. Its own failures are no reason.

@@ -26,7 +26,8 @@ impl Scheduler {
             Answer::PerEvent(outcomes) => outcomes.into_iter().find_map(Result::err),
         };
         let Some(failure) = failure else {
-            effects.push(Effect::Accepted { id });
+            let keys = self.parked.get(id).map_or([None; 2], |entry| entry.keys);
+            effects.push(Effect::Accepted { id, keys });
             return self.accepted(heard, effects);
         };
         match failure.category {
@@ -72,14 +73,16 @@ impl Scheduler {
         if is_up && answered {
             entry.attempts = entry.attempts.saturating_add(1);
         }
-        let (attempts, failures) = (entry.attempts, entry.failures);
+        let (attempts, failures, keys) = (entry.attempts, entry.failures, entry.keys);
+        let is_replayed = entry.again.is_some();
         if attempts >= self.settings.retry.max_attempts {
             return self.give_up(id, Category::Exhausted, failure, heard, effects);
         }
         let due = heard.now.saturating_add(self.backoff.delay(failures, heard.jitter));
         self.parked.retry(id, due);
-        let (state, category) = (LetterState::Retrying, Category::Transient);
-        effects.push(Effect::Tried { id, state, category, failure, attempts });
+        let state = if is_replayed { LetterState::Replaying } else { LetterState::Retrying };
+        let category = Category::Transient;
+        effects.push(Effect::Tried { id, keys, state, category, failure, attempts });
     }
 
     pub(super) fn give_up(
@@ -90,25 +93,26 @@ impl Scheduler {
         heard: Heard,
         effects: &mut Vec<Effect>,
     ) {
-        let attempts = self.parked.get_mut(id).map_or(0, |entry| entry.attempts);
+        let entry = self.parked.get(id);
+        let (attempts, keys) = entry.map_or((0, [None; 2]), |entry| (entry.attempts, entry.keys));
         match self.settings.on_dead {
             OnDead::Continue => self.parked.remove(id, heard.now),
-            OnDead::Block => self.parked.bury(id),
+            OnDead::Block => self.parked.bury(id, heard.now),
         }
         let state = LetterState::Dead;
-        effects.push(Effect::Tried { id, state, category, failure, attempts });
+        effects.push(Effect::Tried { id, keys, state, category, failure, attempts });
         self.died(heard.now);
     }
 
-    /// A stored event can't be tried any more: its row is gone, or no route takes it. Its row
-    /// goes, then [`Scheduler::resolved`] is called.
+    /// A stored event can't be tried any more: its row is gone, or no route takes it. The row is
+    /// settled, then [`Scheduler::resolved`] is called.
     pub fn withdraw(&mut self, id: DispatchId, now: Duration, effects: &mut Vec<Effect>) {
         let Origin::Parked(event) = id.from else { return };
         self.landed_parked();
         if id.number == self.probe_number {
             self.breaker.inconclusive(now);
         }
-        effects.push(Effect::Accepted { id: event });
+        effects.push(Effect::Withdrawn { id: event });
     }
 
     /// An event that was set aside is on disk: it may be loaded.

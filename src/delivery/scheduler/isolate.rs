@@ -65,6 +65,8 @@ impl Scheduler {
             self.left(&event);
             let mut entry = Entry::new(LetterState::Retrying, both_keys(&event), attempts);
             entry.last_sent = heard.number;
+            entry.route = Some(self.name_of(&event.envelope.route.name));
+            entry.held = self.is_held(&event.envelope.route.name);
             let id = event.envelope.id;
             self.parked.add(id, entry, heard.now);
             let due = heard.now.saturating_add(self.backoff.delay(attempts, heard.jitter));
@@ -75,7 +77,7 @@ impl Scheduler {
             // Before its followers: what is stored first survives a crash between the two.
             let first = event.clone();
             effects.push(Effect::SetAside { event, state, category, failure, attempts });
-            self.park_followers(&first, heard.now, effects);
+            self.park_followers(keys(&first.envelope), first.ordinal + 1, heard.now, effects);
         }
     }
 
@@ -177,7 +179,7 @@ impl Scheduler {
         if let Some(first) = first {
             let entry = Entry::new(state, both_keys(&first), attempts);
             self.parked.add(first.envelope.id, entry, heard.now);
-            self.park_followers(&first, heard.now, effects);
+            self.park_followers(keys(&first.envelope), first.ordinal + 1, heard.now, effects);
         }
         self.died(heard.now);
     }
@@ -251,7 +253,7 @@ impl Scheduler {
             return self.in_flight == 0;
         }
         !self.parked.is_sending(keys(envelope))
-            && !self.lanes.iter().any(|lane| lane.is_sending(envelope))
+            && !self.lanes.iter().any(|lane| lane.is_sending(keys(envelope)))
     }
 
     /// Puts events back at their places in the stream: everything that is not in flight is taken

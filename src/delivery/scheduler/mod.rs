@@ -4,6 +4,7 @@
 mod answer;
 mod aside;
 mod isolate;
+mod operator;
 mod order;
 mod send;
 
@@ -103,6 +104,8 @@ pub enum Effect {
     Tried {
         /// Which.
         id: EventId,
+        /// Its key, and its old one where it changed it.
+        keys: [Option<u64>; 2],
         /// Retrying, or dead.
         state: LetterState,
         /// Why.
@@ -114,6 +117,19 @@ pub enum Effect {
     },
     /// A stored event was accepted: its row goes, then [`Scheduler::resolved`] is called.
     Accepted {
+        /// Which.
+        id: EventId,
+        /// Its key, and its old one where it changed it.
+        keys: [Option<u64>; 2],
+    },
+    /// A stored event can't be tried any more: its row is settled, then [`Scheduler::resolved`] is
+    /// called.
+    Withdrawn {
+        /// Which.
+        id: EventId,
+    },
+    /// A dead letter was to be sent again, and is older than what the sink has: it stays dead.
+    Refused {
         /// Which.
         id: EventId,
     },
@@ -190,6 +206,12 @@ pub struct Scheduler {
     probe_turn: usize,
     /// The number of the breaker's probe.
     probe_number: u64,
+    /// Why a person has stopped the sink.
+    paused: Option<String>,
+    /// Routes that a person holds: their events wait as references.
+    held: HashSet<Arc<str>>,
+    /// The names of routes, one of each.
+    names: HashSet<Arc<str>>,
 }
 
 impl Scheduler {
@@ -231,6 +253,9 @@ impl Scheduler {
             truncating: None,
             probe_turn: 0,
             probe_number: 0,
+            paused: None,
+            held: HashSet::new(),
+            names: HashSet::new(),
             settings: settings.clone(),
         }
     }
@@ -265,7 +290,9 @@ impl Scheduler {
 
     /// Puts an event into its lane, or behind what was set aside of its key.
     fn admit(&mut self, event: Tracked, now: Duration, effects: &mut Vec<Effect>) {
-        if !self.parked.is_empty() && keys(&event.envelope).any(|key| self.parked.holds_key(key)) {
+        let is_held = !self.held.is_empty() && self.is_held(&event.envelope.route.name);
+        let follows = || keys(&event.envelope).any(|key| self.parked.holds_key(key));
+        if is_held || (!self.parked.is_empty() && follows()) {
             self.left(&event);
             self.park(event, now, effects);
             return;
@@ -310,7 +337,15 @@ impl Scheduler {
         let keys =
             [Some(envelope.key_hash), other_key(envelope.key_hash, envelope.before_key_hash)];
         let mut entry = Entry::new(LetterState::Blocked, keys, 0);
-        entry.waits = self.mark(envelope.id, keys, event.ordinal);
+        entry.held = self.is_held(&envelope.route.name);
+        entry.was_held = entry.held;
+        entry.route = Some(self.name_of(&envelope.route.name));
+        entry.waits = if entry.held {
+            // What is before it of its keys may be in a lane still.
+            self.mark_lanes(envelope.id, keys, event.ordinal)
+        } else {
+            self.mark(envelope.id, keys, event.ordinal)
+        };
         self.parked.add(envelope.id, entry, now);
         effects.push(Effect::Park { event });
     }
@@ -391,8 +426,7 @@ impl Scheduler {
     /// Whether an event outside its lane will still be tried.
     #[must_use]
     pub fn is_moving(&self) -> bool {
-        const LAST: Position = Position::new(crate::lsn::Lsn(u64::MAX), u32::MAX);
-        self.parked.is_moving(EventId { timeline: u32::MAX, position: LAST })
+        self.parked.is_moving(|_| true)
     }
 
     /// Returns the breaker's state, and why the sink is halted.

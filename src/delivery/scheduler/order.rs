@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::dead_letter::Stored;
-use super::super::lane::{Lane, Tracked, keys};
+use super::super::lane::{Lane, keys};
 use super::super::parked::{Entry, LetterState};
 use super::super::settings::OnDead;
 use super::{Effect, Scheduler};
@@ -19,12 +19,15 @@ impl Scheduler {
     /// What the stream brings again may be older: the event is tried once the stream is past it.
     pub(in crate::delivery) fn restore(&mut self, stored: &Stored, read: Position) {
         let Stored { id, keys, state, attempts, is_truncate, .. } = *stored;
+        let route = &stored.route;
         if state == LetterState::Dead && self.settings.on_dead == OnDead::Continue {
             self.settled.insert(id);
             return;
         }
         let mut entry = Entry::new(state, keys, attempts);
         entry.stored = true;
+        entry.held = self.held.contains(route.as_str());
+        entry.route = Some(self.name_of(route));
         if state != LetterState::Dead {
             if id.position >= read {
                 entry.waits = 1;
@@ -53,9 +56,18 @@ impl Scheduler {
             if barrier.is_some_and(|barrier| barrier < id) {
                 return;
             }
+            // A TRUNCATE comes after everything that the stream brought again before it.
+            if self.truncating == Some(id) && !self.is_alone(id) {
+                return;
+            }
             self.ahead.pop_first();
-            if let Some(keys) = self.parked.get_mut(id).map(|entry| entry.keys) {
-                let marks = self.mark(id, keys, self.pushed);
+            let found = self.parked.get(id).map(|entry| (entry.keys, entry.was_held));
+            if let Some((keys, was_held)) = found {
+                let marks = if was_held {
+                    self.mark_lanes(id, keys, self.pushed)
+                } else {
+                    self.mark(id, keys, self.pushed)
+                };
                 self.parked.get_mut(id).into_iter().for_each(|entry| entry.waits += marks);
                 self.parked.waited(id, now);
             }
@@ -65,9 +77,20 @@ impl Scheduler {
     /// Marks the place of a re-keyed event in the lanes of its keys; returns how many of them
     /// have something before it.
     pub(super) fn mark(&mut self, id: EventId, keys: [Option<u64>; 2], ordinal: Ordinal) -> u32 {
-        let [Some(key), Some(old)] = keys else { return 0 };
+        let [Some(_), Some(_)] = keys else { return 0 };
+        self.mark_lanes(id, keys, ordinal)
+    }
+
+    /// As [`Scheduler::mark`], of any event.
+    pub(super) fn mark_lanes(
+        &mut self,
+        id: EventId,
+        keys: [Option<u64>; 2],
+        ordinal: Ordinal,
+    ) -> u32 {
         let mut marks = 0;
-        for index in BTreeSet::from([self.lane_of(key), self.lane_of(old)]) {
+        let lanes = keys.into_iter().flatten().map(|key| self.lane_of(key));
+        for index in lanes.collect::<BTreeSet<_>>() {
             if self.lanes.get_mut(index).is_some_and(|lane| lane.mark(ordinal, id)) {
                 marks += 1;
             }
@@ -87,7 +110,7 @@ impl Scheduler {
     pub(super) fn pass_barrier(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         if let Some(truncate) = self.truncating {
             if !self.is_drained(truncate) {
-                return;
+                return self.let_go(now);
             }
             self.truncating = None;
         }
@@ -110,7 +133,18 @@ impl Scheduler {
     /// Whether nothing is left to send of what comes before a TRUNCATE, and of itself.
     pub(super) fn is_drained(&self, truncate: EventId) -> bool {
         let in_lanes = self.events.saturating_sub(self.barrier.len());
-        in_lanes == 0 && self.in_flight == 0 && !self.parked.is_moving(truncate)
+        in_lanes == 0 && self.in_flight == 0 && !self.waits_aside(|id| id <= truncate)
+    }
+
+    /// Whether nothing is left to send of what comes before a TRUNCATE that was set aside.
+    fn is_alone(&self, truncate: EventId) -> bool {
+        let in_lanes = self.events.saturating_sub(self.barrier.len());
+        in_lanes == 0 && self.in_flight == 0 && !self.waits_aside(|id| id < truncate)
+    }
+
+    /// Whether something that was set aside, of what is `within`, is still to be sent.
+    fn waits_aside(&self, within: impl Fn(EventId) -> bool + Copy) -> bool {
+        self.parked.is_moving(within) || self.parked.is_held(within)
     }
 
     /// The event that made another lane wait is out of the way.
@@ -123,27 +157,27 @@ impl Scheduler {
         self.list(other);
     }
 
-    /// Takes everything behind `first` that shares a key with it out of the lanes, and what
-    /// shares a key with that, and so on.
+    /// Takes everything of these keys from the ordinal `from` on out of the lanes, and what shares
+    /// a key with that, and so on.
     pub(super) fn park_followers(
         &mut self,
-        first: &Tracked,
+        of: impl Iterator<Item = u64>,
+        from: Ordinal,
         now: Duration,
         effects: &mut Vec<Effect>,
     ) {
-        let mut work: Vec<(u64, Ordinal)> =
-            keys(&first.envelope).map(|key| (key, first.ordinal)).collect();
+        let mut work: Vec<(u64, Ordinal)> = of.map(|key| (key, from)).collect();
         let mut taken = Vec::new();
-        while let Some((key, after)) = work.pop() {
+        while let Some((key, from)) = work.pop() {
             let own = self.lane_of(key);
             for index in 0..self.lanes.len() {
                 if index != own && self.joined == 0 {
                     continue;
                 }
                 let Some(lane) = self.lanes.get_mut(index) else { continue };
-                for (event, joins) in lane.take_key(key, after) {
+                for (event, joins) in lane.take_key(key, from) {
                     let more = keys(&event.envelope).filter(|other| *other != key);
-                    work.extend(more.map(|other| (other, event.ordinal)));
+                    work.extend(more.map(|other| (other, event.ordinal + 1)));
                     self.release(joins, event.ordinal);
                     self.left(&event);
                     taken.push(event);

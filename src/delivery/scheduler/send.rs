@@ -11,7 +11,11 @@ impl Scheduler {
     /// Returns the next request to send, if there is one now.
     pub fn next(&mut self, now: Duration) -> Option<Dispatch> {
         let limit = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
-        if self.in_flight >= limit || now < self.paced_until || now < self.throttled_until {
+        if self.paused.is_some()
+            || self.in_flight >= limit
+            || now < self.paced_until
+            || now < self.throttled_until
+        {
             return None;
         }
         if !self.breaker.is_closed() {
@@ -48,6 +52,9 @@ impl Scheduler {
     /// returned none at `now`.
     #[must_use]
     pub fn wake_at(&self, now: Duration) -> Option<Duration> {
+        if self.paused.is_some() {
+            return None;
+        }
         let forbidden = self.paced_until.max(self.throttled_until);
         if forbidden > now {
             return Some(forbidden);

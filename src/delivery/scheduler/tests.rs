@@ -170,7 +170,7 @@ impl Bench {
             let (event, state) = match effect {
                 Effect::SetAside { event, state, .. } => (event, state),
                 Effect::Park { event } => (event, LetterState::Blocked),
-                Effect::Accepted { id } => {
+                Effect::Accepted { id, .. } => {
                     self.scheduler.resolved(id, self.now, &mut self.effects);
                     continue;
                 }
@@ -705,7 +705,18 @@ fn what_an_earlier_run_set_aside_goes_on() {
     for (event, state) in [(&first, RETRYING), (&second, BLOCKED)] {
         let id = event.envelope.id;
         let keys = [Some(1), None];
-        let stored = Stored { row: 0, id, keys, state, attempts: 3, is_truncate: false };
+        let route = String::new();
+        let stored = Stored {
+            row: 0,
+            id,
+            keys,
+            state,
+            attempts: 3,
+            is_truncate: false,
+            route,
+            replays: 0,
+            forced: false,
+        };
         bench.scheduler.restore(&stored, Position::ZERO);
     }
     bench.scheduler.push(second, bench.now, &mut bench.effects);

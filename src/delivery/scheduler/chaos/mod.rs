@@ -14,6 +14,8 @@ use crate::lsn::Lsn;
 use crate::progress::ledger::{Ledger, Reached};
 use crate::sink::Answer;
 
+mod operator;
+
 /// What the far side does with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Nature {
@@ -50,6 +52,12 @@ enum Step {
     Save,
     Wait(u64),
     Weather(Weather),
+    /// A person has a dead letter sent again.
+    Replay(prop::sample::Index),
+    /// A person holds the route, or lets it go.
+    Hold(bool),
+    /// A person stops the sink, or lets it go on.
+    Pause(bool),
     /// After some of what was to be stored was.
     Crash(prop::sample::Index),
 }
@@ -74,6 +82,9 @@ fn step() -> impl Strategy<Value = Step> {
             4 => Just(Weather::Fair), 1 => Just(Weather::Down), 1 => Just(Weather::Busy),
             1 => Just(Weather::Locked), 1 => Just(Weather::RefusesAll)
         ].prop_map(Step::Weather),
+        2 => any::<prop::sample::Index>().prop_map(Step::Replay),
+        1 => prop::bool::weighted(0.4).prop_map(Step::Hold),
+        1 => prop::bool::weighted(0.4).prop_map(Step::Pause),
         1 => any::<prop::sample::Index>().prop_map(Step::Crash),
     ]
 }
@@ -94,6 +105,9 @@ enum Pending {
     Put(Ordinal, EventId, LetterState, [Option<u64>; 2]),
     Tried(EventId, LetterState),
     Delete(EventId),
+    /// What was taken of keys that have dead letters, and what is done once that is noted.
+    Note(Vec<usize>, Vec<Ordinal>),
+    Refuse(EventId),
     Reopen(Vec<(Ordinal, EventId)>),
 }
 
@@ -119,6 +133,11 @@ struct World {
     /// What was a dead letter once, stored or not.
     given_up: BTreeSet<usize>,
     dead: BTreeSet<usize>,
+    /// Dead letters known to be older than what was taken.
+    noted: BTreeSet<usize>,
+    /// What was taken since the last crash.
+    taken: BTreeSet<usize>,
+    holding: bool,
     chunk: Arc<Chunk>,
     route: Arc<RouteLabel>,
 }
@@ -128,6 +147,12 @@ fn scheduler(settings: &Settings) -> Scheduler {
     let mut scheduler = Scheduler::new(settings);
     scheduler.rejections_max = 4;
     scheduler
+}
+
+fn stored(id: EventId, row: (LetterState, [Option<u64>; 2]), is_truncate: bool) -> Stored {
+    let (state, keys) = row;
+    let route = "r".to_owned();
+    Stored { row: 0, id, keys, state, attempts: 2, is_truncate, route, replays: 1, forced: false }
 }
 
 fn index_of(id: EventId) -> usize {
@@ -174,6 +199,9 @@ impl World {
             arrivals: 0,
             given_up: BTreeSet::new(),
             dead: BTreeSet::new(),
+            noted: BTreeSet::new(),
+            taken: BTreeSet::new(),
+            holding: false,
             chunk: Arc::new(chunk),
             route: Arc::new(RouteLabel { name: "r".to_owned(), mapping: None }),
         }
@@ -210,6 +238,13 @@ impl World {
     fn send(&mut self) {
         let reopening = self.pending.iter().any(|pending| matches!(pending, Pending::Reopen(_)));
         while !reopening && let Some(dispatch) = self.scheduler.next(self.now) {
+            // As the runner does before it sends what it has loaded.
+            if dispatch.id.stored().is_some_and(|id| self.scheduler.is_overtaken(id)) {
+                let mut effects = Vec::new();
+                self.scheduler.stays_dead(dispatch.id, self.now, &mut effects);
+                self.apply(effects);
+                continue;
+            }
             self.requests.push(dispatch);
         }
     }
@@ -238,6 +273,9 @@ impl World {
         };
         let answer = match category {
             None => {
+                if let [index] = indexes[..] {
+                    self.check_replay(dispatch.id, index);
+                }
                 indexes.iter().for_each(|index| self.arrived(*index));
                 Answer::Acknowledged
             }
@@ -264,6 +302,7 @@ impl World {
             }
         }
         self.arrivals += 1;
+        self.taken.insert(index);
         self.last_arrivals.insert(index, self.arrivals);
         self.delivered.insert(index);
     }
@@ -282,8 +321,16 @@ impl World {
     fn apply(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Acknowledged { ordinals, .. } => {
-                    ordinals.iter().for_each(|ordinal| self.ledger.acknowledge(*ordinal));
+                Effect::Acknowledged { ordinals, batch } => {
+                    let ids = batch.events.iter().map(|event| index_of(event.id));
+                    let ids: Vec<usize> = ids.collect();
+                    let hits = ids.iter().filter(|index| self.overtaken(**index)).count();
+                    let waits = self.pending.iter().any(|p| matches!(p, Pending::Note(..)));
+                    if hits > 0 || waits {
+                        self.pending.push(Pending::Note(ids, ordinals));
+                    } else {
+                        ordinals.iter().for_each(|ordinal| self.ledger.acknowledge(*ordinal));
+                    }
                 }
                 Effect::Safe { ordinal } => self.ledger.acknowledge(ordinal),
                 Effect::SetAside { event, state, .. } => self.put(event, state),
@@ -295,7 +342,18 @@ impl World {
                     }
                     self.pending.push(Pending::Tried(id, state));
                 }
-                Effect::Accepted { id } => self.pending.push(Pending::Delete(id)),
+                Effect::Accepted { id, .. } => {
+                    self.pending.push(Pending::Delete(id));
+                    if self.overtaken(index_of(id)) {
+                        self.pending.push(Pending::Note(vec![index_of(id)], Vec::new()));
+                    }
+                }
+                Effect::Withdrawn { id } => panic!("{id} is withdrawn by nobody"),
+                Effect::Refused { id } => {
+                    self.given_up.insert(index_of(id));
+                    self.dead.insert(index_of(id));
+                    self.pending.push(Pending::Refuse(id));
+                }
                 Effect::Reopen { events } => {
                     for (_, id) in &events {
                         self.dead.remove(&index_of(*id));
@@ -330,6 +388,13 @@ impl World {
                 Pending::Tried(id, state) => {
                     self.rows.entry(id).and_modify(|row| row.0 = state);
                 }
+                Pending::Note(taken, ordinals) => {
+                    self.note(&taken);
+                    ordinals.iter().for_each(|ordinal| self.ledger.acknowledge(*ordinal));
+                }
+                Pending::Refuse(id) => {
+                    self.rows.entry(id).and_modify(|row| row.0 = LetterState::Dead);
+                }
                 Pending::Delete(id) => {
                     self.rows.remove(&id);
                     self.saved = self.ledger.reached();
@@ -357,13 +422,17 @@ impl World {
         }
     }
 
-    fn crash(&mut self, stored: prop::sample::Index) {
-        let count = stored.index(self.pending.len() + 1);
+    fn crash(&mut self, durable: prop::sample::Index) {
+        let count = durable.index(self.pending.len() + 1);
         for pending in std::mem::take(&mut self.pending).into_iter().take(count) {
             match pending {
                 Pending::Put(_, id, state, keys) => drop(self.rows.insert(id, (state, keys))),
                 Pending::Tried(id, state) => {
                     self.rows.entry(id).and_modify(|row| row.0 = state);
+                }
+                Pending::Note(taken, _) => self.note(&taken),
+                Pending::Refuse(id) => {
+                    self.rows.entry(id).and_modify(|row| row.0 = LetterState::Dead);
                 }
                 Pending::Delete(id) => {
                     self.saved = self.ledger.reached();
@@ -373,20 +442,24 @@ impl World {
             }
         }
         self.requests.clear();
+        self.taken.clear();
         self.scheduler = scheduler(&self.settings);
+        self.scheduler.hold("r", self.holding, self.now, &mut Vec::new());
         self.ledger = Ledger::restore(&self.saved);
         self.dead = BTreeSet::new();
         let block = self.settings.on_dead == OnDead::Block;
         let mut dead = 0;
-        for (id, (state, keys)) in &self.rows {
-            if *state == LetterState::Dead {
+        let mut again = Vec::new();
+        for (id, row) in &self.rows {
+            let state = row.0;
+            let stored = stored(*id, *row, self.events[index_of(*id)].truncate);
+            if state == LetterState::Dead {
                 dead += 1;
                 self.dead.insert(index_of(*id));
             }
-            if *state != LetterState::Dead || block || id.position >= self.saved.floor {
-                let is_truncate = self.events[index_of(*id)].truncate;
-                let (id, keys, state) = (*id, *keys, *state);
-                let stored = Stored { row: 0, id, keys, state, attempts: 2, is_truncate };
+            if state == LetterState::Replaying {
+                again.push(stored);
+            } else if state != LetterState::Dead || block || id.position >= self.saved.floor {
                 self.scheduler.restore(&stored, self.saved.floor);
             }
         }
@@ -397,6 +470,18 @@ impl World {
             .enumerate()
             .position(|(index, _)| position(index) >= self.saved.floor)
             .unwrap_or(self.events.len());
+        self.scheduler.passed(position(self.read), self.now);
+        let mut effects = Vec::new();
+        for stored in again {
+            let index = index_of(stored.id);
+            if self.noted.contains(&index) {
+                self.rows.entry(stored.id).and_modify(|row| row.0 = LetterState::Dead);
+                self.dead.insert(index);
+            } else {
+                self.scheduler.replay(&stored, self.now, &mut effects);
+            }
+        }
+        self.apply(effects);
         self.send();
     }
 
@@ -409,6 +494,9 @@ impl World {
             Step::Wait(seconds) => self.now += Duration::from_secs(seconds),
             Step::Weather(weather) => self.weather = weather,
             Step::Crash(stored) => self.crash(stored),
+            Step::Replay(pick) => self.replay(pick),
+            Step::Hold(hold) => self.hold(hold),
+            Step::Pause(pause) => self.scheduler.pause(pause.then(|| "a test".to_owned())),
         }
         self.send();
         assert!(self.requests.len() <= self.scheduler.lanes.len(), "more requests than lanes");
@@ -417,6 +505,8 @@ impl World {
     /// Fair weather until nothing happens any more.
     fn settle(&mut self) {
         self.weather = Weather::Fair;
+        self.scheduler.pause(None);
+        self.hold(false);
         for _ in 0..3000 {
             self.read(1);
             self.commit();

@@ -1,0 +1,238 @@
+//! `walgate dlq replay|discard`
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::{PAGE, Select};
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::{asking, output, run};
+use crate::config::Config;
+use crate::delivery::{
+    DeadLetter, DeadLetterFilter, discard_selected_dead_letters, replay_outcomes,
+};
+use crate::pipeline::{self, Answer, Request, stored_report};
+use crate::state::{Reader, State};
+
+/// After so long without an outcome it is said what is waited for.
+const SAY_AFTER: Duration = Duration::from_secs(10);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Replay {
+    #[command(flatten)]
+    select: Select,
+    /// All of them
+    #[arg(long)]
+    all: bool,
+    /// Map with this version of the mapping, or with the one that each had
+    #[arg(long, value_name = "N|original", value_parser = version)]
+    mapping_version: Option<u32>,
+    /// Send also what is older than what the sink has by now
+    #[arg(long)]
+    force: bool,
+    /// Don't wait for what becomes of them
+    #[arg(long)]
+    no_wait: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Discard {
+    #[command(flatten)]
+    select: Select,
+    /// All of them
+    #[arg(long)]
+    all: bool,
+    /// Why; it is kept
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+/// Reads a version of a mapping; `original` is 0.
+fn version(text: &str) -> Result<u32, String> {
+    match text {
+        "original" => Ok(0),
+        number => match number.parse() {
+            Ok(version) if version > 0 => Ok(version),
+            _ => Err("a version such as 3, or `original`, is needed".to_owned()),
+        },
+    }
+}
+
+/// Everything at once has to be asked for in so many words.
+fn filter(select: &Select, all: bool) -> Result<DeadLetterFilter, Failure> {
+    let filter = select.filter()?;
+    if filter.is_empty() && !all {
+        let message = "which of them? give numbers or filters";
+        return Err(Failure::new(Exit::Usage, message).help("`--all` takes every one"));
+    }
+    Ok(filter)
+}
+
+pub(super) async fn replay(config: Config, args: &Replay) -> Result<Exit, Failure> {
+    let filter = filter(&args.select, args.all)?;
+    let mapping = args.mapping_version;
+    let what = Request::ReplayDead { filter, mapping, force: args.force };
+    let reader = asking::reader(&config)?;
+    if asking::is_running(&config) {
+        let (id, answer) = asking::ask(&config, &what).await?;
+        say(answer);
+        if args.no_wait {
+            return Ok(Exit::Done);
+        }
+        return Outcomes::new(id, args.json).follow(&reader).await;
+    }
+    if args.no_wait {
+        let message = "no instance runs that could send them while nobody waits";
+        return Err(Failure::new(Exit::Usage, message).help("leave --no-wait out"));
+    }
+    let stop = CancellationToken::new();
+    let mut request = None;
+    let operated = pipeline::operate(config, what, stop.clone(), |id, answer| {
+        say(answer);
+        request = Some(id);
+    });
+    let operated = tokio::select! {
+        operated = operated => operated,
+        second = run::signals(stop.clone()) => {
+            let message = format!("stopped at once by a second {second}; the rest waits");
+            return Err(Failure::new(Exit::Failed, message));
+        }
+    };
+    let answered = operated
+        .map_err(|error| Failure::of_stage(run::exit(error.ending()), &error))?
+        .map_err(|reason| Failure::new(Exit::Failed, reason));
+    answered?;
+    match request {
+        Some(id) => Outcomes::new(id, args.json).finish(&reader),
+        None => Ok(Exit::Done),
+    }
+}
+
+fn say(answer: Answer) {
+    let Answer { begun, refused, .. } = answer;
+    match (begun, refused) {
+        (0, 0) => output::note("no dead letter fits"),
+        (begun, 0) => output::note(&format!("{begun} dead letters are sent again")),
+        (begun, refused) => output::note(&format!(
+            "{begun} dead letters are sent again; {refused} are not, as the sink has a newer \
+             change of their key (--force)"
+        )),
+    }
+}
+
+/// Prints what becomes of what a request had sent again, in order.
+struct Outcomes {
+    request: i64,
+    json: bool,
+    /// The last that was printed.
+    after: i64,
+    failed: u64,
+}
+
+impl Outcomes {
+    const fn new(request: i64, json: bool) -> Self {
+        Self { request, json, after: 0, failed: 0 }
+    }
+
+    /// Prints until there is nothing under way any more.
+    async fn follow(mut self, reader: &Reader) -> Result<Exit, Failure> {
+        let mut moved_at = Instant::now();
+        loop {
+            let before = self.after;
+            if self.print(reader)? {
+                return Ok(self.exit());
+            }
+            if self.after > before {
+                moved_at = Instant::now();
+            } else if moved_at.elapsed() > SAY_AFTER {
+                moved_at = Instant::now();
+                say_why(reader)?;
+            }
+            tokio::time::sleep(asking::LOOK_EVERY).await;
+        }
+    }
+
+    /// Prints what is there.
+    fn finish(mut self, reader: &Reader) -> Result<Exit, Failure> {
+        if !self.print(reader)? {
+            output::note("the rest goes on with the next run");
+            return Ok(Exit::Failed);
+        }
+        Ok(self.exit())
+    }
+
+    const fn exit(&self) -> Exit {
+        if self.failed > 0 { Exit::Rejected } else { Exit::Done }
+    }
+
+    /// Prints up to the first that is still under way; true when there is none.
+    fn print(&mut self, reader: &Reader) -> Result<bool, Failure> {
+        loop {
+            let (request, after) = (self.request, self.after);
+            let page = asking::read(reader, |c| replay_outcomes(c, request, after, PAGE))?;
+            if page.is_empty() {
+                return Ok(true);
+            }
+            for letter in &page {
+                if letter.state == "replaying" {
+                    return Ok(false);
+                }
+                self.after = letter.id;
+                self.failed += u64::from(letter.state != "delivered");
+                output::data(&line(letter, self.json))?;
+            }
+        }
+    }
+}
+
+fn line(letter: &DeadLetter, as_json: bool) -> String {
+    let refused = letter.state == "dead" && letter.reason.is_some();
+    let outcome = if refused { "refused" } else { letter.state.as_str() };
+    let why = if letter.state == "delivered" {
+        None
+    } else {
+        letter.reason.as_deref().or(letter.message.as_deref())
+    };
+    if as_json {
+        let DeadLetter { id, event_id, sink, .. } = letter;
+        let line = json!({
+            "id": id, "event_id": event_id, "sink": sink, "outcome": outcome, "message": why,
+        });
+        return format!("{line}\n");
+    }
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{:<7} {outcome}{why}\n", letter.id)
+}
+
+/// Says what keeps the sinks from taking what is sent again.
+fn say_why(reader: &Reader) -> Result<(), Failure> {
+    let Some(report) = asking::read(reader, stored_report)? else { return Ok(()) };
+    for sink in report.status.sinks {
+        if let Some(reason) = sink.reason {
+            let (name, state) = (sink.name, sink.state.as_str());
+            output::note(&format!("still waiting: sink {name} is {state}: {reason}"));
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn discard(config: Config, args: &Discard) -> Result<Exit, Failure> {
+    let filter = filter(&args.select, args.all)?;
+    let reason = args.reason.clone();
+    let count = if asking::is_running(&config) {
+        let what = Request::Discard { filter, reason };
+        asking::ask(&config, &what).await?.1.discarded
+    } else {
+        asking::reader(&config)?;
+        let state = State::open(&config.state).map_err(|error| asking::failed(&error))?;
+        let discarded =
+            state.write(move |c| discard_selected_dead_letters(c, &filter, &reason)).await;
+        discarded.map_err(|error| asking::failed(&error))?.count
+    };
+    output::note(&format!("{count} events were discarded"));
+    Ok(Exit::Done)
+}

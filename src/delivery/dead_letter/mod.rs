@@ -1,0 +1,58 @@
+//! What was set aside, as rows of the state database.
+
+mod filter;
+mod read;
+mod replay;
+mod store;
+mod upkeep;
+
+pub use self::filter::{Filter, KeyError};
+pub use self::read::{Listed, Shown, Try, list, outcomes, show};
+pub use self::replay::{Begin, Begun};
+pub(super) use self::replay::{Newer, begin, feed, keys_of_dead, newer, refuse};
+pub(super) use self::store::{
+    Source, count_dead, delete_event, delivered, load, put, source, tried, withdraw,
+};
+pub(super) use self::upkeep::Discarded;
+pub use self::upkeep::{Of, counts, discard, discard_selected, expire, prune, rename};
+use super::parked::LetterState;
+use crate::envelope::Envelope;
+use crate::failure::Category;
+use crate::lsn::EventId;
+use crate::sink::Failure;
+
+/// An event as it is stored.
+#[derive(Clone, Debug)]
+pub(super) struct Letter {
+    pub(super) envelope: Envelope,
+    /// The journal record of this one change; none where the journal keeps it.
+    pub(super) original: Option<Vec<u8>>,
+    pub(super) state: LetterState,
+    pub(super) verdict: Option<Verdict>,
+}
+
+/// Why an event stands where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Verdict {
+    pub(super) category: Category,
+    pub(super) failure: Failure,
+    pub(super) attempts: u32,
+    /// When, in microseconds since 1970.
+    pub(super) at_us: i64,
+}
+
+/// An event that was set aside, as the scheduler has to know it.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub(super) row: i64,
+    pub(super) id: EventId,
+    pub(super) keys: [Option<u64>; 2],
+    pub(super) state: LetterState,
+    pub(super) attempts: u32,
+    pub(super) is_truncate: bool,
+    pub(super) route: String,
+    /// How often a person had it sent again.
+    pub(super) replays: u32,
+    /// It is sent though the sink has something newer.
+    pub(super) forced: bool,
+}

@@ -1,0 +1,182 @@
+//! What a person asks of the sink.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::super::dead_letter::{Begin, Begun, Discarded, Newer, Stored};
+use super::super::lane::keys;
+use super::super::orders::Order;
+use super::super::view::now_micros;
+use super::super::ward::{FEED_MAX, Write};
+use super::Runner;
+use crate::chunk::Operation;
+use crate::envelope::Envelope;
+use crate::lsn::{EventId, Position};
+use crate::progress::ledger::Ordinal;
+
+/// What was asked and is not answered yet.
+#[derive(Debug, Default)]
+pub(super) struct Operator {
+    /// In the order in which it was asked.
+    begins: VecDeque<(Box<Begin>, oneshot::Sender<Begun>)>,
+    discards: VecDeque<oneshot::Sender<u64>>,
+    /// From where on dead letters that are sent again are still to be loaded; none: there are no
+    /// more.
+    feed_from: Option<Position>,
+    /// They are being loaded.
+    feeding: bool,
+    /// The keys of dead letters: a later change of one has to be noted.
+    dead_keys: HashSet<u64>,
+    /// Notes that are not on disk yet.
+    notes: usize,
+}
+
+impl Operator {
+    /// Takes up what an earlier run knew.
+    pub(super) fn restore(&mut self, dead_keys: Vec<u64>) {
+        self.dead_keys = dead_keys.into_iter().collect();
+        self.feed_from = Some(Position::ZERO);
+    }
+
+    /// Notes that an event of these keys is dead.
+    pub(super) fn died(&mut self, keys: impl Iterator<Item = u64>) {
+        self.dead_keys.extend(keys);
+    }
+
+    /// Returns what has to be noted because the sink took these events.
+    pub(super) fn newer(&mut self, events: &[Envelope]) -> Vec<Newer> {
+        if self.dead_keys.is_empty() {
+            return Vec::new();
+        }
+        let mut noted = Vec::new();
+        for event in events {
+            if event.operation == Operation::Truncate {
+                noted.extend(event.table().map(|table| Newer::Table(table, event.id)));
+            } else if !is_keyless(event) {
+                noted.extend(self.newer_of(keys(event), event.id));
+            }
+        }
+        noted
+    }
+
+    /// As [`Operator::newer`], of one event.
+    pub(super) fn newer_of(&mut self, keys: impl Iterator<Item = u64>, id: EventId) -> Vec<Newer> {
+        keys.filter(|key| self.dead_keys.remove(key)).map(|key| Newer::Key(key, id)).collect()
+    }
+}
+
+/// Events of a table without a key overwrite nothing.
+pub(super) fn is_keyless(event: &Envelope) -> bool {
+    event.key.is_empty() || event.key.as_ref() == b"null"
+}
+
+impl Runner {
+    /// Begins with what was asked.
+    pub(super) fn ordered(&mut self, order: Order, now: Duration) {
+        match order {
+            Order::Replay(what, asked) => {
+                self.ward.add(Write::Begin(what.clone()));
+                self.operator.begins.push_back((what, asked));
+            }
+            Order::Discard(filter, reason, asked) => {
+                self.ward.add(Write::Discard { filter, reason });
+                self.operator.discards.push_back(asked);
+            }
+            Order::Pause(reason, asked) => {
+                self.scheduler.pause(reason);
+                self.view.changed();
+                let _gone = asked.send(());
+            }
+            Order::Hold(route, hold, asked) => {
+                self.scheduler.hold(&route, hold, now, &mut self.effects);
+                self.view.changed();
+                self.apply(now, None);
+                let _gone = asked.send(());
+            }
+        }
+    }
+
+    /// A note is on disk.
+    pub(super) const fn noted(&mut self) {
+        self.operator.notes = self.operator.notes.saturating_sub(1);
+    }
+
+    /// Loads the next dead letters that are to be sent again, a bounded number at a time.
+    pub(super) fn feed(&mut self) {
+        let operator = &mut self.operator;
+        let Some(from) = operator.feed_from.filter(|_| !operator.feeding) else { return };
+        if self.scheduler.replaying() <= FEED_MAX / 2 {
+            operator.feeding = true;
+            operator.feed_from = None;
+            self.ward.add(Write::Feed { from });
+        }
+    }
+
+    /// Dead letters are marked to be sent again.
+    pub(super) fn begun(&mut self, begun: Begun) {
+        if let Some((_, asked)) = self.operator.begins.pop_front() {
+            let _gone = asked.send(begun);
+        }
+        if begun.begun > 0 {
+            self.operator.feed_from = Some(Position::ZERO);
+        }
+    }
+
+    /// These dead letters are sent again.
+    pub(super) fn fed(&mut self, stored: &[Stored], now: Duration) {
+        self.operator.feeding = false;
+        // A request that came meanwhile begins at the beginning.
+        let next = stored.last().map(|stored| stored.id.position.next());
+        self.operator.feed_from = self.operator.feed_from.or(next);
+        if next.is_none() {
+            self.count_dead();
+        }
+        for stored in stored {
+            self.scheduler.replay(stored, now, &mut self.effects);
+        }
+        self.view.changed();
+    }
+
+    /// What a person discarded is gone.
+    pub(super) fn discarded(&mut self, discarded: &Discarded, now: Duration) {
+        if let Some(asked) = self.operator.discards.pop_front() {
+            let _gone = asked.send(discarded.count);
+        }
+        for (id, _) in &discarded.held {
+            self.ward.forget(*id);
+            if self.scheduler.is_parked(*id) {
+                self.scheduler.resolved(*id, now, &mut self.effects);
+            }
+        }
+        self.view.changed();
+        self.count_dead();
+    }
+
+    /// The sink took these events: what is older of their keys among the dead letters is noted
+    /// before they count as done.
+    pub(super) fn acknowledge(&mut self, ordinals: Vec<Ordinal>, events: &[Envelope]) {
+        let newer = self.operator.newer(events);
+        // What came after something that is not noted yet must not count as done before it: a
+        // crash would repeat the older one alone.
+        if newer.is_empty() && self.operator.notes == 0 {
+            self.progress.with_ledger(|ledger| {
+                ordinals.iter().for_each(|ordinal| ledger.acknowledge(*ordinal));
+            });
+            return;
+        }
+        self.note(newer, ordinals);
+    }
+
+    /// Notes what the sink took of keys that have dead letters.
+    pub(super) fn note(&mut self, newer: Vec<Newer>, ordinals: Vec<Ordinal>) {
+        for newer in &newer {
+            if let Newer::Key(key, id) = newer {
+                self.scheduler.overtake(*key, *id);
+            }
+        }
+        self.operator.notes += 1;
+        self.ward.add(Write::Newer { newer, ordinals, at_us: now_micros() });
+    }
+}

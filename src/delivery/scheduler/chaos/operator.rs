@@ -1,0 +1,97 @@
+//! What a person does meanwhile, and what an older change must not do to a newer one.
+
+use super::*;
+
+impl World {
+    /// A person has a dead letter sent again, unless something newer was taken.
+    pub(super) fn replay(&mut self, pick: prop::sample::Index) {
+        self.commit();
+        let is_dead = |(id, row): &(&EventId, &(LetterState, _))| {
+            // A TRUNCATE is never sent again.
+            row.0 == LetterState::Dead && !self.events[index_of(**id)].truncate
+        };
+        let dead: Vec<EventId> = self.rows.iter().filter(is_dead).map(|(id, _)| *id).collect();
+        if dead.is_empty() {
+            return;
+        }
+        let id = dead[pick.index(dead.len())];
+        if self.noted.contains(&index_of(id)) {
+            return;
+        }
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        row.0 = LetterState::Replaying;
+        let stored = stored(id, *row, self.events[index_of(id)].truncate);
+        // What is under way already is not held up; all else of its keys comes after it.
+        let under_way = self.requests.iter().flat_map(|dispatch| match &dispatch.what {
+            What::Batch(batch) => batch.events.iter().map(|event| event.id).collect(),
+            What::Stored(id) => vec![*id],
+        });
+        let index = index_of(id);
+        let is_late = |other: EventId| {
+            let other = index_of(other);
+            other > index && (self.events[other].truncate || self.share_a_key(index, other))
+        };
+        let is_late = under_way.into_iter().any(is_late);
+        let mut effects = Vec::new();
+        self.scheduler.replay(&stored, self.now, &mut effects);
+        if !is_late && !self.scheduler.is_overtaken(id) {
+            self.dead.remove(&index);
+        }
+        self.apply(effects);
+    }
+
+    pub(super) fn hold(&mut self, hold: bool) {
+        self.holding = hold;
+        let mut effects = Vec::new();
+        self.scheduler.hold("r", hold, self.now, &mut effects);
+        self.apply(effects);
+    }
+
+    /// What was taken of keys that have dead letters before it: to be noted.
+    pub(super) fn overtaken(&mut self, index: usize) -> bool {
+        let pending = self.pending.iter().filter_map(|pending| match pending {
+            Pending::Put(_, id, LetterState::Dead, _) | Pending::Tried(id, LetterState::Dead) => {
+                Some(*id)
+            }
+            _ => None,
+        });
+        let waits = |row: &(LetterState, [Option<u64>; 2])| {
+            matches!(row.0, LetterState::Dead | LetterState::Replaying)
+        };
+        let rows = self.rows.iter().filter(|(_, row)| waits(row)).map(|(id, _)| *id);
+        let older: Vec<usize> = rows.chain(pending).map(index_of).filter(|o| *o < index).collect();
+        let is_older = older.into_iter().any(|older| self.share_a_key(older, index));
+        let planned = self.events[index].clone();
+        let id = EventId { timeline: 1, position: position(index) };
+        for key in [Some(planned.key), planned.before].into_iter().flatten() {
+            self.scheduler.overtake(key, id);
+        }
+        is_older
+    }
+
+    pub(super) fn share_a_key(&self, earlier: usize, later: usize) -> bool {
+        let keys = |e: &Planned| [Some(e.key), e.before];
+        let (a, b) = (&self.events[earlier], &self.events[later]);
+        keys(a).iter().flatten().any(|key| keys(b).contains(&Some(*key)))
+    }
+
+    pub(super) fn note(&mut self, taken: &[usize]) {
+        for (id, row) in &self.rows {
+            let index = index_of(*id);
+            let waits = matches!(row.0, LetterState::Dead | LetterState::Replaying);
+            let is_newer = |taken: &usize| *taken > index && self.share_a_key(index, *taken);
+            if waits && taken.iter().any(is_newer) {
+                self.noted.insert(index);
+            }
+        }
+    }
+
+    /// What a person has sent again overwrites nothing newer.
+    pub(super) fn check_replay(&self, id: DispatchId, index: usize) {
+        let replays = id.stored().is_some_and(|id| self.scheduler.replays(id) > 0);
+        let newer = |later: &&usize| **later > index && self.share_a_key(index, **later);
+        if let Some(later) = self.taken.iter().find(newer).filter(|_| replays) {
+            panic!("event {index} was sent again after event {later}");
+        }
+    }
+}

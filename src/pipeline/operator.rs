@@ -1,0 +1,178 @@
+//! [`Operator`]: does what commands ask of a running instance.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Error;
+use super::request::{Outcome, Request};
+use crate::config::Config;
+use crate::delivery::{
+    DeadLetterFilter, NotServed, Order, Orders, Replay, discard_selected_dead_letters,
+};
+use crate::failure::{Category, Classify, chain};
+use crate::progress::{known, store};
+use crate::state::{self, State, request};
+
+/// Between two looks at what is asked.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Operator {
+    state: State,
+    orders: BTreeMap<String, Orders>,
+    /// The sink of each route.
+    routes: BTreeMap<String, String>,
+    sinks: Vec<String>,
+}
+
+impl Operator {
+    pub(super) fn new(config: &Config, state: &State, orders: BTreeMap<String, Orders>) -> Self {
+        let routes = config.routes.iter().map(|route| (route.name.clone(), route.sink.clone()));
+        let sinks = config.sinks.iter().map(|sink| sink.name.clone());
+        Self { state: state.clone(), orders, routes: routes.collect(), sinks: sinks.collect() }
+    }
+
+    /// Runs until dropped.
+    pub(super) async fn run(self) -> Result<(), Error> {
+        // What an earlier run had begun with is begun with again: each can be done twice.
+        let mut taken = true;
+        loop {
+            match self.state.read(move |c| request::waiting(c, taken)).await {
+                Ok(asked) => {
+                    taken = false;
+                    for asked in asked {
+                        self.take(asked).await?;
+                    }
+                }
+                Err(error) if error.category() == Category::Transient => {}
+                Err(error) => return Err(Error::State(error)),
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn take(&self, asked: request::Asked) -> Result<(), Error> {
+        let id = asked.id;
+        self.write(move |c| request::take(c, id, None)).await?;
+        let outcome = match serde_json::from_str::<Request>(&asked.arguments) {
+            Ok(what) => {
+                tracing::info!(request = id, ?what, "doing what a command asks for");
+                self.answer(id, what).await
+            }
+            Err(error) => Err(format!("this walgate does not know the request: {error}")),
+        };
+        if let Err(reason) = &outcome {
+            tracing::warn!(request = id, reason, "what a command asked for can't be done");
+        }
+        let settled = outcome.map(|outcome| serde_json::to_string(&outcome).unwrap_or_default());
+        let now = super::now();
+        self.write(move |c| request::settle(c, id, &settled, now)).await
+    }
+
+    /// Does what is asked and returns what came of it, or why it can't be done.
+    pub(super) async fn answer(&self, id: i64, what: Request) -> Result<Outcome, String> {
+        match what {
+            Request::ReplayDead { filter, mapping, force } => {
+                let what = Replay { request: id, filter, mapping, force };
+                self.replay(&what).await
+            }
+            Request::Discard { filter, reason } => self.discard(&filter, &reason).await,
+            Request::Pause { sink, reason } => {
+                self.pause(&sink, Some(store::paused(reason.as_deref()))).await
+            }
+            Request::Resume { sink } => self.pause(&sink, None).await,
+            Request::Hold { route, reason } => {
+                self.hold(&route, Some(reason.unwrap_or_default())).await
+            }
+            Request::Release { route } => self.hold(&route, None).await,
+        }
+    }
+
+    async fn replay(&self, what: &Replay) -> Result<Outcome, String> {
+        let mut outcome = Outcome::default();
+        let all = &what.filter.sink;
+        let chosen = self.sinks.iter().filter(|name| all.as_ref().is_none_or(|sink| sink == *name));
+        for name in chosen {
+            let Some(orders) = self.orders.get(name) else { continue };
+            let begun = orders.give(|asked| Order::Replay(Box::new(what.clone()), asked)).await;
+            outcome.add(begun.map_err(not_served(name))?);
+        }
+        Ok(outcome)
+    }
+
+    /// What belongs to a sink that is served goes through it; anything else is in the state only.
+    async fn discard(&self, filter: &DeadLetterFilter, reason: &str) -> Result<Outcome, String> {
+        let mut outcome = Outcome::default();
+        for (name, orders) in &self.orders {
+            if filter.sink.as_ref().is_some_and(|sink| sink != name) {
+                continue;
+            }
+            let filter = DeadLetterFilter { sink: Some(name.clone()), ..filter.clone() };
+            let given = orders
+                .give(|asked| Order::Discard(Box::new(filter), reason.to_owned(), asked))
+                .await;
+            outcome.discarded += given.map_err(not_served(name))?;
+        }
+        let (filter, reason) = (filter.clone(), reason.to_owned());
+        let rest = self.state.write(move |c| discard_selected_dead_letters(c, &filter, &reason));
+        outcome.discarded += rest.await.map_err(|error| chain(&error))?.count;
+        Ok(outcome)
+    }
+
+    async fn pause(&self, sink: &str, why: Option<String>) -> Result<Outcome, String> {
+        if !self.sinks.iter().any(|name| name == sink) {
+            return Err(format!("there is no sink `{sink}` in the config of the running instance"));
+        }
+        let orders = self.orders.get(sink).ok_or(NotServed).map_err(not_served(sink))?;
+        let (name, stored) = (sink.to_owned(), why.clone());
+        // Stored first, so that it stays so over a restart.
+        let write = self.state.write(move |c| store::set_halted(c, &name, stored.as_deref()));
+        write.await.map_err(|error| chain(&error))?;
+        orders.give(|asked| Order::Pause(why, asked)).await.map_err(not_served(sink))?;
+        Ok(Outcome::default())
+    }
+
+    async fn hold(&self, route: &str, why: Option<String>) -> Result<Outcome, String> {
+        let sink = self.routes.get(route).ok_or_else(|| {
+            format!("there is no route `{route}` in the config of the running instance")
+        })?;
+        let (name, stored) = (route.to_owned(), why.clone());
+        let write = self.state.write(move |c| known::hold(c, &name, stored.as_deref()));
+        write.await.map_err(|error| chain(&error))?;
+        let orders = self.orders.get(sink).ok_or(NotServed).map_err(not_served(sink))?;
+        let given = orders.give(|asked| Order::Hold(route.to_owned(), why.is_some(), asked)).await;
+        given.map_err(not_served(sink))?;
+        Ok(Outcome::default())
+    }
+
+    /// Writes, again where waiting may help.
+    async fn write(
+        &self,
+        work: impl Fn(&rusqlite::Connection) -> rusqlite::Result<()> + Clone + Send + 'static,
+    ) -> Result<(), Error> {
+        loop {
+            match self.state.write(work.clone()).await {
+                Err(error) if error.category() == Category::Transient => {
+                    tracing::warn!(error = chain(&error), "what a command asks for can't be noted");
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+                written => return written.map_err(Error::State),
+            }
+        }
+    }
+}
+
+fn not_served(sink: &str) -> impl Fn(NotServed) -> String {
+    move |error| format!("sink `{sink}`: {error}")
+}
+
+/// Returns whether dead letters that a request has sent again are still under way.
+pub(super) async fn is_replaying(state: &State, request: i64) -> Result<bool, state::Error> {
+    let read = state.read(move |connection| {
+        let sql = "SELECT EXISTS (SELECT 1 FROM dead_letters
+                   WHERE request = ?1 AND state = 'replaying')";
+        connection.prepare(sql)?.query_row([request], |row| row.get(0))
+    });
+    read.await
+}

@@ -1,0 +1,308 @@
+//! Dead letters: listed, shown, sent again in order, discarded, beside a running instance and
+//! without one.
+
+use serde_json::{Value, json};
+use walgate::demo::cluster::Cluster;
+
+use super::support::process::eventually;
+use super::support::receiver::{Event, Receiver, Reply};
+use super::support::road::{PATIENCE, Road, T, http, route};
+
+const BRISK: &str = "retry = { initial = \"20ms\", max = \"100ms\", max_attempts = 3 }\n\
+                     breaker = { cooldown = \"100ms\" }\nhalt_probe = \"200ms\"";
+
+fn road(receiver: &Receiver, keys: &str) -> Road {
+    Road::of_t(&http("far", &receiver.url("/"), &format!("{BRISK}\n{keys}")))
+}
+
+/// Runs `walgate dlq …` and returns its exit code, what it printed as JSON lines, and what it said.
+#[track_caller]
+fn dlq(road: &Road, args: &[&str]) -> (i32, Vec<Value>, String) {
+    let output = road.walgate.call(&[&["dlq"], args].concat());
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let lines = stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
+    let said = String::from_utf8(output.stderr).unwrap();
+    (output.status.code().unwrap(), lines.unwrap_or_default(), said)
+}
+
+/// What `dlq list` says of those that fit.
+#[track_caller]
+fn list(road: &Road, args: &[&str]) -> Vec<Value> {
+    let (code, lines, said) = dlq(road, &[&["list", "--json"], args].concat());
+    assert_eq!(code, 0, "{said}");
+    lines
+}
+
+/// Refuses rows of this value.
+fn refuse(receiver: &Receiver, value: &'static str) {
+    let reply = Reply::status(422).body("{\"error\":\"no such plan\"}");
+    receiver.when(move |event| event.0["data"]["v"] == value, reply);
+}
+
+fn ids(events: &[Event]) -> Vec<i64> {
+    events.iter().map(|event| event.0["key"]["id"].as_i64().unwrap()).collect()
+}
+
+#[test]
+fn a_dead_letter_is_listed_shown_and_sent_again_as_the_same_event() {
+    let receiver = Receiver::start();
+    refuse(&receiver, "bad");
+    let road = road(&receiver, "");
+    road.sql("INSERT INTO t VALUES (1, 'bad'), (2, 'good')");
+    receiver.wait("the good one", PATIENCE, |journal| journal.events_processed == 1);
+    eventually("the bad one is set aside", PATIENCE, || list(&road, &[]).len() == 1);
+
+    let listed = list(&road, &["--sink", "far", "--key", "{\"id\": 1}", "--state", "dead"]);
+    let letter = &listed[0];
+    let number = letter["id"].to_string();
+    for (name, value) in [
+        ("sink", json!("far")),
+        ("route", json!("t-to-far")),
+        ("table", json!("public.t")),
+        ("key", json!({ "id": 1 })),
+        ("op", json!("insert")),
+        ("state", json!("dead")),
+        ("category", json!("rejected")),
+        ("attempts", json!(1)),
+        ("mapping", Value::Null),
+    ] {
+        assert_eq!(letter[name], value, "{name}");
+    }
+    assert!(letter["message"].as_str().unwrap().contains("422"));
+    assert_eq!(list(&road, &["--category", "exhausted"]), Vec::<Value>::new());
+    assert_eq!(list(&road, &["--key", "{\"id\": 2}"]), Vec::<Value>::new());
+    assert_eq!(list(&road, &["--since", "1h"]).len(), 1);
+    assert_eq!(list(&road, &["--until", "1h"]), Vec::<Value>::new());
+
+    let output = road.walgate.call(&["dlq", "show", &number, "--json"]);
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown["original"], json!({ "id": 1, "v": "bad" }));
+    assert_eq!(shown["payload"]["id"], letter["event_id"]);
+    assert_eq!(shown["tries"][0]["status"], 422);
+    assert_eq!(shown["tries"][0]["answer"], "{\"error\":\"no such plan\"}");
+
+    // It is refused again, and says so.
+    let (code, outcomes, said) = dlq(&road, &["replay", &number, "--json"]);
+    assert_eq!(code, 5, "{said}");
+    assert_eq!(outcomes[0]["outcome"], "dead");
+    assert_eq!(list(&road, &[])[0]["attempts"], 2);
+
+    receiver.behave();
+    let (code, outcomes, said) = dlq(&road, &["replay", "--table", "public.t", "--json"]);
+    assert_eq!((code, &outcomes[0]["outcome"]), (0, &json!("delivered")), "{said}");
+    assert_eq!(outcomes[0]["event_id"], letter["event_id"]);
+    assert_eq!(list(&road, &[]), Vec::<Value>::new());
+    let journal = receiver.journal();
+    let sent: Vec<_> =
+        journal.requests.iter().filter(|request| request.events()[0].0["key"]["id"] == 1).collect();
+    assert_eq!(sent.len(), 3);
+    assert!(sent.iter().all(|request| request.body == sent[0].body), "the same event");
+    let headers: Vec<_> = sent.iter().map(|request| request.header("walgate-replay")).collect();
+    assert_eq!(headers, [None, Some("true"), Some("true")]);
+    let keys: Vec<_> =
+        sent.iter().map(|request| request.header("idempotency-key").unwrap()).collect();
+    assert_eq!(keys[1], format!("{}-r1", keys[0]));
+    assert_eq!(keys[2], format!("{}-r2", keys[0]));
+    let (code, _, said) = dlq(&road, &["replay", &number]);
+    assert_eq!(code, 0);
+    assert!(said.contains("no dead letter fits"), "{said}");
+}
+
+#[test]
+fn what_the_sink_has_newer_is_not_overwritten_unless_forced() {
+    let receiver = Receiver::start();
+    refuse(&receiver, "bad");
+    let road = road(&receiver, "concurrency = 4");
+    road.sql("INSERT INTO t VALUES (1, 'bad'), (2, 'bad')");
+    eventually("both are dead", PATIENCE, || list(&road, &["--state", "dead"]).len() == 2);
+    road.sql("UPDATE t SET v = 'good' WHERE id = 1");
+    receiver.wait("the update", PATIENCE, |journal| journal.events_processed == 1);
+    road.confirms(&road.wal_end());
+    receiver.behave();
+    let (code, outcomes, said) = dlq(&road, &["replay", "--all", "--json"]);
+    assert_eq!(code, 5, "{said}");
+    let by_id = |id: i64| {
+        let key = json!({ "id": id });
+        let of = |letter: &Value| letter["key"] == key;
+        let letters = list(&road, &["--key", &key.to_string()]);
+        letters.into_iter().find(of)
+    };
+    let refused: Vec<_> = outcomes.iter().map(|line| line["outcome"].as_str().unwrap()).collect();
+    assert_eq!(refused, ["refused", "delivered"]);
+    assert!(by_id(1).unwrap()["reason"].as_str().unwrap().contains("newer"));
+    assert_eq!(by_id(2), None);
+    assert_eq!(ids(&receiver.journal().events()), [1, 2]);
+    let (code, outcomes, _) = dlq(&road, &["replay", "--all", "--force", "--json"]);
+    assert_eq!((code, &outcomes[0]["outcome"]), (0, &json!("delivered")));
+    assert_eq!(ids(&receiver.journal().events()), [1, 2, 1]);
+}
+
+#[test]
+fn what_waits_behind_a_dead_letter_follows_it_in_order() {
+    let receiver = Receiver::start();
+    refuse(&receiver, "bad");
+    let road = road(&receiver, "on_dead = \"block\"");
+    road.sql("INSERT INTO t VALUES (1, 'bad')");
+    for round in 0..5 {
+        road.sql(&format!("UPDATE t SET v = 'round {round}'"));
+    }
+    road.sql("INSERT INTO t VALUES (2, 'good')");
+    receiver.wait("the other key", PATIENCE, |journal| journal.events_processed == 1);
+    eventually("they wait", PATIENCE, || list(&road, &["--state", "blocked"]).len() == 5);
+    receiver.behave();
+    let (code, _, said) = dlq(&road, &["replay", "--state", "dead"]);
+    assert_eq!(code, 0, "{said}");
+    receiver.wait("all of it", PATIENCE, |journal| journal.events_processed == 7);
+    let journal = road.arrived(&receiver);
+    assert_eq!(journal.out_of_order(), Vec::<String>::new());
+    eventually("nothing is left", PATIENCE, || list(&road, &[]).is_empty());
+}
+
+#[test]
+fn a_discarded_one_lets_go_what_waits_behind_it_and_keeps_the_reason() {
+    let receiver = Receiver::start();
+    refuse(&receiver, "bad");
+    let road = road(&receiver, "on_dead = \"block\"");
+    road.sql("INSERT INTO t VALUES (1, 'bad'); UPDATE t SET v = 'good'");
+    eventually("one waits", PATIENCE, || list(&road, &["--state", "blocked"]).len() == 1);
+    let (code, _, said) = dlq(&road, &["discard", "--all"]);
+    assert_eq!(code, 2, "a reason is wanted: {said}");
+    let (code, _, said) = dlq(&road, &["discard", "--reason", "a test"]);
+    assert_eq!(code, 2, "which ones: {said}");
+    let (code, _, said) = dlq(&road, &["discard", "--state", "dead", "--reason", "a test"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("1 events were discarded"), "{said}");
+    receiver.wait("the update", PATIENCE, |journal| journal.events_processed == 1);
+    let letter = &list(&road, &["--state", "discarded"])[0];
+    assert_eq!((&letter["reason"], &letter["op"]), (&json!("a test"), &json!("insert")));
+    let number = letter["id"].to_string();
+    let (_, exported, _) = dlq(&road, &["export", &number]);
+    assert_eq!(exported[0]["original"], Value::Null, "its bytes are gone");
+    assert_eq!(exported[0]["tries"].as_array().unwrap().len(), 1);
+    road.confirms(&road.wal_end());
+}
+
+#[test]
+fn without_an_instance_the_command_sends_them_itself() {
+    let receiver = Receiver::start();
+    refuse(&receiver, "bad");
+    let mut road = road(&receiver, "");
+    road.sql("INSERT INTO t SELECT g, 'bad' FROM generate_series(1, 20) g");
+    eventually("all are dead", PATIENCE, || list(&road, &["--state", "dead"]).len() == 20);
+    road.stop();
+    road.sql("INSERT INTO t VALUES (21, 'later')");
+    let (code, outcomes, said) = dlq(&road, &["replay", "--key", "{\"id\": 7}", "--json"]);
+    assert_eq!((code, &outcomes[0]["outcome"]), (5, &json!("dead")), "{said}");
+    receiver.behave();
+    let (code, outcomes, said) = dlq(&road, &["replay", "--all", "--json"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(outcomes.len(), 20);
+    assert!(outcomes.iter().all(|line| line["outcome"] == "delivered"));
+    // It did that and nothing else.
+    assert_eq!(ids(&receiver.journal().events()), (1..=20).collect::<Vec<_>>());
+    road.start();
+    let journal = road.arrived(&receiver);
+    assert_eq!(journal.repeats(), 0);
+}
+
+/// A replay is asked for, and the process is killed before it is done: it goes on by itself.
+#[test]
+fn a_replay_that_was_begun_goes_on_after_a_crash() {
+    let receiver = Receiver::start();
+    refuse(&receiver, "bad");
+    let mut road = road(&receiver, "");
+    road.sql("INSERT INTO t SELECT g, 'bad' FROM generate_series(1, 5) g");
+    eventually("all are dead", PATIENCE, || list(&road, &["--state", "dead"]).len() == 5);
+    receiver.behave();
+    receiver.otherwise(Reply::status(503));
+    let (code, _, said) = dlq(&road, &["replay", "--all", "--no-wait"]);
+    assert_eq!(code, 0, "{said}");
+    eventually("it is tried", PATIENCE, || {
+        receiver.journal().requests.iter().any(|r| r.header("walgate-replay").is_some())
+    });
+    road.walgate.kill();
+    receiver.behave();
+    road.start();
+    receiver.wait("all five", PATIENCE, |journal| journal.events_processed >= 5);
+    eventually("nothing is left", PATIENCE, || list(&road, &[]).is_empty());
+    assert_eq!(receiver.journal().out_of_order(), Vec::<String>::new());
+}
+
+#[test]
+fn a_paused_sink_is_sent_nothing_until_it_is_resumed_over_a_restart_too() {
+    let (near, far) = (Receiver::start(), Receiver::start());
+    let sinks = [
+        http("near", &near.url("/"), ""),
+        http("far", &far.url("/"), ""),
+        route("t", "near"),
+        route("t", "far"),
+    ];
+    let mut road = Road::new(Cluster::builder().major(15), T, &sinks.concat());
+    let call = |road: &Road, args: &[&str], code: i32| {
+        let output = road.walgate.call(args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        said
+    };
+    call(&road, &["sink", "pause", "far", "--reason", "moving house"], 0);
+    road.sql("INSERT INTO t SELECT g, 'a' FROM generate_series(1, 50) g");
+    near.wait("the other sink", PATIENCE, |journal| journal.events_processed == 50);
+    eventually("status says why", PATIENCE, || {
+        let sink = road.walgate.status()["sinks"][1].clone();
+        sink["state"] == "halted" && sink["reason"].as_str().unwrap().contains("moving house")
+    });
+    road.stop();
+    road.start();
+    road.sql("INSERT INTO t SELECT g, 'a' FROM generate_series(51, 100) g");
+    near.wait("the other sink", PATIENCE, |journal| journal.events_processed == 100);
+    assert_eq!(far.journal().requests.len(), 0);
+    road.stop();
+    let ended = call(&road, &["run", "--until-caught-up", "--timeout", "50s"], 4);
+    assert!(ended.contains("moving house"), "{ended}");
+    // Without an instance it is noted for the next.
+    call(&road, &["sink", "resume", "far"], 0);
+    road.start();
+    assert_eq!(road.arrived(&far).repeats(), 0);
+    assert!(call(&road, &["sink", "pause", "farr"], 2).contains("did you mean \"far\""));
+}
+
+#[test]
+fn a_held_route_waits_in_the_journal_and_the_others_of_its_sink_flow() {
+    let receiver = Receiver::start();
+    let sinks =
+        [http("far", &receiver.url("/"), "concurrency = 3"), route("t", "far"), route("u", "far")];
+    let schema = format!("{T}; CREATE TABLE u (id int PRIMARY KEY, v text)");
+    let mut road = Road::new(Cluster::builder().major(15), &schema, &sinks.concat());
+    let call = |road: &Road, args: &[&str]| {
+        let output = road.walgate.call(args);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    call(&road, &["route", "hold", "t-to-far", "--reason", "the mapping is being changed"]);
+    road.sql("INSERT INTO t SELECT g, 'a' FROM generate_series(1, 30) g");
+    road.sql("UPDATE t SET v = 'b'");
+    road.sql("INSERT INTO u SELECT g, 'a' FROM generate_series(1, 30) g");
+    let of = |table: &'static str| {
+        move |journal: &super::support::receiver::Journal| {
+            journal.events().iter().filter(|event| event.0["table"] == table).count()
+        }
+    };
+    receiver.wait("the other table", PATIENCE, |journal| of("public.u")(journal) == 30);
+    eventually("they wait as references", PATIENCE, || {
+        list(&road, &["--state", "blocked"]).len() == 60
+    });
+    // The position has moved past them: they are kept by the journal.
+    road.confirms(&road.wal_end());
+    road.walgate.kill();
+    road.start();
+    road.sql("UPDATE t SET v = 'c' WHERE id <= 10");
+    eventually("status says so", PATIENCE, || {
+        let status = road.walgate.status();
+        status["sinks"][0]["reason"].as_str().is_some_and(|why| why.contains("held: t-to-far"))
+    });
+    assert_eq!(of("public.t")(&receiver.journal()), 0);
+    call(&road, &["route", "release", "t-to-far"]);
+    receiver.wait("all of it", PATIENCE, |journal| of("public.t")(journal) == 70);
+    assert_eq!(receiver.journal().out_of_order(), Vec::<String>::new());
+    eventually("nothing waits", PATIENCE, || list(&road, &[]).is_empty());
+    road.stop();
+}
