@@ -14,6 +14,7 @@ mod intake;
 mod keeper;
 mod lag;
 mod marks;
+mod registry;
 mod report;
 mod setup;
 mod shared;
@@ -27,6 +28,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use error::{Ending, Error};
+pub use registry::{NotKept, mapping as kept_mapping};
 pub use report::{Stored as StoredReport, stored as stored_report};
 pub use status::{JournalStatus, Place, SinkStatus, SourceState, SourceStatus, Status, seconds};
 
