@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
+use super::batches;
 use super::dead_letter::{self, Letter, Verdict};
 use super::handle::{SinkProgress, Snapshot};
 use super::parked::LetterState;
+use super::record::Record;
 use crate::lsn::{EventId, Position};
 use crate::progress::ledger::{Ordinal, Reached};
 use crate::progress::store;
@@ -32,7 +34,7 @@ pub(super) enum Write {
         verdict: Box<Verdict>,
     },
     /// A stored event was delivered.
-    Delete { id: EventId, row: i64 },
+    Delete { id: EventId, row: i64, record: Option<Box<Record>> },
     /// Dead letters that were none.
     Reopen { events: Vec<(Ordinal, EventId)>, reached: Reached },
 }
@@ -206,7 +208,12 @@ fn run(connection: &Connection, sink: &str, writing: &Writing) -> rusqlite::Resu
             Write::Tried { row, state, original, verdict, .. } => {
                 dead_letter::tried(connection, *row, *state, original.as_deref(), verdict)?;
             }
-            Write::Delete { row, .. } => dead_letter::delete(connection, *row)?,
+            Write::Delete { row, record, .. } => {
+                dead_letter::delete(connection, *row)?;
+                if let Some(record) = record {
+                    batches::store(connection, sink, std::slice::from_ref(record))?;
+                }
+            }
             Write::Reopen { events, reached } => {
                 for (_, id) in events {
                     dead_letter::delete_event(connection, sink, *id)?;

@@ -7,6 +7,7 @@ use super::super::dead_letter::{Letter, Verdict};
 use super::super::lane::Tracked;
 use super::super::parked::LetterState;
 use super::super::reader::Again;
+use super::super::record::{Delivered, Record};
 use super::super::scheduler::{DispatchId, Effect};
 use super::super::settings::OnDead;
 use super::super::view::now_micros;
@@ -14,6 +15,7 @@ use super::super::ward::{Outcome, Write, Written};
 use super::original::{Found, copy};
 use super::{Error, Landed, Runner, STATE_RETRY};
 use crate::chunk::Chunk;
+use crate::envelope::RouteLabel;
 use crate::failure::chain;
 use crate::lsn::EventId;
 use crate::progress::ledger::Reached;
@@ -65,10 +67,11 @@ impl Runner {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
-                Effect::Acknowledged { ordinals, batch } => {
-                    self.progress.with_ledger(|ledger| {
-                        ordinals.iter().for_each(|ordinal| ledger.acknowledge(*ordinal));
-                    });
+                Effect::Acknowledged { ordinals, batch, sent } => {
+                    let (started_us, took_us) = self.answered_in;
+                    let (events, sent, replay) = (&batch.events[..], &sent, batch.replay);
+                    let delivered = Delivered { events, sent, replay, started_us, took_us };
+                    self.progress.acknowledge(&ordinals, &delivered);
                     self.view.delivered(&batch.events);
                     self.progress.notify();
                 }
@@ -94,10 +97,11 @@ impl Runner {
                     let verdict = Box::new(verdict);
                     self.ward.add(Write::Tried { id, row, state, original, verdict });
                 }
-                Effect::Accepted { id } => match self.ward.row(id) {
+                Effect::Accepted { id, attempts } => match self.ward.row(id) {
                     Some(row) => {
-                        self.view.retry_done(id, original.is_some());
-                        self.ward.add(Write::Delete { id, row });
+                        let route = self.view.retry_done(id, original.is_some());
+                        let record = route.map(|route| Box::new(self.record(id, route, attempts)));
+                        self.ward.add(Write::Delete { id, row, record });
                     }
                     None => {
                         tracing::error!(sink = %self.name, event = %id, "a stored event has no row");
@@ -112,9 +116,27 @@ impl Runner {
         self.effects = effects;
     }
 
+    /// What is kept of a stored event that was delivered.
+    fn record(&self, id: EventId, route: Arc<RouteLabel>, attempts: u32) -> Record {
+        let (started_us, took_us) = self.answered_in;
+        Record {
+            lane: None,
+            lanes: self.settings.concurrency.max(1),
+            first: id.position,
+            last: id.position,
+            count: 1,
+            requests: 1,
+            routes: vec![route],
+            attempts,
+            replay: 0,
+            started_us,
+            took_us,
+        }
+    }
+
     /// Has an event stored.
     pub(super) fn put(&mut self, event: Tracked, state: LetterState, verdict: Option<Verdict>) {
-        let Tracked { ordinal, envelope } = event;
+        let Tracked { ordinal, envelope, .. } = event;
         let is_reference = state == LetterState::Blocked && self.journal_keeps;
         let original = if is_reference {
             None

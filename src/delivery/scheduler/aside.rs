@@ -26,7 +26,8 @@ impl Scheduler {
             Answer::PerEvent(outcomes) => outcomes.into_iter().find_map(Result::err),
         };
         let Some(failure) = failure else {
-            effects.push(Effect::Accepted { id });
+            let failures = self.parked.get_mut(id).map_or(0, |entry| entry.failures);
+            effects.push(Effect::Accepted { id, attempts: failures.saturating_add(1) });
             return self.accepted(heard, effects);
         };
         match failure.category {
@@ -108,7 +109,7 @@ impl Scheduler {
         if id.number == self.probe_number {
             self.breaker.inconclusive(now);
         }
-        effects.push(Effect::Accepted { id: event });
+        effects.push(Effect::Accepted { id: event, attempts: 0 });
     }
 
     /// An event that was set aside is on disk: it may be loaded.

@@ -16,6 +16,7 @@ use super::breaker::{Breaker, BreakerState, HaltReason};
 use super::lane::{Flight, Lane, Piece, Tracked, keys, weight};
 use super::pace::Pace;
 use super::parked::{Entry, LetterState, Parked};
+use super::record::Sent;
 use super::settings::Settings;
 use crate::chunk::Operation;
 use crate::failure::Category;
@@ -75,6 +76,8 @@ pub enum Effect {
         ordinals: Vec<Ordinal>,
         /// What was sent.
         batch: Arc<Batch>,
+        /// From where, and how often.
+        sent: Sent,
     },
     /// Stored already by an earlier run: done as far as the ledger is concerned.
     Safe {
@@ -116,6 +119,8 @@ pub enum Effect {
     Accepted {
         /// Which.
         id: EventId,
+        /// How often it was sent.
+        attempts: u32,
     },
     /// These dead letters were none: the rows go, the ledger takes them back.
     Reopen {

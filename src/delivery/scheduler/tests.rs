@@ -79,7 +79,7 @@ impl Bench {
             chunk: Arc::clone(&self.chunk),
             entry: 0,
         };
-        Tracked { ordinal, envelope }
+        Tracked::new(ordinal, envelope)
     }
 
     /// Pushes an event of each key; ordinals rise from 0.
@@ -170,7 +170,7 @@ impl Bench {
             let (event, state) = match effect {
                 Effect::SetAside { event, state, .. } => (event, state),
                 Effect::Park { event } => (event, LetterState::Blocked),
-                Effect::Accepted { id } => {
+                Effect::Accepted { id, .. } => {
                     self.scheduler.resolved(id, self.now, &mut self.effects);
                     continue;
                 }
