@@ -12,6 +12,7 @@ mod run;
 mod schema;
 mod slot;
 mod status;
+mod trace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -93,6 +94,8 @@ enum Command {
     Map(map::Args),
     /// Shows lag, slot, sinks and dead letters, with or without a running instance
     Status(status::Args),
+    /// Tells the life of one row: each change, and what became of it at each sink
+    Trace(trace::Args),
     /// Lets go of a sink that the config no longer has, or says what it is called now
     Sink(named::SinkArgs),
     /// The same for a route
@@ -132,6 +135,8 @@ fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
     match command {
         Command::Schema(args) => return schema::run(args),
         Command::Completions(args) => return completions::run(args),
+        // Files alone: it waits for nobody.
+        Command::Trace(args) => return trace::run(args, global),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -149,7 +154,7 @@ fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
             Command::Sink(args) => Box::pin(named::sink(args, global)).await,
             Command::Route(args) => Box::pin(named::route(args, global)).await,
             Command::Slot(args) => Box::pin(slot::run(args, global)).await,
-            Command::Schema(_) | Command::Completions(_) => Ok(Exit::Done),
+            Command::Schema(_) | Command::Completions(_) | Command::Trace(_) => Ok(Exit::Done),
         }
     });
     runtime.shutdown_timeout(LINGER);
