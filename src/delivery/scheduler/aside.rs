@@ -26,8 +26,8 @@ impl Scheduler {
             Answer::PerEvent(outcomes) => outcomes.into_iter().find_map(Result::err),
         };
         let Some(failure) = failure else {
-            let failures = self.parked.get_mut(id).map_or(0, |entry| entry.failures);
-            effects.push(Effect::Accepted { id, attempts: failures.saturating_add(1) });
+            let sent = self.parked.get_mut(id).map_or(0, |entry| entry.sent);
+            effects.push(Effect::Accepted { id, attempts: sent.saturating_add(1) });
             return self.accepted(heard, effects);
         };
         match failure.category {
@@ -70,6 +70,7 @@ impl Scheduler {
         let answered = !is_down || self.accepted_last > entry.last_seen;
         entry.last_seen = heard.number;
         entry.failures = entry.failures.saturating_add(1);
+        entry.sent = entry.sent.saturating_add(1);
         if is_up && answered {
             entry.attempts = entry.attempts.saturating_add(1);
         }

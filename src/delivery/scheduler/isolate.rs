@@ -52,7 +52,8 @@ impl Scheduler {
             }
             return;
         }
-        let attempts = piece.failures.min(2);
+        let sent = piece.failures;
+        let attempts = sent.min(2);
         let failure = failure.or_else(|| piece.last_failure.clone()).unwrap_or_else(unknown);
         let joins = piece.joins;
         for event in piece.into_events() {
@@ -65,6 +66,7 @@ impl Scheduler {
             self.left(&event);
             let mut entry = Entry::new(LetterState::Retrying, both_keys(&event), attempts);
             entry.last_sent = heard.number;
+            entry.sent = sent;
             let id = event.envelope.id;
             self.parked.add(id, entry, heard.now);
             let due = heard.now.saturating_add(self.backoff.delay(attempts, heard.jitter));
