@@ -128,22 +128,33 @@ CREATE TABLE tries (
 ) STRICT;
 CREATE INDEX tries_dead_letter ON tries (dead_letter, time);
 
--- What was acknowledged, per batch; pruned with the journal.
+-- What was acknowledged, per batch; pruned with the journal. Where requests are many, neighbours
+-- of a lane share a row. An event whose key has the hash h went through lane h % lanes: its row is
+-- the one of that lane with first <= position <= last. One that had been set aside has a row of
+-- its own, without a lane, which goes before.
 CREATE TABLE batches (
     id           INTEGER PRIMARY KEY,
     sink         TEXT NOT NULL,
+    lane         INTEGER,
+    lanes        INTEGER NOT NULL,
     first_lsn    INTEGER NOT NULL,
     first_seq    INTEGER NOT NULL,
     last_lsn     INTEGER NOT NULL,
     last_seq     INTEGER NOT NULL,
     count        INTEGER NOT NULL,
-    mappings     TEXT,
+    requests     INTEGER NOT NULL,
+    -- The routes in it, each with name and version of its mapping, as JSON.
+    mappings     TEXT NOT NULL,
+    -- How often these events were sent.
     attempts     INTEGER NOT NULL,
-    status       INTEGER,
+    -- Which replay it was; 0: none.
+    replay       INTEGER NOT NULL,
     started_at   INTEGER NOT NULL,
+    -- From then to the last answer.
     took_us      INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX batches_sink ON batches (sink, last_lsn, last_seq);
+CREATE INDEX batches_event ON batches (sink, lanes, lane, last_lsn, last_seq);
+CREATE INDEX batches_last ON batches (last_lsn, last_seq);
 
 -- Every version of a mapping that ran, so that the same number with other fields is noticed.
 CREATE TABLE mappings (

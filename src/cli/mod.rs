@@ -15,6 +15,7 @@ mod run;
 mod schema;
 mod slot;
 mod status;
+mod trace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -96,6 +97,8 @@ enum Command {
     Map(map::Args),
     /// Shows lag, slot, sinks and dead letters, with or without a running instance
     Status(status::Args),
+    /// Tells the life of one row: each change, and what became of it at each sink
+    Trace(trace::Args),
     /// Lists, shows, sends again and discards what was set aside
     Dlq(dlq::Args),
     /// Pauses a sink, lets go of one that the config no longer has, or says what it is called now
@@ -137,6 +140,8 @@ fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
     match command {
         Command::Schema(args) => return schema::run(args),
         Command::Completions(args) => return completions::run(args),
+        // Files alone: it waits for nobody.
+        Command::Trace(args) => return trace::run(args, global),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -155,7 +160,7 @@ fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
             Command::Sink(args) => Box::pin(named::sink(args, global)).await,
             Command::Route(args) => Box::pin(named::route(args, global)).await,
             Command::Slot(args) => Box::pin(slot::run(args, global)).await,
-            Command::Schema(_) | Command::Completions(_) => Ok(Exit::Done),
+            Command::Schema(_) | Command::Completions(_) | Command::Trace(_) => Ok(Exit::Done),
         }
     });
     runtime.shutdown_timeout(LINGER);

@@ -5,7 +5,9 @@ use rusqlite::Connection;
 use super::failure::{Exit, Failure};
 use super::{Global, maintain, output};
 use crate::config::{Config, suggestion};
-use crate::delivery::{DeadLettersOf, discard_dead_letters, rename_dead_letters};
+use crate::delivery::{
+    DeadLettersOf, discard_dead_letters, rename_dead_letters, rename_route_of_batches,
+};
 use crate::journal;
 use crate::lsn::Position;
 use crate::pipeline::Request;
@@ -227,6 +229,9 @@ async fn rename(
     let (from, to) = (old.to_owned(), new.to_owned());
     let rename = move |connection: &Connection| {
         rename_dead_letters(connection, of(kind, &from), &to)?;
+        if kind == Kind::Route {
+            rename_route_of_batches(connection, &from, &to)?;
+        }
         known::rename(connection, kind, &from, &to)
     };
     state.write(rename).await?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::record::{Delivered, Recorder, Records};
 use crate::failure::Category;
 use crate::lsn::{EventId, Position, Timestamp};
 use crate::progress::ledger::{Ledger, Ordinal, Reached};
@@ -156,6 +157,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Inner {
     ledger: Ledger,
+    recorder: Recorder,
     snapshot: Snapshot,
     /// Why it was let go, if it was.
     detached: Option<String>,
@@ -168,7 +170,8 @@ impl SinkProgress {
         // Until what was set aside is read again, everything may be needed.
         let pinned_from = Some(Position::ZERO);
         let snapshot = Snapshot { pinned_from, ..Snapshot::default() };
-        let inner = Inner { ledger: Ledger::restore(reached), snapshot, detached: None };
+        let ledger = Ledger::restore(reached);
+        let inner = Inner { ledger, snapshot, ..Inner::default() };
         Self(Arc::new(Shared {
             name: name.to_owned(),
             inner: Mutex::new(inner),
@@ -193,7 +196,18 @@ impl SinkProgress {
     /// [`SinkProgress::is_current`] holds, checked inside the transaction that stores it.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let inner = self.lock();
+        self.snapshot_of(&self.lock())
+    }
+
+    /// As [`SinkProgress::snapshot`], with what was delivered since the last call: the rows that
+    /// belong to the very progress in the snapshot.
+    #[must_use]
+    pub fn take(&self) -> (Snapshot, Records) {
+        let mut inner = self.lock();
+        (self.snapshot_of(&inner), inner.recorder.take())
+    }
+
+    fn snapshot_of(&self, inner: &Inner) -> Snapshot {
         let mut snapshot = Snapshot {
             reached: inner.ledger.reached(),
             undone: inner.ledger.undone(),
@@ -279,6 +293,13 @@ impl SinkProgress {
     /// Asks the ledger, in stream order.
     pub(super) fn with_ledger<T>(&self, use_it: impl FnOnce(&mut Ledger) -> T) -> T {
         use_it(&mut self.lock().ledger)
+    }
+
+    /// The far side has these events: they are done, and how they went is kept.
+    pub(super) fn acknowledge(&self, ordinals: &[Ordinal], delivered: &Delivered<'_>) {
+        let mut inner = self.lock();
+        ordinals.iter().for_each(|ordinal| inner.ledger.acknowledge(*ordinal));
+        inner.recorder.add(delivered);
     }
 
     /// Changes what is shown.

@@ -17,6 +17,17 @@ pub struct Tracked {
     pub ordinal: Ordinal,
     /// What is sent.
     pub envelope: Envelope,
+    /// Its place in its lane, from 1, given when it first came there: neighbours there have
+    /// neighbouring numbers.
+    pub(super) place: u64,
+}
+
+impl Tracked {
+    /// Joins the two; the event has not come to its lane yet.
+    #[must_use]
+    pub const fn new(ordinal: Ordinal, envelope: Envelope) -> Self {
+        Self { ordinal, envelope, place: 0 }
+    }
 }
 
 /// Both keys of an event: an event that changed its key belongs to the old one too.
@@ -54,6 +65,8 @@ impl Queued {
 pub(super) struct Piece {
     pub(super) batch: Arc<Batch>,
     pub(super) ordinals: Vec<Ordinal>,
+    /// Where each lies in the lane.
+    pub(super) places: Vec<u64>,
     /// Failures in a row.
     pub(super) failures: u32,
     /// The number of the dispatch that sent it last.
@@ -69,14 +82,17 @@ pub(super) struct Piece {
 impl Piece {
     fn new(events: Vec<Tracked>, joins: Option<usize>) -> Self {
         let mut ordinals = Vec::with_capacity(events.len());
+        let mut places = Vec::with_capacity(events.len());
         let mut envelopes = Vec::with_capacity(events.len());
-        for Tracked { ordinal, envelope } in events {
+        for Tracked { ordinal, envelope, place } in events {
             ordinals.push(ordinal);
+            places.push(place);
             envelopes.push(envelope);
         }
         Self {
             batch: Arc::new(Batch { events: envelopes, replay: 0 }),
             ordinals,
+            places,
             failures: 0,
             last_sent: 0,
             isolating: false,
@@ -85,12 +101,7 @@ impl Piece {
         }
     }
 
-    /// One event alone.
-    pub(super) fn alone(event: Tracked) -> Self {
-        Self::new(vec![event], None)
-    }
-
-    /// What is left of a piece of which some events are done.
+    /// A part of a piece, when some of its events are done and others are not.
     pub(super) fn rest(events: Vec<Tracked>, failures: u32, last_sent: u64) -> Self {
         Self { failures, last_sent, isolating: true, ..Self::new(events, None) }
     }
@@ -126,8 +137,9 @@ impl Piece {
             Ok(batch) => batch.events,
             Err(shared) => shared.events.clone(),
         };
-        let pairs = self.ordinals.into_iter().zip(events);
-        pairs.map(|(ordinal, envelope)| Tracked { ordinal, envelope })
+        let numbers = self.ordinals.into_iter().zip(self.places);
+        let pairs = numbers.zip(events);
+        pairs.map(|((ordinal, place), envelope)| Tracked { ordinal, envelope, place })
     }
 
     fn keys(&self) -> impl Iterator<Item = u64> {
@@ -184,10 +196,16 @@ pub(super) struct Lane {
     /// How far the queue was searched for a probe, and which keys lie before.
     searched: usize,
     searched_keys: HashSet<u64>,
+    /// The last place that was given.
+    places: u64,
 }
 
 impl Lane {
-    pub(super) fn push(&mut self, tracked: Tracked, arrived: Duration, joins: Option<usize>) {
+    pub(super) fn push(&mut self, mut tracked: Tracked, arrived: Duration, joins: Option<usize>) {
+        if tracked.place == 0 {
+            self.places += 1;
+            tracked.place = self.places;
+        }
         self.insert(Queued::Event { tracked, arrived, joins });
     }
 

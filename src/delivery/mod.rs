@@ -4,21 +4,27 @@
 //! Knows nothing of what a destination is (that is [`crate::sink`]), nor of what an event says.
 
 mod backoff;
+mod batches;
 mod bounds;
 mod breaker;
 mod dead_letter;
+mod fate;
 mod handle;
 mod lane;
 mod orders;
 mod pace;
 mod parked;
 mod reader;
+mod record;
 mod runner;
 mod scheduler;
 mod settings;
 mod view;
 mod ward;
 
+pub use batches::{
+    prune as prune_batches, rename_route as rename_route_of_batches, store as store_batches,
+};
 pub use breaker::{BreakerState, HaltReason};
 pub use dead_letter::{
     Begin as Replay, Begun, Filter as DeadLetterFilter, KeyError as DeadLetterKeyError,
@@ -28,10 +34,12 @@ pub use dead_letter::{
     list as list_dead_letters, outcomes as replay_outcomes, prune as prune_dead_letters,
     rename as rename_dead_letters, show as show_dead_letter,
 };
+pub use fate::{Fate, SetAside, Try, fate};
 pub use handle::{Counters, LATENCY_BOUNDS_US, SinkProgress, SinkState, Snapshot};
 pub use lane::Tracked;
 pub use orders::{NotServed, Order, Ordered, Orders};
 pub use parked::LetterState;
+pub use record::{Record, Records, Sent};
 pub use runner::{Error, Parts, Runner};
 pub use scheduler::{Dispatch, DispatchId, Effect, Scheduler, What};
 pub use settings::{

@@ -39,6 +39,8 @@ pub(super) struct Entry {
     pub(super) keys: [Option<u64>; 2],
     pub(super) attempts: u32,
     pub(super) failures: u32,
+    /// How often it was sent in vain, whoever was at fault.
+    pub(super) sent: u32,
     /// The request that sent it last.
     pub(super) last_sent: u64,
     /// The last request before its last failure was counted.
@@ -79,6 +81,7 @@ impl Entry {
             keys,
             attempts,
             failures: attempts,
+            sent: attempts,
             last_sent: 0,
             last_seen: 0,
             stored: false,

@@ -121,7 +121,7 @@ impl Reader {
         }
         let buffer = Bytes::from(buffer);
         out.extend(self.drafts.drain(..).map(|(ordinal, draft, failure)| {
-            let tracked = Tracked { ordinal, envelope: draft.envelope(&buffer) };
+            let tracked = Tracked::new(ordinal, draft.envelope(&buffer));
             match failure {
                 None => Read::Event(tracked),
                 Some(failure) => Read::Rejected(tracked, failure),

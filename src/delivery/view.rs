@@ -126,17 +126,17 @@ impl View {
         }
     }
 
-    /// A stored event was accepted, or is not wanted any more.
-    pub(super) fn retry_done(&mut self, id: EventId, delivered: bool) {
+    /// A stored event was accepted, or is not wanted any more. Returns its route if it was
+    /// delivered.
+    pub(super) fn retry_done(&mut self, id: EventId, delivered: bool) -> Option<Arc<RouteLabel>> {
         self.stale = true;
-        let Some((route, commit_time)) = self.under_way.remove(&id) else { return };
-        if delivered {
-            let now = now_micros();
-            self.progress.with_snapshot(|snapshot| {
-                add_delivered(&mut snapshot.counters, &route, 1);
-                add_latency(&mut snapshot.counters, commit_time, now);
-            });
-        }
+        let (route, commit_time) = self.under_way.remove(&id).filter(|_| delivered)?;
+        let now = now_micros();
+        self.progress.with_snapshot(|snapshot| {
+            add_delivered(&mut snapshot.counters, &route, 1);
+            add_latency(&mut snapshot.counters, commit_time, now);
+        });
+        Some(route)
     }
 
     /// A person changed something.
@@ -300,7 +300,8 @@ fn add_latency(counters: &mut Counters, commit_time: Option<Timestamp>, now_us: 
     counters.latency_sum_us += latency_us;
 }
 
-fn micros(time: Duration) -> u64 {
+/// In microseconds.
+pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
+use super::batches;
 use super::dead_letter::{self, Begin, Begun, Discarded, Filter, Letter, Newer, Stored, Verdict};
 use super::handle::{SinkProgress, Snapshot};
 use super::parked::LetterState;
+use super::record::Record;
 use crate::envelope::Envelope;
 use crate::lsn::{EventId, Position};
 use crate::progress::ledger::{Ordinal, Reached};
@@ -37,7 +39,7 @@ pub(super) enum Write {
         verdict: Box<Verdict>,
     },
     /// A stored event was delivered.
-    Delete { id: EventId, row: i64, at_us: i64 },
+    Delete { id: EventId, row: i64, at_us: i64, record: Option<Box<Record>> },
     /// No route of the sink takes a stored event any more.
     Withdraw { id: EventId, row: i64 },
     /// Dead letters that were none.
@@ -253,7 +255,12 @@ fn run_one(connection: &Connection, sink: &str, write: &Write) -> rusqlite::Resu
             let (original, sent) = (original.as_deref(), sent.as_deref());
             dead_letter::tried(connection, *row, *state, original, sent, verdict)?;
         }
-        Write::Delete { row, at_us, .. } => dead_letter::delivered(connection, *row, *at_us)?,
+        Write::Delete { row, at_us, record, .. } => {
+            dead_letter::delivered(connection, *row, *at_us)?;
+            if let Some(record) = record {
+                batches::store(connection, sink, std::slice::from_ref(record))?;
+            }
+        }
         Write::Withdraw { row, .. } => dead_letter::withdraw(connection, *row)?,
         Write::Reopen { events, reached } => {
             for (_, id) in events {

@@ -52,8 +52,10 @@ impl Run {
         self.length += header.length();
         self.records += 1;
         self.end = header.end;
-        self.oldest = self.oldest.or(header.time);
-        self.newest = header.time.or(self.newest);
+        // Commit times need not rise: a clock may be set back.
+        let times = || chunk.transactions.iter().filter_map(|transaction| transaction.commit_time);
+        self.oldest = times().chain(self.oldest).min();
+        self.newest = times().chain(self.newest).max();
         self.written_at = header.written_at;
         self.relations.extend(chunk.relations.iter().map(|relation| relation.oid.0));
     }

@@ -4,6 +4,7 @@
 //! segment files. Whoever has fallen behind what memory holds reads the files. Knows nothing of
 //! what a sink is or what a value means.
 
+mod archive;
 mod cursor;
 mod error;
 mod index;
@@ -13,15 +14,18 @@ mod segment;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod window;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+pub use archive::{Archive, Chunks};
 pub use cursor::Cursor;
 pub use error::Error;
 pub use index::{Run, Stored, store, stored, stored_bytes_behind};
+pub use window::{Moment, ParseMomentError, Window};
 
 use crate::chunk::Chunk;
 use crate::lsn::{Lsn, Position, Timestamp};

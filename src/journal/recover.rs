@@ -133,7 +133,7 @@ fn scan(
 
 /// Drops rows behind a hole: a transaction that failed (a full disk) leaves one, and what lies in
 /// it would never be found again. The file itself is then read from there on.
-fn keep_whole(runs: &mut Vec<Run>) {
+pub(super) fn keep_whole(runs: &mut Vec<Run>) {
     let mut expected = FIRST_RECORD;
     let whole = runs.iter().take_while(|run| {
         let follows = run.offset == expected;

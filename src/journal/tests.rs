@@ -14,7 +14,7 @@ const SETTINGS: Settings =
     Settings { retain: Duration::from_secs(7 * 24 * 3600), max_bytes: 10 << 30, reserve_bytes: 0 };
 
 /// One whole transaction of one message of `bytes` that can't be compressed.
-fn chunk(lsn: u64, bytes: usize) -> Arc<Chunk> {
+pub(super) fn chunk(lsn: u64, bytes: usize) -> Arc<Chunk> {
     let mut random = fastrand::Rng::with_seed(lsn);
     let frames: Bytes = std::iter::repeat_with(|| random.u8(..)).take(bytes).collect();
     let transaction = Transaction {
@@ -40,14 +40,14 @@ fn chunk(lsn: u64, bytes: usize) -> Arc<Chunk> {
     })
 }
 
-fn opened(folder: &Path) -> (State, Journal) {
+pub(super) fn opened(folder: &Path) -> (State, Journal) {
     let state = State::open(folder).unwrap();
     let journal = Journal::open(SETTINGS, &state).unwrap();
     (state, journal)
 }
 
 /// Makes everything durable as the keeper does.
-async fn keep(state: &State, journal: &Journal) -> Durable {
+pub(super) async fn keep(state: &State, journal: &Journal) -> Durable {
     let durable = journal.sync().await.unwrap();
     let runs = durable.runs.clone();
     state.write(move |connection| store(connection, &runs)).await.unwrap();

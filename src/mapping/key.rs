@@ -125,6 +125,14 @@ impl Key {
     }
 }
 
+/// Returns the key that the events of a table have, by column: `own` is what the route says; none:
+/// the table's. Empty where there is none; a column that the table lacks is left out.
+#[must_use]
+pub fn key_columns(own: Option<&[String]>, relation: &Relation) -> Vec<String> {
+    let key = Key::compile(own, relation);
+    key.columns.iter().map(|column| column.column.to_string()).collect()
+}
+
 /// Returns the primary key's columns, else the replica identity's.
 ///
 /// A primary key outside the replica identity (`USING INDEX` of another) is no key here: a delete

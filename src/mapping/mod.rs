@@ -5,6 +5,7 @@
 mod rule;
 mod name;
 mod registry;
+mod stored;
 mod mapper;
 mod binding;
 mod key;
@@ -15,6 +16,7 @@ mod verdict;
 mod explain;
 
 pub use explain::{Explanation, explain};
+pub use key::key_columns;
 pub use mapper::{Draft, Error, Mapped, SinkMapper, SourceLabel};
 pub use name::{NameError, PrefixPattern, TablePattern, is_reserved_prefix, parse_column};
 pub use registry::Problem;
@@ -22,6 +24,7 @@ pub use rule::{
     As, Field, Format, From, Mapping, OnDelete, OnUnchanged, Operations, Policy, Rest, Route,
     Selector, Start,
 };
+pub use stored::{CanonicalError, routes_at};
 pub use verdict::{Reason, Skip};
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod lag;
 mod marks;
 mod operate;
 mod operator;
+mod registry;
 mod report;
 mod request;
 mod setup;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::{Ending, Error};
 pub use operate::operate;
+pub use registry::{NotKept, mapping as kept_mapping};
 pub use report::{Stored as StoredReport, stored as stored_report};
 pub use request::{Outcome as Answer, Request};
 pub use status::{JournalStatus, Place, SinkStatus, SourceState, SourceStatus, Status, seconds};

@@ -25,4 +25,5 @@ mod source;
 mod status;
 mod stops;
 mod support;
+mod trace;
 mod values;

@@ -7,6 +7,7 @@ use super::super::dead_letter::{Letter, Verdict};
 use super::super::lane::{Tracked, keys};
 use super::super::parked::LetterState;
 use super::super::reader::Again;
+use super::super::record::{Delivered, Record};
 use super::super::scheduler::{DispatchId, Effect};
 use super::super::settings::OnDead;
 use super::super::view::now_micros;
@@ -14,6 +15,7 @@ use super::super::ward::{Outcome, Write, Written};
 use super::operator::is_keyless;
 use super::original::{Found, Loaded, copy};
 use super::{Error, Landed, Runner, STATE_RETRY};
+use crate::envelope::RouteLabel;
 use crate::failure::chain;
 use crate::lsn::EventId;
 use crate::progress::ledger::Reached;
@@ -74,8 +76,11 @@ impl Runner {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
-                Effect::Acknowledged { ordinals, batch } => {
-                    self.acknowledge(ordinals, &batch.events);
+                Effect::Acknowledged { ordinals, batch, sent } => {
+                    let (started_us, took_us) = self.answered_in;
+                    let (events, sent, replay) = (&batch.events[..], &sent, batch.replay);
+                    let delivered = Delivered { events, sent, replay, started_us, took_us };
+                    self.acknowledge(ordinals, &delivered);
                     self.view.delivered(&batch.events);
                     self.progress.notify();
                 }
@@ -108,10 +113,11 @@ impl Runner {
                     let verdict = Box::new(verdict);
                     self.ward.add(Write::Tried { id, row, state, original, sent, verdict });
                 }
-                Effect::Accepted { id, keys } => match self.ward.row(id) {
+                Effect::Accepted { id, keys, attempts } => match self.ward.row(id) {
                     Some(row) => {
-                        self.view.retry_done(id, true);
-                        self.ward.add(Write::Delete { id, row, at_us: now_micros() });
+                        let route = self.view.retry_done(id, true);
+                        let record = route.map(|route| Box::new(self.record(id, route, attempts)));
+                        self.ward.add(Write::Delete { id, row, at_us: now_micros(), record });
                         let newer = self.operator.newer_of(keys.into_iter().flatten(), id);
                         if !newer.is_empty() {
                             self.note(newer, Vec::new());
@@ -149,9 +155,27 @@ impl Runner {
         copy(&loaded.chunk, loaded.entry).inspect_err(|error| self.view.cannot_copy(error)).ok()
     }
 
+    /// What is kept of a stored event that was delivered.
+    fn record(&self, id: EventId, route: Arc<RouteLabel>, attempts: u32) -> Record {
+        let (started_us, took_us) = self.answered_in;
+        Record {
+            lane: None,
+            lanes: self.settings.concurrency.max(1),
+            first: id.position,
+            last: id.position,
+            count: 1,
+            requests: 1,
+            routes: vec![route],
+            attempts,
+            replay: self.scheduler.replays(id),
+            started_us,
+            took_us,
+        }
+    }
+
     /// Has an event stored.
     pub(super) fn put(&mut self, event: Tracked, state: LetterState, verdict: Option<Verdict>) {
-        let Tracked { ordinal, envelope } = event;
+        let Tracked { ordinal, envelope, .. } = event;
         let is_reference = state == LetterState::Blocked && self.journal_keeps;
         let original = if is_reference {
             None

@@ -24,7 +24,7 @@ use super::orders::{Order, Ordered};
 use super::reader::{Read, Reader};
 use super::scheduler::{Dispatch, DispatchId, Effect, Scheduler, What};
 use super::settings::Settings;
-use super::view::View;
+use super::view::{View, micros, now_micros};
 use super::ward::{Outcome, Ward};
 use crate::failure::{Category, chain};
 use crate::journal::{self, Journal};
@@ -60,6 +60,9 @@ pub struct Runner {
     loaded: HashMap<EventId, Loaded>,
     effects: Vec<Effect>,
     read: Vec<Read>,
+    /// When the request was sent whose answer is looked at, in microseconds since 1970, and how
+    /// long the answer took.
+    answered_in: (i64, u64),
     /// When the dead letters are counted again, because there were too many.
     recount_at: Option<Duration>,
     orders: Ordered,
@@ -134,6 +137,7 @@ impl Runner {
             loaded: HashMap::new(),
             effects: Vec::new(),
             read: Vec::new(),
+            answered_in: (0, 0),
             recount_at: None,
             reads,
             orders,
@@ -323,6 +327,8 @@ impl Runner {
             Landed::Answered { id, events, answer, took } => {
                 self.unanswered = self.unanswered.saturating_sub(events);
                 self.view.answered(&answer, took);
+                let took_us = micros(took);
+                self.answered_in = (now_micros().saturating_sub_unsigned(took_us), took_us);
                 self.answered(id, answer, now);
             }
             Landed::Loaded { id, event, found } => self.again(id, event, found, now)?,

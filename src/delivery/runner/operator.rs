@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::super::dead_letter::{Begin, Begun, Discarded, Newer, Stored};
 use super::super::lane::keys;
 use super::super::orders::Order;
+use super::super::record::Delivered;
 use super::super::view::now_micros;
 use super::super::ward::{FEED_MAX, Write};
 use super::Runner;
@@ -156,16 +157,14 @@ impl Runner {
 
     /// The sink took these events: what is older of their keys among the dead letters is noted
     /// before they count as done.
-    pub(super) fn acknowledge(&mut self, ordinals: Vec<Ordinal>, events: &[Envelope]) {
-        let newer = self.operator.newer(events);
+    pub(super) fn acknowledge(&mut self, ordinals: Vec<Ordinal>, delivered: &Delivered<'_>) {
+        let newer = self.operator.newer(delivered.events);
         // What came after something that is not noted yet must not count as done before it: a
         // crash would repeat the older one alone.
         if newer.is_empty() && self.operator.notes == 0 {
-            self.progress.with_ledger(|ledger| {
-                ordinals.iter().for_each(|ordinal| ledger.acknowledge(*ordinal));
-            });
-            return;
+            return self.progress.acknowledge(&ordinals, delivered);
         }
+        self.progress.acknowledge(&[], delivered);
         self.note(newer, ordinals);
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::breaker::HaltReason;
 use super::super::lane::{Flight, Piece};
+use super::super::record::Sent;
 use super::{DispatchId, Effect, Origin, Scheduler};
 use crate::failure::Category;
 use crate::sink::{Answer, Failure};
@@ -182,19 +183,20 @@ impl Scheduler {
         let Some(piece) = self.take_piece(index, flight.piece) else { return };
         // One that another lane waits for is always alone, and one outcome is no mixture.
         let (failures, last_sent) = (piece.failures, piece.last_sent);
-        let (mut left, mut accepted) = (Vec::new(), false);
+        let (mut left, mut done) = (Vec::new(), Vec::new());
         for (event, outcome) in piece.into_events().zip(outcomes) {
             match outcome {
-                Ok(()) => {
-                    accepted = true;
-                    self.done(Piece::alone(event), effects);
-                }
+                Ok(()) => done.push(event),
                 Err(failure) if failure.category == Category::Rejected => {
                     self.rejections = self.rejections.saturating_add(1);
                     self.reject(event, failure, failures + 1, heard, effects);
                 }
                 Err(_) => left.push(event),
             }
+        }
+        let accepted = !done.is_empty();
+        if accepted {
+            self.done(Piece::rest(done, failures, last_sent), effects);
         }
         if !left.is_empty()
             && let Some(lane) = self.lanes.get_mut(index)
@@ -226,9 +228,16 @@ impl Scheduler {
 
     pub(super) fn done(&mut self, piece: Piece, effects: &mut Vec<Effect>) {
         self.left_piece(&piece);
-        let Piece { ordinals, batch, joins, .. } = piece;
+        let Piece { ordinals, places, batch, joins, failures, .. } = piece;
         ordinals.first().into_iter().for_each(|ordinal| self.release(joins, *ordinal));
-        effects.push(Effect::Acknowledged { ordinals, batch });
+        let lane = batch.events.first().map_or(0, |event| self.lane_of(event.key_hash));
+        let sent = Sent {
+            lane: u32::try_from(lane).unwrap_or_default(),
+            lanes: u32::try_from(self.lanes.len()).unwrap_or_default(),
+            attempts: failures.saturating_add(1),
+            places,
+        };
+        effects.push(Effect::Acknowledged { ordinals, batch, sent });
     }
 
     pub(super) fn take_piece(&mut self, index: usize, place: usize) -> Option<Piece> {

@@ -26,8 +26,9 @@ impl Scheduler {
             Answer::PerEvent(outcomes) => outcomes.into_iter().find_map(Result::err),
         };
         let Some(failure) = failure else {
-            let keys = self.parked.get(id).map_or([None; 2], |entry| entry.keys);
-            effects.push(Effect::Accepted { id, keys });
+            let entry = self.parked.get(id);
+            let (keys, sent) = entry.map_or(([None; 2], 0), |entry| (entry.keys, entry.sent));
+            effects.push(Effect::Accepted { id, keys, attempts: sent.saturating_add(1) });
             return self.accepted(heard, effects);
         };
         match failure.category {
@@ -70,6 +71,7 @@ impl Scheduler {
         let answered = !is_down || self.accepted_last > entry.last_seen;
         entry.last_seen = heard.number;
         entry.failures = entry.failures.saturating_add(1);
+        entry.sent = entry.sent.saturating_add(1);
         if is_up && answered {
             entry.attempts = entry.attempts.saturating_add(1);
         }

@@ -52,7 +52,8 @@ impl Scheduler {
             }
             return;
         }
-        let attempts = piece.failures.min(2);
+        let sent = piece.failures;
+        let attempts = sent.min(2);
         let failure = failure.or_else(|| piece.last_failure.clone()).unwrap_or_else(unknown);
         let joins = piece.joins;
         for event in piece.into_events() {
@@ -67,6 +68,7 @@ impl Scheduler {
             entry.last_sent = heard.number;
             entry.route = Some(self.name_of(&event.envelope.route.name));
             entry.held = self.is_held(&event.envelope.route.name);
+            entry.sent = sent;
             let id = event.envelope.id;
             self.parked.add(id, entry, heard.now);
             let due = heard.now.saturating_add(self.backoff.delay(attempts, heard.jitter));

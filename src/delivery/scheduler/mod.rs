@@ -17,6 +17,7 @@ use super::breaker::{Breaker, BreakerState, HaltReason};
 use super::lane::{Flight, Lane, Piece, Tracked, keys, weight};
 use super::pace::Pace;
 use super::parked::{Entry, LetterState, Parked};
+use super::record::Sent;
 use super::settings::Settings;
 use crate::chunk::Operation;
 use crate::failure::Category;
@@ -76,6 +77,8 @@ pub enum Effect {
         ordinals: Vec<Ordinal>,
         /// What was sent.
         batch: Arc<Batch>,
+        /// From where, and how often.
+        sent: Sent,
     },
     /// Stored already by an earlier run: done as far as the ledger is concerned.
     Safe {
@@ -121,6 +124,8 @@ pub enum Effect {
         id: EventId,
         /// Its key, and its old one where it changed it.
         keys: [Option<u64>; 2],
+        /// How often it was sent.
+        attempts: u32,
     },
     /// A stored event can't be tried any more: its row is settled, then [`Scheduler::resolved`] is
     /// called.

@@ -79,7 +79,7 @@ impl Bench {
             chunk: Arc::clone(&self.chunk),
             entry: 0,
         };
-        Tracked { ordinal, envelope }
+        Tracked::new(ordinal, envelope)
     }
 
     /// Pushes an event of each key; ordinals rise from 0.

@@ -1,5 +1,6 @@
 //! [`Keeper`]: what is done becomes durable, and only then is the slot told.
 
+mod delivered;
 mod retention;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use self::delivered::Deliveries;
 use super::full::Full;
 use super::report::{self, Base, Reporter};
 use super::shared::Shared;
@@ -39,6 +41,10 @@ pub(super) struct Keeper {
     reporter: Reporter,
     /// Index rows that could not be stored yet.
     runs: BTreeMap<(u32, u64), Run>,
+    /// What was delivered and is not stored yet.
+    deliveries: Deliveries,
+    /// What lies below was pruned.
+    pruned: Position,
     /// The highest LSN that is safe, stored or not.
     safe: Lsn,
     /// What was stored last.
@@ -84,6 +90,8 @@ impl Keeper {
             settings: config.journal,
             reporter: Reporter::new(config, bases),
             runs: BTreeMap::new(),
+            deliveries: Deliveries::default(),
+            pruned: Position::ZERO,
             safe: Lsn::ZERO,
             stored: None,
             retained_at: None,
@@ -115,8 +123,7 @@ impl Keeper {
     }
 
     async fn tick(&mut self, last: bool) -> Result<(), Error> {
-        let snapshots: Vec<(SinkProgress, Snapshot)> =
-            self.shared.sinks().iter().map(|sink| (sink.clone(), sink.snapshot())).collect();
+        let snapshots: Vec<(SinkProgress, Snapshot)> = self.take();
         let mut moment = self.moment(&snapshots);
         // What was let go holds back nothing; with nobody left, what is journaled is all there is.
         let attached = snapshots.iter().filter(|(_, snapshot)| !snapshot.detached);
@@ -146,6 +153,18 @@ impl Keeper {
         }
         self.retain(floor, &snapshots).await?;
         self.expire().await
+    }
+
+    /// How every sink is, and, kept until it is stored, what was delivered since.
+    fn take(&mut self) -> Vec<(SinkProgress, Snapshot)> {
+        let sinks = self.shared.sinks().iter();
+        sinks
+            .map(|sink| {
+                let (snapshot, records) = sink.take();
+                self.deliveries.add(sink.name(), records);
+                (sink.clone(), snapshot)
+            })
+            .collect()
     }
 
     fn moment(&self, snapshots: &[(SinkProgress, Snapshot)]) -> Moment {
@@ -199,6 +218,7 @@ impl Keeper {
     ) -> Result<bool, Error> {
         let now = super::now();
         let runs: Vec<Run> = self.runs.values().cloned().collect();
+        let deliveries = self.deliveries.clone();
         let safe = self.safe;
         let bases = self.reporter.bases();
         let written = self.state.write(move |connection| {
@@ -225,6 +245,7 @@ impl Keeper {
                 }
             }
             journal::store(connection, &runs)?;
+            deliveries.store(connection)?;
             if let Some(received) = received {
                 meta::set_received(connection, received)?;
             }
@@ -239,6 +260,7 @@ impl Keeper {
         match written.await {
             Ok(all_current) => {
                 self.runs.clear();
+                self.deliveries.stored();
                 self.wrote();
                 if all_current {
                     self.confirm();

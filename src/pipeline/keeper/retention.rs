@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::Keeper;
 use crate::config::{Confirm, OnFull};
-use crate::delivery::{SinkProgress, Snapshot, expire_dead_letters};
+use crate::delivery::{SinkProgress, Snapshot, expire_dead_letters, prune_batches};
 use crate::failure::{Category, Classify, chain};
 use crate::lsn::{Position, Timestamp};
 use crate::pipeline::full::{Need, Step};
@@ -41,8 +41,23 @@ impl Keeper {
             }
             Err(error) => return Err(Error::Journal(error)),
         }
+        self.prune().await?;
         self.look_at_budget(floor);
         self.look_whether_full(snapshots).await
+    }
+
+    /// Forgets how events were delivered that the journal does not have any more.
+    async fn prune(&mut self) -> Result<(), Error> {
+        let begin = self.journal.begin();
+        if begin == self.pruned {
+            return Ok(());
+        }
+        match self.state.write(move |connection| prune_batches(connection, begin)).await {
+            Ok(_) => self.pruned = begin,
+            Err(error) if error.category() == Category::Transient => self.could_not_write(&error),
+            Err(error) => return Err(Error::State(error)),
+        }
+        Ok(())
     }
 
     async fn look_whether_full(

@@ -132,6 +132,8 @@ struct World {
     arrivals: usize,
     /// What was a dead letter once, stored or not.
     given_up: BTreeSet<usize>,
+    /// The places in their lanes of what was acknowledged in this run.
+    places: BTreeMap<(u32, u64), usize>,
     dead: BTreeSet<usize>,
     /// Dead letters known to be older than what was taken.
     noted: BTreeSet<usize>,
@@ -198,6 +200,7 @@ impl World {
             last_arrivals: BTreeMap::new(),
             arrivals: 0,
             given_up: BTreeSet::new(),
+            places: BTreeMap::new(),
             dead: BTreeSet::new(),
             noted: BTreeSet::new(),
             taken: BTreeSet::new(),
@@ -229,7 +232,7 @@ impl World {
                 entry: 0,
             };
             let ordinal = self.ledger.track(position(index));
-            self.scheduler.push(Tracked { ordinal, envelope }, self.now, &mut effects);
+            self.scheduler.push(Tracked::new(ordinal, envelope), self.now, &mut effects);
         }
         self.scheduler.passed(position(self.read), self.now);
         self.apply(effects);
@@ -307,6 +310,16 @@ impl World {
         self.delivered.insert(index);
     }
 
+    /// The events of a lane have numbers of their own there, in the order of the stream.
+    fn has_its_place(&mut self, index: usize, place: (u32, u64)) {
+        let lane = place.0;
+        let before = self.places.range((lane, 0)..place).next_back();
+        let after = self.places.range(place..(lane + 1, 0)).next();
+        assert!(before.is_none_or(|(_, other)| *other < index), "{place:?} of event {index}");
+        assert!(after.is_none_or(|(_, other)| *other > index), "{place:?} of event {index}");
+        self.places.insert(place, index);
+    }
+
     /// Whether the order of two events matters.
     fn are_in_order(&self, earlier: usize, later: usize) -> bool {
         let (a, b) = (&self.events[earlier], &self.events[later]);
@@ -321,7 +334,11 @@ impl World {
     fn apply(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Acknowledged { ordinals, batch } => {
+                Effect::Acknowledged { ordinals, batch, sent } => {
+                    for (event, place) in batch.events.iter().zip(&sent.places) {
+                        assert_eq!(event.key_hash % u64::from(sent.lanes), u64::from(sent.lane));
+                        self.has_its_place(index_of(event.id), (sent.lane, *place));
+                    }
                     let ids = batch.events.iter().map(|event| index_of(event.id));
                     let ids: Vec<usize> = ids.collect();
                     let hits = ids.iter().filter(|index| self.overtaken(**index)).count();
@@ -443,6 +460,7 @@ impl World {
         }
         self.requests.clear();
         self.taken.clear();
+        self.places.clear();
         self.scheduler = scheduler(&self.settings);
         self.scheduler.hold("r", self.holding, self.now, &mut Vec::new());
         self.ledger = Ledger::restore(&self.saved);

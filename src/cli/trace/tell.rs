@@ -1,0 +1,374 @@
+//! What became of each change, put into words: an object a line, or text for people.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::life::{Event, Taker, Wanted};
+use crate::delivery::{Fate, Record, SetAside, Try};
+use crate::lsn::{Position, Timestamp};
+use crate::progress::store::Stored;
+
+/// An answer is cut here in text for people.
+const ANSWER_CHARS_MAX: usize = 200;
+
+/// A change and what became of it: an object of `--json`.
+#[derive(Debug, Serialize)]
+pub(super) struct Told {
+    event_id: String,
+    time: Option<String>,
+    op: &'static str,
+    table: String,
+    key: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before_key: Option<Box<RawValue>>,
+    columns: Vec<String>,
+    sinks: Vec<AtSink>,
+}
+
+/// What became of it at one sink.
+#[derive(Debug, Serialize)]
+struct AtSink {
+    sink: String,
+    route: String,
+    mapping: Option<Mapping>,
+    state: String,
+    category: Option<String>,
+    attempts: Option<u32>,
+    delivered_at: Option<String>,
+    took_ms: Option<f64>,
+    reason: Option<String>,
+    tries: Vec<ToldTry>,
+}
+
+#[derive(Debug, Serialize)]
+struct Mapping {
+    name: String,
+    version: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct ToldTry {
+    time: String,
+    category: Option<String>,
+    status: Option<u16>,
+    answer: Option<String>,
+}
+
+impl Told {
+    /// Joins a change with its fates, one a taker.
+    pub(super) fn new(event: Event, fates: Vec<Fate>, progress: &BTreeMap<String, Stored>) -> Self {
+        let raw = |json: Option<String>| json.and_then(|json| RawValue::from_string(json).ok());
+        let position = event.id.position;
+        let takers = event.takers.into_iter().zip(fates);
+        let at_sink = |(taker, fate): (Taker, Fate)| {
+            let progress = progress.get(&taker.sink);
+            AtSink::new(taker, fate, position, progress)
+        };
+        Self {
+            event_id: event.id.to_string(),
+            time: event.time.map(|time| time.to_string()),
+            op: event.operation.as_str(),
+            table: event.table,
+            key: raw(event.key),
+            before_key: raw(event.before_key),
+            columns: event.columns,
+            sinks: takers.map(at_sink).collect(),
+        }
+    }
+
+    /// Returns it for people.
+    pub(super) fn text(&self) -> String {
+        let time = self.time.as_deref().unwrap_or("no time");
+        let mut out = format!("{time}  {}  {}\n", self.op, self.event_id);
+        if let (Some(before), Some(key)) = (&self.before_key, &self.key) {
+            out.push_str(&format!(
+                "  key      {} became {}\n",
+                plain(before.get()),
+                plain(key.get())
+            ));
+        }
+        if !self.columns.is_empty() {
+            out.push_str(&format!("  columns  {}\n", plain(&self.columns.join(", "))));
+        }
+        if self.sinks.is_empty() {
+            out.push_str("  no route takes it\n");
+        }
+        let width = |text: fn(&AtSink) -> &str| {
+            self.sinks.iter().map(|at| text(at).chars().count()).max().unwrap_or(0)
+        };
+        let (sinks, states) = (width(|at| &at.sink).max(7), width(|at| &at.state));
+        for at in &self.sinks {
+            out.push_str(&format!("  {:<sinks$}  {:<states$}  {}\n", at.sink, at.state, at.text()));
+            for tried in &at.tries {
+                out.push_str(&format!("  {:<sinks$}    {}\n", "", tried.text()));
+            }
+        }
+        out
+    }
+}
+
+impl AtSink {
+    fn new(taker: Taker, fate: Fate, position: Position, progress: Option<&Stored>) -> Self {
+        let Taker { sink, route, wanted } = taker;
+        let blank = Self {
+            sink,
+            route: route.name.clone(),
+            mapping: mapping(route.mapping.clone()),
+            state: String::new(),
+            category: None,
+            attempts: None,
+            delivered_at: None,
+            took_ms: None,
+            reason: None,
+            tries: Vec::new(),
+        };
+        match (fate, wanted) {
+            (Fate::SetAside(set_aside), _) => blank.set_aside(set_aside),
+            (_, Wanted::Skipped(rule)) => {
+                Self { state: "skipped".into(), reason: Some(rule), ..blank }
+            }
+            (Fate::Delivered(record), Wanted::Sent(_)) if took(&record, &route.name) => {
+                blank.delivered(&record)
+            }
+            (Fate::Delivered(_) | Fate::Untold, Wanted::Sent(_)) => {
+                let is_done = progress.is_some_and(|progress| is_done(progress, position));
+                let reason = if is_done {
+                    Some(
+                        "the sink is past it, and nothing is kept of how: it, or this route, \
+                          began behind it"
+                            .to_owned(),
+                    )
+                } else {
+                    progress.and_then(|progress| progress.halted.clone())
+                };
+                let state = if is_done { "unknown" } else { "waiting" };
+                Self { state: state.into(), reason, ..blank }
+            }
+        }
+    }
+
+    fn set_aside(self, set_aside: SetAside) -> Self {
+        let SetAside { route, state, category, message, reason, attempts, tries, .. } = set_aside;
+        let time = set_aside.last_failed.filter(|_| state == "delivered");
+        Self {
+            route,
+            mapping: mapping(set_aside.mapping),
+            state,
+            category,
+            attempts: Some(attempts),
+            delivered_at: time.map(|time| time.to_string()),
+            reason: reason.or(message),
+            tries: tries.into_iter().map(ToldTry::new).collect(),
+            ..self
+        }
+    }
+
+    fn delivered(self, record: &Record) -> Self {
+        let label = record.routes.iter().find(|label| label.name == self.route);
+        let answered_us = record.started_us.saturating_add_unsigned(record.took_us);
+        Self {
+            mapping: mapping(label.and_then(|label| label.mapping.clone())),
+            state: "delivered".into(),
+            attempts: Some(record.attempts),
+            delivered_at: Some(Timestamp::from_unix_micros(answered_us).to_string()),
+            took_ms: millis(record.took_us).parse().ok(),
+            ..self
+        }
+    }
+
+    /// What stands behind sink and state.
+    fn text(&self) -> String {
+        let mut parts = vec![match &self.mapping {
+            Some(Mapping { name, version }) => format!("{} ({name} {version})", self.route),
+            None => self.route.clone(),
+        }];
+        if let Some(attempts) = self.attempts {
+            parts.push(format!("{attempts} attempt{}", if attempts == 1 { "" } else { "s" }));
+        }
+        if let Some(at) = &self.delivered_at {
+            parts.push(at.clone());
+        }
+        if let Some(took) = self.took_ms {
+            parts.push(format!("{took} ms"));
+        }
+        match (&self.category, &self.reason) {
+            (Some(category), Some(reason)) => parts.push(format!("{category}: {}", plain(reason))),
+            (None, Some(reason)) => parts.push(plain(reason)),
+            (Some(category), None) => parts.push(category.clone()),
+            (None, None) => {}
+        }
+        parts.join(", ")
+    }
+}
+
+impl ToldTry {
+    fn new(tried: Try) -> Self {
+        let Try { time, category, status, answer } = tried;
+        Self { time: time.to_string(), category, status, answer }
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("{}  {}", self.time, self.category.as_deref().unwrap_or("failed"));
+        if let Some(status) = self.status {
+            text.push_str(&format!("  {status}"));
+        }
+        if let Some(answer) = self.answer.as_deref().filter(|answer| !answer.is_empty()) {
+            text.push_str(&format!("  {}", plain(answer)));
+        }
+        text
+    }
+}
+
+/// Whether a row of batches can be the one of an event: its route was in it.
+fn took(record: &Record, route: &str) -> bool {
+    record.routes.iter().any(|label| label.name == route)
+}
+
+fn is_done(progress: &Stored, position: Position) -> bool {
+    let reached = &progress.reached;
+    let in_range = |(start, end): &(Position, Position)| *start <= position && position < *end;
+    position < reached.floor || reached.finished.iter().any(in_range)
+}
+
+fn mapping(label: Option<(String, u32)>) -> Option<Mapping> {
+    label.map(|(name, version)| Mapping { name, version })
+}
+
+/// Writes microseconds as milliseconds, with all their digits.
+fn millis(micros: u64) -> String {
+    format!("{}.{:03}", micros / 1000, micros % 1000)
+}
+
+/// What others wrote, fit for a terminal: one line, no control characters, not endless.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    for (count, char) in text.chars().enumerate() {
+        if count == ANSWER_CHARS_MAX {
+            out.push('…');
+            break;
+        }
+        if char.is_control() { out.extend(char.escape_default()) } else { out.push(char) }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::chunk::Operation;
+    use crate::envelope::RouteLabel;
+    use crate::lsn::{EventId, Lsn};
+    use crate::progress::ledger::Reached;
+
+    const PLACE: Position = Position::new(Lsn(0x17C_8338), 3);
+
+    fn route() -> Arc<RouteLabel> {
+        Arc::new(RouteLabel { name: "r".into(), mapping: Some(("contact".into(), 3)) })
+    }
+
+    fn told(fate: Fate, wanted: Wanted, floor: Position) -> Told {
+        let event = Event {
+            id: EventId { timeline: 1, position: PLACE },
+            time: Some(Timestamp(0)),
+            operation: Operation::Update,
+            table: "public.t".into(),
+            key: Some("{\"id\":12345678901234567890123}".into()),
+            before_key: None,
+            columns: vec!["a".into(), "b".into()],
+            takers: vec![Taker { sink: "crm".into(), route: route(), wanted }],
+        };
+        let reached = Reached { floor, finished: vec![] };
+        let stored = Stored { reached, ..Stored::default() };
+        Told::new(event, vec![fate], &BTreeMap::from([("crm".to_owned(), stored)]))
+    }
+
+    fn record() -> Record {
+        Record {
+            lane: Some(0),
+            lanes: 1,
+            first: PLACE,
+            last: PLACE,
+            count: 1,
+            requests: 1,
+            routes: vec![Arc::new(RouteLabel { name: "r".into(), mapping: None })],
+            attempts: 3,
+            replay: 0,
+            started_us: Timestamp(1_000_000).unix_micros(),
+            took_us: 12_345,
+        }
+    }
+
+    #[test]
+    fn an_object_has_the_contracts_members_and_all_digits() {
+        let told = told(Fate::Delivered(record()), Wanted::Sent(0), Position::ZERO);
+        let json = serde_json::to_string(&told).unwrap();
+        let expected = "{\"event_id\":\"00000001-00000000017C8338-00000003\",\
+            \"time\":\"2000-01-01T00:00:00Z\",\"op\":\"update\",\"table\":\"public.t\",\
+            \"key\":{\"id\":12345678901234567890123},\"columns\":[\"a\",\"b\"],\"sinks\":[\
+            {\"sink\":\"crm\",\"route\":\"r\",\"mapping\":null,\"state\":\"delivered\",\
+            \"category\":null,\"attempts\":3,\"delivered_at\":\"2000-01-01T00:00:01.012345Z\",\
+            \"took_ms\":12.345,\"reason\":null,\"tries\":[]}]}";
+        assert_eq!(json, expected);
+        assert_eq!(
+            told.text(),
+            "2000-01-01T00:00:00Z  update  00000001-00000000017C8338-00000003\n  \
+             columns  a, b\n  \
+             crm      delivered  r, 3 attempts, 2000-01-01T00:00:01.012345Z, 12.345 ms\n"
+        );
+    }
+
+    #[track_caller]
+    fn state(fate: Fate, wanted: Wanted, floor: Position) -> Value {
+        let told = serde_json::to_value(told(fate, wanted, floor)).unwrap();
+        told["sinks"][0]["state"].clone()
+    }
+
+    #[test]
+    fn what_is_not_told_waits_or_was_never_for_the_sink() {
+        let sent = || Wanted::Sent(0);
+        assert_eq!(state(Fate::Untold, sent(), PLACE), "waiting");
+        assert_eq!(state(Fate::Untold, sent(), PLACE.next()), "unknown");
+        let other = Record { routes: vec![], ..record() };
+        assert_eq!(state(Fate::Delivered(other), sent(), PLACE.next()), "unknown");
+        let skipped = Wanted::Skipped("the route ignores deletes".into());
+        assert_eq!(state(Fate::Untold, skipped, PLACE), "skipped");
+    }
+
+    #[test]
+    fn a_dead_letter_is_told_with_its_tries_and_no_control_characters() {
+        let tried = Try {
+            time: Timestamp(0),
+            category: Some("rejected".into()),
+            status: Some(422),
+            answer: Some("no\u{1b}[31m\nreally".into()),
+        };
+        let set_aside = SetAside {
+            route: "r".into(),
+            state: "dead".into(),
+            mapping: Some(("contact".into(), 2)),
+            category: Some("rejected".into()),
+            message: Some("422".into()),
+            attempts: 1,
+            tries: vec![tried],
+            ..SetAside::default()
+        };
+        let told = told(Fate::SetAside(set_aside), Wanted::Sent(0), Position::ZERO);
+        let text = told.text();
+        assert!(
+            text.contains("crm      dead  r (contact 2), 1 attempt, rejected: 422\n"),
+            "{text}"
+        );
+        let line = "2000-01-01T00:00:00Z  rejected  422  no\\u{1b}[31m\\nreally\n";
+        assert!(text.ends_with(line), "{text}");
+        let told = serde_json::to_value(told).unwrap();
+        let sink = &told["sinks"][0];
+        assert_eq!(sink["mapping"], json!({ "name": "contact", "version": 2 }));
+        assert_eq!(sink["tries"][0]["status"], 422);
+    }
+}

@@ -1,0 +1,266 @@
+//! A mapping read back from its canonical form, as the registry of mappings keeps it.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::rule::{As, Field, From, Mapping, OnUnchanged, Policy, Rest, Route};
+
+/// The text is no canonical form that this walgate knows.
+#[derive(Debug, thiserror::Error)]
+pub enum CanonicalError {
+    /// It is no JSON.
+    #[error("a stored mapping is no JSON")]
+    Json(#[from] serde_json::Error),
+    /// A member is missing, has another type, or means nothing here.
+    #[error("a stored mapping can't be read at `{member}`; a later walgate may have written it")]
+    Member {
+        /// The member.
+        member: String,
+    },
+}
+
+impl Mapping {
+    /// Reads what [`Mapping::canonical`] wrote. Name and version are not part of it.
+    ///
+    /// # Errors
+    /// The text is no JSON, or says something that this walgate does not know: nothing is guessed.
+    pub fn from_canonical(name: &str, version: u32, body: &str) -> Result<Self, CanonicalError> {
+        let mut body = Members::new("mapping", serde_json::from_str(body)?)?;
+        let Some(Value::Array(fields)) = body.take("fields") else {
+            return Err(unknown("fields"));
+        };
+        let fields = fields.into_iter().map(field).collect::<Result<_, _>>()?;
+        let rest = body.word("rest", &Rest::ALL, Rest::as_str)?.unwrap_or_default();
+        body.end()?;
+        Ok(Self { name: name.to_owned(), version, fields, rest })
+    }
+}
+
+/// Returns the routes, those of `mapping`'s name with this version of it in place of their own:
+/// what a [`SinkMapper`](super::SinkMapper) takes to write events as that version did.
+#[must_use]
+pub fn routes_at(routes: &[Arc<Route>], mapping: &Arc<Mapping>) -> Vec<Arc<Route>> {
+    let replace = |route: &Arc<Route>| match &route.mapping {
+        Some(own) if own.name == mapping.name => {
+            Arc::new(Route { mapping: Some(Arc::clone(mapping)), ..Route::clone(route) })
+        }
+        _ => Arc::clone(route),
+    };
+    routes.iter().map(replace).collect()
+}
+
+fn field(value: Value) -> Result<Field, CanonicalError> {
+    let mut body = Members::new("field", value)?;
+    let target = body.text("target")?.ok_or_else(|| unknown("target"))?;
+    let from = match (body.text("column")?, body.take("value")) {
+        (Some(column), None) => From::Column(column),
+        (None, Some(value)) => From::Value(value),
+        _ => return Err(unknown("column")),
+    };
+    let required = match body.take("required") {
+        None => false,
+        Some(Value::Bool(required)) => required,
+        Some(_) => return Err(unknown("required")),
+    };
+    let field = Field {
+        target,
+        from,
+        convert: body.word("as", &As::ALL, As::as_str)?,
+        required,
+        on_null: body.policy("on_null")?,
+        on_missing: body.policy("on_missing")?,
+        on_invalid: body.policy("on_invalid")?,
+        on_unchanged: body
+            .word("on_unchanged", &OnUnchanged::ALL, OnUnchanged::as_str)?
+            .unwrap_or_default(),
+    };
+    body.end()?;
+    Ok(field)
+}
+
+fn unknown(member: &str) -> CanonicalError {
+    CanonicalError::Member { member: member.to_owned() }
+}
+
+/// The members of an object, taken one by one.
+struct Members(Map<String, Value>);
+
+impl Members {
+    fn new(what: &str, value: Value) -> Result<Self, CanonicalError> {
+        match value {
+            Value::Object(members) => Ok(Self(members)),
+            _ => Err(unknown(what)),
+        }
+    }
+
+    fn take(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name)
+    }
+
+    fn text(&mut self, name: &str) -> Result<Option<String>, CanonicalError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(unknown(name)),
+        }
+    }
+
+    /// Reads one of the words of the config.
+    fn word<T: Copy>(
+        &mut self,
+        name: &str,
+        all: &[T],
+        as_str: impl Fn(T) -> &'static str,
+    ) -> Result<Option<T>, CanonicalError> {
+        let Some(word) = self.text(name)? else { return Ok(None) };
+        let found = all.iter().copied().find(|value| as_str(*value) == word);
+        found.map(Some).ok_or_else(|| unknown(name))
+    }
+
+    fn policy(&mut self, name: &str) -> Result<Option<Policy>, CanonicalError> {
+        let policy = match self.take(name) {
+            None => return Ok(None),
+            Some(Value::String(word)) => match word.as_str() {
+                "null" => Policy::Null,
+                "omit" => Policy::Omit,
+                "reject" => Policy::Reject,
+                "skip" => Policy::Skip,
+                _ => return Err(unknown(name)),
+            },
+            Some(value) => {
+                let mut members = Self::new(name, value)?;
+                let default = members.take("default").ok_or_else(|| unknown(name))?;
+                members.end()?;
+                Policy::Default(default)
+            }
+        };
+        Ok(Some(policy))
+    }
+
+    /// Refuses what is left over.
+    fn end(self) -> Result<(), CanonicalError> {
+        match self.0.keys().next() {
+            None => Ok(()),
+            Some(member) => Err(unknown(member)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::mapping::{Selector, TablePattern};
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((".{0,4}", inner), 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn any_policy() -> impl Strategy<Value = Option<Policy>> {
+        prop::option::of(prop_oneof![
+            Just(Policy::Null),
+            Just(Policy::Omit),
+            Just(Policy::Reject),
+            Just(Policy::Skip),
+            any_value().prop_map(Policy::Default),
+        ])
+    }
+
+    fn any_field() -> impl Strategy<Value = Field> {
+        let from = prop_oneof![".{1,8}".prop_map(From::Column), any_value().prop_map(From::Value),];
+        let policies = (any_policy(), any_policy(), any_policy());
+        let convert = prop::option::of(prop::sample::select(As::ALL.to_vec()));
+        let on_unchanged = prop::sample::select(OnUnchanged::ALL.to_vec());
+        (".{1,8}", from, convert, any::<bool>(), policies, on_unchanged).prop_map(
+            |(target, from, convert, required, policies, on_unchanged)| {
+                let (on_null, on_missing, on_invalid) = policies;
+                Field {
+                    target,
+                    from,
+                    convert,
+                    required,
+                    on_null,
+                    on_missing,
+                    on_invalid,
+                    on_unchanged,
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read_back(
+            fields in prop::collection::vec(any_field(), 0..6),
+            rest in prop::sample::select(Rest::ALL.to_vec()),
+            version in any::<u32>(),
+        ) {
+            let mapping = Mapping { name: "contact".into(), version, fields, rest };
+            let read = Mapping::from_canonical("contact", version, &mapping.canonical()).unwrap();
+            prop_assert_eq!(&read, &mapping);
+            prop_assert_eq!(read.hash(), mapping.hash());
+        }
+    }
+
+    #[track_caller]
+    fn refused(body: &Value, at: &str) {
+        match Mapping::from_canonical("contact", 1, &body.to_string()) {
+            Err(CanonicalError::Member { member }) => assert_eq!(member, at),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_a_later_walgate_wrote_is_refused_not_guessed() {
+        assert!(Mapping::from_canonical("contact", 1, "{").is_err());
+        refused(&json!([]), "mapping");
+        refused(&json!({ "rest": "omit" }), "fields");
+        refused(&json!({ "fields": [], "rest": "some" }), "rest");
+        refused(&json!({ "fields": [], "filter": 1 }), "filter");
+        refused(&json!({ "fields": [{ "target": "a" }] }), "column");
+        refused(&json!({ "fields": [{ "target": "a", "column": "a", "value": 1 }] }), "column");
+        refused(&json!({ "fields": [{ "target": "a", "expr": "row.a" }] }), "column");
+        refused(&json!({ "fields": [{ "target": "a", "column": "a", "mask": "x" }] }), "mask");
+        refused(
+            &json!({ "fields": [{ "target": "a", "column": "a", "on_null": "x" }] }),
+            "on_null",
+        );
+    }
+
+    #[test]
+    fn routes_of_the_mapping_take_the_version_and_others_stay() {
+        let mapping = |name: &str, version| {
+            Arc::new(Mapping { name: name.into(), version, fields: vec![], rest: Rest::Omit })
+        };
+        let route = |name: &str, mapping| {
+            let table = TablePattern::parse("public.t").unwrap();
+            Arc::new(Route { mapping, ..Route::new(name, Selector::Table(table), "crm") })
+        };
+        let routes = [
+            route("a", Some(mapping("contact", 3))),
+            route("b", Some(mapping("order", 3))),
+            route("c", None),
+        ];
+        let at = routes_at(&routes, &mapping("contact", 2));
+        let versions: Vec<_> = at.iter().map(|route| route.label().mapping).collect();
+        assert_eq!(versions, [Some(("contact".into(), 2)), Some(("order".into(), 3)), None]);
+        assert!(Arc::ptr_eq(&at[1], &routes[1]));
+    }
+}

@@ -1,0 +1,111 @@
+//! The registry of mappings: versions that ran, read back as they were.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::mapping::{CanonicalError, Mapping};
+
+/// Why a version of a mapping is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum NotKept {
+    /// It never ran here.
+    #[error("version {version} of mapping \"{name}\" never ran here{}", ran(known))]
+    Unknown {
+        /// The mapping.
+        name: String,
+        /// What was asked for.
+        version: u32,
+        /// The versions that did.
+        known: Vec<u32>,
+    },
+    /// What is stored of it can't be read.
+    #[error("version {version} of mapping \"{name}\" can't be read")]
+    Unreadable {
+        /// The mapping.
+        name: String,
+        /// The version.
+        version: u32,
+        /// The cause.
+        source: CanonicalError,
+    },
+    /// What is stored of it is not what ran.
+    #[error("version {version} of mapping \"{name}\" is not as it was stored")]
+    Changed {
+        /// The mapping.
+        name: String,
+        /// The version.
+        version: u32,
+    },
+}
+
+fn ran(known: &[u32]) -> String {
+    let known: Vec<String> = known.iter().map(u32::to_string).collect();
+    if known.is_empty() { String::new() } else { format!("; versions {} did", known.join(", ")) }
+}
+
+/// Returns a version of a mapping as it was when it ran, for
+/// [`routes_at`](crate::mapping::routes_at). To run inside `State::read` or `Reader::read`.
+///
+/// # Errors
+/// Any of SQLite's; within, why that version is not to be had.
+pub fn mapping(
+    connection: &Connection,
+    name: &str,
+    version: u32,
+) -> rusqlite::Result<Result<Mapping, NotKept>> {
+    let sql = "SELECT hash, body FROM mappings WHERE name = ?1 AND version = ?2";
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let found: Option<(String, String)> =
+        connection.prepare(sql)?.query_row((name, version), row).optional()?;
+    let owned = || name.to_owned();
+    let Some((hash, body)) = found else {
+        let sql = "SELECT version FROM mappings WHERE name = ?1 ORDER BY version";
+        let mut statement = connection.prepare(sql)?;
+        let known: Result<Vec<u32>, _> = statement.query_map([name], |row| row.get(0))?.collect();
+        return Ok(Err(NotKept::Unknown { name: owned(), version, known: known? }));
+    };
+    Ok(match Mapping::from_canonical(name, version, &body) {
+        Err(source) => Err(NotKept::Unreadable { name: owned(), version, source }),
+        Ok(mapping) if mapping.hash() != hash => Err(NotKept::Changed { name: owned(), version }),
+        Ok(mapping) => Ok(mapping),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::{Field, Rest};
+    use crate::state::State;
+
+    fn version(version: u32, column: &str) -> Mapping {
+        let fields = vec![Field::column("email", column)];
+        Mapping { name: "contact".into(), version, fields, rest: Rest::Include }
+    }
+
+    #[tokio::test]
+    async fn a_version_that_ran_is_read_back_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(folder.path()).unwrap();
+        let store = |version: u32, hash: String, body: String| {
+            state.write(move |c| {
+                let sql = "INSERT INTO mappings (name, version, hash, body, first_seen)
+                           VALUES ('contact', ?1, ?2, ?3, 0)";
+                c.execute(sql, (version, hash, body)).map(drop)
+            })
+        };
+        let [one, two] = [version(1, "mail"), version(2, "email")];
+        for mapping in [&one, &two] {
+            store(mapping.version, mapping.hash(), mapping.canonical()).await.unwrap();
+        }
+        store(3, two.hash(), one.canonical()).await.unwrap();
+        store(4, String::new(), "{}".into()).await.unwrap();
+        let load =
+            async |version: u32| state.read(move |c| mapping(c, "contact", version)).await.unwrap();
+        assert_eq!(load(1).await.unwrap(), one);
+        assert_eq!(load(2).await.unwrap(), two);
+        assert!(matches!(load(3).await, Err(NotKept::Changed { version: 3, .. })));
+        assert!(matches!(load(4).await, Err(NotKept::Unreadable { version: 4, .. })));
+        let error = load(9).await.unwrap_err().to_string();
+        let expected = "version 9 of mapping \"contact\" never ran here; versions 1, 2, 3, 4 did";
+        assert_eq!(error, expected);
+    }
+}
