@@ -11,6 +11,7 @@ mod handle;
 mod lane;
 mod pace;
 mod parked;
+mod ramp;
 mod reader;
 mod runner;
 mod scheduler;

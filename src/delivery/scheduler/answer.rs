@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::breaker::HaltReason;
 use super::super::lane::{Flight, Piece};
+use super::super::ramp::Sign;
 use super::{DispatchId, Effect, Origin, Scheduler};
 use crate::failure::Category;
 use crate::sink::{Answer, Failure};
@@ -29,6 +30,7 @@ impl Scheduler {
         effects: &mut Vec<Effect>,
     ) {
         let number = id.number;
+        let sign = Sign::of(&answer, id.stored().is_some());
         let heard = Heard { now, jitter, number, breaker_probe: number == self.probe_number };
         match id.from {
             Origin::Lane(index) => {
@@ -41,6 +43,7 @@ impl Scheduler {
                 self.parked_answered(event, answer, heard, effects);
             }
         }
+        self.ramp.heard(sign, number, self.numbers);
         self.pass_barrier(now, effects);
     }
 

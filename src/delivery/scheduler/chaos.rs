@@ -79,7 +79,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
-    (1u32..4, 1u32..5, 2u32..5, any::<bool>()).prop_map(|(concurrency, events, attempts, block)| {
+    (1u32..6, 1u32..5, 2u32..5, any::<bool>()).prop_map(|(concurrency, events, attempts, block)| {
         let mut settings = Settings { concurrency, ..Settings::default() };
         settings.batch.max_events = events;
         settings.retry.max_attempts = attempts;

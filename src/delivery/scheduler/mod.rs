@@ -16,6 +16,7 @@ use super::breaker::{Breaker, BreakerState, HaltReason};
 use super::lane::{Flight, Lane, Piece, Tracked, keys, weight};
 use super::pace::Pace;
 use super::parked::{Entry, LetterState, Parked};
+use super::ramp::Ramp;
 use super::settings::Settings;
 use crate::chunk::Operation;
 use crate::failure::Category;
@@ -155,6 +156,7 @@ pub struct Scheduler {
     breaker: Breaker,
     backoff: Backoff,
     pace: Pace,
+    ramp: Ramp,
     /// A rate limit forbids sending until then.
     paced_until: Duration,
     /// The far side asked for time until then.
@@ -209,6 +211,7 @@ impl Scheduler {
             breaker: Breaker::new(settings),
             backoff: Backoff::new(&settings.retry),
             pace: Pace::new(&settings.rate_limit, &settings.batch),
+            ramp: Ramp::new(settings.concurrency),
             paced_until: Duration::ZERO,
             throttled_until: Duration::ZERO,
             throttles: 0,
@@ -443,5 +446,7 @@ pub(super) fn other_key(key: u64, before: Option<u64>) -> Option<u64> {
 
 #[cfg(test)]
 mod chaos;
+#[cfg(test)]
+mod pacing;
 #[cfg(test)]
 mod tests;

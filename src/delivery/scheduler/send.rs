@@ -10,11 +10,17 @@ use crate::progress::ledger::Ordinal;
 impl Scheduler {
     /// Returns the next request to send, if there is one now.
     pub fn next(&mut self, now: Duration) -> Option<Dispatch> {
-        let limit = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
+        let lanes = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
+        let is_down = !self.breaker.is_closed();
+        if is_down {
+            self.ramp.restart(self.numbers);
+        }
+        // What an outage left under way does not hold up the probe.
+        let limit = if is_down { lanes } else { self.ramp.limit() };
         if self.in_flight >= limit || now < self.paced_until || now < self.throttled_until {
             return None;
         }
-        if !self.breaker.is_closed() {
+        if is_down {
             return self.next_probe(now);
         }
         if !self.lanes_turn

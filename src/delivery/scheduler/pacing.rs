@@ -1,0 +1,106 @@
+//! How fast a sink is met: the ramp of its concurrency.
+
+use super::tests::{Bench, failed, failure, ordinals, seconds};
+use super::*;
+use crate::lsn::Lsn;
+use crate::sink::Answer;
+
+/// Sends all that may go and answers it, each by its first event; returns how many that were.
+fn round(bench: &mut Bench, answer: impl Fn(u64) -> Answer) -> usize {
+    let sent: Vec<Dispatch> = std::iter::from_fn(|| bench.next()).collect();
+    for dispatch in &sent {
+        let first = ordinals(dispatch)[0];
+        bench.answer(dispatch, answer(first));
+    }
+    sent.len()
+}
+
+fn all_keys(bench: &mut Bench, rounds: u64) {
+    (0..rounds).for_each(|_| bench.push(&(0..32).collect::<Vec<_>>()));
+}
+
+fn wide() -> Bench {
+    let mut bench = Bench::cold(|s| s.concurrency = 32);
+    all_keys(&mut bench, 40);
+    bench
+}
+
+#[test]
+fn a_sink_is_met_with_one_request_and_then_with_twice_as_many_each_round() {
+    let mut bench = wide();
+    let rounds: Vec<usize> = (0..7).map(|_| round(&mut bench, |_| Answer::Acknowledged)).collect();
+    assert_eq!(rounds, [1, 2, 4, 8, 16, 32, 32]);
+}
+
+#[test]
+fn after_an_outage_it_is_met_so_again() {
+    let mut bench = wide();
+    while round(&mut bench, |_| Answer::Acknowledged) < 32 {}
+    assert_eq!(round(&mut bench, |_| failed(Category::Transient)), 32);
+    assert_eq!(bench.state(), BreakerState::Open);
+    bench.wake();
+    // The probe fails, and one later is accepted.
+    assert_eq!(round(&mut bench, |_| failed(Category::Transient)), 1);
+    bench.wake();
+    let rounds: Vec<usize> = (0..5).map(|_| round(&mut bench, |_| Answer::Acknowledged)).collect();
+    assert_eq!(rounds, [1, 2, 4, 8, 16]);
+}
+
+#[test]
+fn after_a_halt_it_is_met_so_again() {
+    let mut bench = wide();
+    while round(&mut bench, |_| Answer::Acknowledged) < 32 {}
+    round(&mut bench, |_| failed(Category::Setup));
+    bench.wake();
+    let rounds: Vec<usize> = (0..3).map(|_| round(&mut bench, |_| Answer::Acknowledged)).collect();
+    assert_eq!(rounds, [1, 2, 4]);
+}
+
+#[test]
+fn an_outage_that_leaves_requests_hanging_does_not_hold_up_the_probe() {
+    let mut bench = Bench::new(|s| (s.concurrency, s.breaker.failures) = (4, 2));
+    bench.push(&[0, 1, 2, 3]);
+    let sent = bench.sends(&[&[0], &[1], &[2], &[3]]);
+    bench.answer(&sent[0], failed(Category::Transient));
+    bench.answer(&sent[1], failed(Category::Transient));
+    assert_eq!(bench.state(), BreakerState::Open);
+    bench.wake();
+    assert_eq!(round(&mut bench, |_| Answer::Acknowledged), 1);
+    assert_eq!(bench.state(), BreakerState::Closed);
+}
+
+#[test]
+fn a_sink_that_throttles_gets_half_as_many_at_a_time() {
+    let mut bench = wide();
+    while round(&mut bench, |_| Answer::Acknowledged) < 32 {}
+    let told = Failure { retry_after: Some(seconds(1)), ..failure(Category::Throttled) };
+    let sent: Vec<Dispatch> = std::iter::from_fn(|| bench.next()).collect();
+    sent.iter().for_each(|dispatch| bench.answer(dispatch, Answer::Failed(told.clone())));
+    bench.wake();
+    let rounds: Vec<usize> = (0..3).map(|_| round(&mut bench, |_| Answer::Acknowledged)).collect();
+    assert_eq!(rounds, [16, 17, 18]);
+}
+
+#[test]
+fn one_event_that_keeps_failing_among_others_does_not_keep_the_load_down() {
+    let mut bench = wide();
+    while round(&mut bench, |_| Answer::Acknowledged) < 32 {}
+    bench.push(&[5]);
+    let bad = bench.ordinal - 1;
+    all_keys(&mut bench, 80);
+    let mut widest = Vec::new();
+    for _ in 0..80 {
+        let answer = |first| {
+            if first == bad { failed(Category::Transient) } else { Answer::Acknowledged }
+        };
+        widest.push(round(&mut bench, answer));
+        bench.stored();
+        bench.pass(seconds(1));
+    }
+    assert!(
+        bench
+            .scheduler
+            .is_parked(EventId { timeline: 1, position: Position::new(Lsn(bad + 1), 0) })
+    );
+    assert_eq!(bench.scheduler.ramp.limit(), 32, "{widest:?}");
+}
