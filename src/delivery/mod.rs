@@ -7,6 +7,7 @@ mod backoff;
 mod bounds;
 mod breaker;
 mod dead_letter;
+mod gate;
 mod handle;
 mod lane;
 mod pace;
@@ -24,6 +25,7 @@ pub use dead_letter::{
     Of as DeadLettersOf, counts as dead_letter_counts, discard as discard_dead_letters,
     expire as expire_dead_letters, rename as rename_dead_letters,
 };
+pub use gate::Gates;
 pub use handle::{Counters, LATENCY_BOUNDS_US, SinkProgress, SinkState, Snapshot};
 pub use lane::Tracked;
 pub use parked::LetterState;

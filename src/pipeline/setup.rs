@@ -11,7 +11,7 @@ use super::report::{self, Base};
 use super::shared::Shared;
 use super::{Error, Options};
 use crate::config::Config;
-use crate::delivery::{Parts, Runner, SinkProgress};
+use crate::delivery::{Gates, Parts, Runner, SinkProgress};
 use crate::failure::chain;
 use crate::journal::{self, Journal};
 use crate::lsn::{Lsn, Position, Timestamp};
@@ -71,12 +71,13 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
     let handles = sinks.iter().map(|(_, progress)| progress.clone()).collect();
     let shared = Arc::new(Shared::new(handles, end, known.confirmed));
     seed_marks(&shared, &journal, &known);
+    let gates = Gates::default();
     let mut runners = Vec::new();
     for (sink, progress) in sinks {
         if progress.is_detached() {
             continue;
         }
-        runners.push(runner(config, sink, progress, &state, &journal, &label)?);
+        runners.push(runner(config, sink, progress, &state, &journal, &label, &gates)?);
     }
     let intake = Intake::new(attach, &shared, &state, &journal, known.received, first);
     let bases = progress.into_iter().map(|(name, stored)| (name, Base::of(&stored)));
@@ -210,6 +211,7 @@ fn runner(
     state: &State,
     journal: &Arc<Journal>,
     label: &SourceLabel,
+    gates: &Gates,
 ) -> Result<Runner, Error> {
     let far_side = crate::sink::build(&sink.name, &sink.kind, &sink.common())
         .map_err(|source| Error::Sink { name: sink.name.clone(), source: Box::new(source) })?;
@@ -218,6 +220,7 @@ fn runner(
         settings: sink.delivery.clone(),
         sinks: config.sinks.len(),
         sink: Arc::from(far_side),
+        gates: gates.clone(),
         mapper: SinkMapper::new(config.routes_of(&sink.name), label, sink.format),
         journal: Arc::clone(journal),
         journal_keeps: journal.is_on(),

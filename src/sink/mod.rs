@@ -108,6 +108,12 @@ pub trait Sink: Send + Sync + fmt::Debug {
     /// Returns the kind's word: `http`, `file`, `stdout`.
     fn kind(&self) -> &'static str;
 
+    /// Returns the host that it sends to, with scheme and port; none where there is not just one.
+    /// What a host says of the rate it bears goes for all sinks that send there.
+    fn host(&self) -> Option<&str> {
+        None
+    }
+
     /// Sends a batch and tells what the far side said. Never empty, one key order within.
     ///
     /// An [`Answer::Acknowledged`] means that the far side has it for good (an HTTP 2xx, a file

@@ -103,6 +103,12 @@ impl Runner {
                         tracing::error!(sink = %self.name, event = %id, "a stored event has no row");
                     }
                 },
+                // A time that no clock reaches is nonsense.
+                Effect::Wait { until } => {
+                    if let Some(until) = self.started.checked_add(until) {
+                        self.gate.tell(until);
+                    }
+                }
                 Effect::Reopen { events } => {
                     self.view.reopened(&events);
                     self.ward.add(Write::Reopen { events, reached: Reached::default() });

@@ -17,6 +17,7 @@ use self::original::{Found, load};
 pub use self::parts::{Error, Parts};
 use super::bounds::Bounds;
 use super::dead_letter;
+use super::gate::Gate;
 use super::handle::SinkProgress;
 use super::reader::{Read, Reader};
 use super::scheduler::{Dispatch, DispatchId, Effect, Scheduler, What};
@@ -39,6 +40,7 @@ pub struct Runner {
     name: Arc<str>,
     settings: Settings,
     sink: Arc<dyn Sink>,
+    gate: Gate,
     journal: Arc<Journal>,
     journal_keeps: bool,
     state: State,
@@ -84,8 +86,8 @@ impl Runner {
     /// # Errors
     /// When the journal no longer has what the sink has not done.
     pub fn new(parts: Parts) -> Result<Self, Error> {
-        let Parts { name, settings, sinks, sink, mapper, journal, journal_keeps, state, progress } =
-            parts;
+        let Parts { name, settings, sinks, sink, gates, .. } = parts;
+        let Parts { mapper, journal, journal_keeps, state, progress, .. } = parts;
         let bounds = Bounds::share(sinks, &settings);
         let cursor = journal
             .cursor(progress.floor())
@@ -98,6 +100,7 @@ impl Runner {
             view: View::new(&name, progress.clone()),
             name: Arc::from(name),
             settings,
+            gate: gates.of(sink.host()),
             sink,
             journal,
             journal_keeps,
@@ -168,6 +171,10 @@ impl Runner {
         if !self.reader.needs_chunk() && self.has_room() {
             self.read_slice(now)?;
         }
+        if let Some(until) = self.gate.hear() {
+            let until = until.saturating_duration_since(self.started);
+            self.scheduler.told_to_wait(until, now);
+        }
         if !self.ward.is_reopening() {
             while let Some(dispatch) = self.scheduler.next(now) {
                 self.send(dispatch);
@@ -231,6 +238,7 @@ impl Runner {
             () = self.progress.detached() => Happened::Stop,
             Some(landed) = self.flights.next() => Happened::Landed(landed),
             read = self.reader.next_chunk(), if wants_chunk => Happened::Read(read),
+            () = self.gate.wakes() => Happened::Woke,
             () = tokio::time::sleep_until(wake.unwrap_or(self.started)), if wake.is_some() => {
                 Happened::Woke
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::delivery::gate::Gates;
 use crate::delivery::handle::SinkProgress;
 use crate::delivery::settings::Settings;
 use crate::failure::{Category, Classify};
@@ -21,6 +22,8 @@ pub struct Parts {
     pub sinks: usize,
     /// The far side.
     pub sink: Arc<dyn Sink>,
+    /// Where what a host tells one sink reaches the others.
+    pub gates: Gates,
     /// Makes its events.
     pub mapper: SinkMapper,
     /// Where the changes are.

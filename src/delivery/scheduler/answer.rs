@@ -82,7 +82,7 @@ impl Scheduler {
                 self.count_failure(index, flight.piece, Some(failure), heard);
                 self.transient(index, flight, heard);
             }
-            Category::Throttled => self.throttled(&failure, heard),
+            Category::Throttled => self.throttled(&failure, heard, effects),
             Category::Setup => self.halt(HaltReason::Setup(failure.message), heard),
             Category::Rejected => self.rejected_piece(index, flight, failure, heard, effects),
         }
@@ -144,14 +144,29 @@ impl Scheduler {
     }
 
     /// The far side asked for time. That is no failure and uses up no attempt.
-    pub(super) fn throttled(&mut self, failure: &Failure, heard: Heard) {
+    pub(super) fn throttled(&mut self, failure: &Failure, heard: Heard, effects: &mut Vec<Effect>) {
         self.throttles = self.throttles.saturating_add(1);
-        let told = self.backoff.told(failure.retry_after);
-        let wait = told.unwrap_or_else(|| self.backoff.delay(self.throttles, heard.jitter));
-        self.throttled_until = self.throttled_until.max(heard.now.saturating_add(wait));
+        let until = match failure.retry_after {
+            Some(told) => heard.now.saturating_add(told),
+            None => {
+                let guess = self.backoff.delay(self.throttles, heard.jitter);
+                let until = heard.now.saturating_add(guess);
+                self.throttled_until = self.throttled_until.max(until);
+                until
+            }
+        };
+        self.told_to_wait(until, heard.now);
+        effects.push(Effect::Wait { until });
         if heard.breaker_probe {
             self.breaker.inconclusive(heard.now);
         }
+    }
+
+    /// The far side asked this sink, or another of its host, for time until then. Believed up to
+    /// `retry_after_max`.
+    pub fn told_to_wait(&mut self, until: Duration, now: Duration) {
+        let wait = self.backoff.believed(until.saturating_sub(now));
+        self.throttled_until = self.throttled_until.max(now.saturating_add(wait));
     }
 
     pub(super) fn halt(&mut self, reason: HaltReason, heard: Heard) {
@@ -216,7 +231,7 @@ impl Scheduler {
         }
         match worst.category {
             Category::Setup => self.halt(HaltReason::Setup(worst.message), heard),
-            Category::Throttled => self.throttled(&worst, heard),
+            Category::Throttled => self.throttled(&worst, heard, effects),
             Category::Transient | Category::Exhausted if !accepted => {
                 self.breaker.failed(heard.now, heard.breaker_probe);
             }

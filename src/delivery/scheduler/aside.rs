@@ -34,7 +34,7 @@ impl Scheduler {
                 self.parked_failed(id, failure, heard, effects);
             }
             Category::Throttled => {
-                self.throttled(&failure, heard);
+                self.throttled(&failure, heard, effects);
                 self.parked.wait(id, self.throttled_until);
             }
             Category::Setup => {

@@ -296,6 +296,7 @@ impl World {
                     self.pending.push(Pending::Tried(id, state));
                 }
                 Effect::Accepted { id } => self.pending.push(Pending::Delete(id)),
+                Effect::Wait { .. } => {}
                 Effect::Reopen { events } => {
                     for (_, id) in &events {
                         self.dead.remove(&index_of(*id));

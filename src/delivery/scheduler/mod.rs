@@ -118,6 +118,11 @@ pub enum Effect {
         /// Which.
         id: EventId,
     },
+    /// The far side asked for time until then: others who send to its host wait too.
+    Wait {
+        /// As it was told, however far that is believed here.
+        until: Duration,
+    },
     /// These dead letters were none: the rows go, the ledger takes them back.
     Reopen {
         /// The events, which are in their lanes again.

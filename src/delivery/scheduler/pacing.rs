@@ -104,3 +104,32 @@ fn one_event_that_keeps_failing_among_others_does_not_keep_the_load_down() {
     );
     assert_eq!(bench.scheduler.ramp.limit(), 32, "{widest:?}");
 }
+
+#[test]
+fn what_another_sink_of_the_host_was_told_is_believed_as_far_as_what_it_is_told_itself() {
+    let mut bench = Bench::new(|s| s.retry.retry_after_max = seconds(60));
+    bench.push(&[1, 2]);
+    bench.scheduler.told_to_wait(seconds(20), bench.now);
+    bench.wake();
+    assert_eq!(bench.now, seconds(20));
+    bench.scheduler.told_to_wait(seconds(9000), bench.now);
+    // One that has passed takes nothing back.
+    bench.scheduler.told_to_wait(seconds(10), bench.now);
+    bench.wake();
+    assert_eq!(bench.now, seconds(80));
+    bench.ok(&[0]);
+    let told = Failure { retry_after: Some(seconds(9000)), ..failure(Category::Throttled) };
+    bench.effects.clear();
+    bench.turn(&[1], Answer::Failed(told));
+    let waits: Vec<Duration> = bench.effects.iter().filter_map(wait).collect();
+    assert_eq!(waits, [seconds(9080)], "the others are told all of it");
+    bench.wake();
+    assert_eq!(bench.now, seconds(140));
+}
+
+fn wait(effect: &Effect) -> Option<Duration> {
+    match effect {
+        Effect::Wait { until } => Some(*until),
+        _ => None,
+    }
+}

@@ -217,6 +217,8 @@ pub struct Http {
     tls: Arc<rustls::ClientConfig>,
     plan: Plan,
     plans: Vec<(Operation, Plan)>,
+    /// The one that all plans send to, if there is just one.
+    host: Option<String>,
     signer: Option<Signer>,
     common: Common,
     lasting: Lasting,
@@ -246,7 +248,10 @@ impl Http {
             .chain(plans.iter().map(|(_, plan)| plan))
             .any(|plan| plan.origin.scheme() == "https");
         let tls = transport::tls(config, https)?;
+        let host = format!("{}://{}", plan.origin.scheme(), plan.host);
+        let is_one = plans.iter().all(|(_, other)| other.origin.origin() == plan.origin.origin());
         Ok(Self {
+            host: is_one.then_some(host),
             client: transport::client(&tls, common)?,
             tls,
             plan,
@@ -340,6 +345,10 @@ impl fmt::Debug for Http {
 impl Sink for Http {
     fn kind(&self) -> &'static str {
         KIND
+    }
+
+    fn host(&self) -> Option<&str> {
+        self.host.as_deref()
     }
 
     fn deliver<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Answer> {
