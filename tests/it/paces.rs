@@ -46,3 +46,22 @@ fn what_a_host_tells_one_sink_goes_for_all_of_that_host_and_for_no_other() {
     let far = came(&other.journal(), "/far", 3).unwrap().duration_since(told);
     assert!(near >= wait && far < wait, "after {near:?} at the same host, {far:?} at another");
 }
+
+#[test]
+fn a_limit_that_an_acknowledgement_says_is_used_up_is_waited_for() {
+    let receiver = Receiver::start();
+    let road = Road::of_t(&http("far", &receiver.url("/"), ""));
+    let wait = Duration::from_secs(4);
+    receiver
+        .next(Reply::ok().header("x-ratelimit-remaining", "0").header("x-ratelimit-reset", "4"));
+    receiver.next(Reply::status(429).header("ratelimit", "limit=9, remaining=0, reset=4"));
+    road.sql("INSERT INTO t VALUES (1)");
+    road.sql("INSERT INTO t VALUES (2)");
+    let journal = road.arrived(&receiver);
+    let at: Vec<Instant> = journal.requests.iter().map(|request| request.at).collect();
+    assert_eq!(at.len(), 3);
+    for (before, after) in at.iter().zip(&at[1..]) {
+        let waited = after.duration_since(*before);
+        assert!(waited >= wait, "{waited:?}");
+    }
+}

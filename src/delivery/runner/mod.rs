@@ -28,7 +28,7 @@ use crate::chunk::Chunk;
 use crate::failure::{Category, chain};
 use crate::journal::{self, Journal};
 use crate::lsn::EventId;
-use crate::sink::{Answer, Batch, BoxFuture, Failure, Sink};
+use crate::sink::{Answer, Batch, BoxFuture, Failure, Reply, Sink};
 use crate::state::{self, State};
 
 /// How long to wait before a transaction that failed is tried again.
@@ -65,7 +65,7 @@ pub struct Runner {
 /// What comes back from outside.
 #[derive(Debug)]
 enum Landed {
-    Answered { id: DispatchId, events: u64, answer: Answer, took: Duration },
+    Answered { id: DispatchId, events: u64, reply: Reply, took: Duration },
     Loaded { id: DispatchId, event: EventId, found: Result<Found, Failure> },
     Written(Outcome),
     Counted(Result<u64, state::Error>),
@@ -269,11 +269,11 @@ impl Runner {
         self.unanswered += events;
         self.flights.push(Box::pin(async move {
             let sent = Instant::now();
-            let answer = match tokio::time::timeout(limit, sink.deliver(&batch)).await {
-                Ok(answer) => answer,
-                Err(_) => Answer::Failed(timed_out(limit)),
+            let reply = match tokio::time::timeout(limit, sink.reply(&batch)).await {
+                Ok(reply) => reply,
+                Err(_) => Answer::Failed(timed_out(limit)).into(),
             };
-            Landed::Answered { id, events, answer, took: sent.elapsed() }
+            Landed::Answered { id, events, reply, took: sent.elapsed() }
         }));
     }
 
@@ -293,10 +293,13 @@ impl Runner {
     fn landed(&mut self, landed: Landed) -> Result<(), Error> {
         let now = self.now();
         match landed {
-            Landed::Answered { id, events, answer, took } => {
+            Landed::Answered { id, events, reply, took } => {
                 self.unanswered = self.unanswered.saturating_sub(events);
-                self.view.answered(&answer, took);
-                self.answered(id, answer, now);
+                self.view.answered(&reply.answer, took);
+                if let Some(pause) = reply.pause {
+                    self.scheduler.pause(pause, now, &mut self.effects);
+                }
+                self.answered(id, reply.answer, now);
             }
             Landed::Loaded { id, event, found } => self.again(id, event, found, now)?,
             Landed::Written(outcome) => self.written(outcome, now),

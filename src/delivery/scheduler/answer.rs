@@ -162,6 +162,13 @@ impl Scheduler {
         }
     }
 
+    /// The far side's rate limit is used up, whatever it answered. Uses up no attempt.
+    pub fn pause(&mut self, told: Duration, now: Duration, effects: &mut Vec<Effect>) {
+        let until = now.saturating_add(told);
+        self.told_to_wait(until, now);
+        effects.push(Effect::Wait { until });
+    }
+
     /// The far side asked this sink, or another of its host, for time until then. Believed up to
     /// `retry_after_max`.
     pub fn told_to_wait(&mut self, until: Duration, now: Duration) {

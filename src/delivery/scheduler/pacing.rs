@@ -133,3 +133,21 @@ fn wait(effect: &Effect) -> Option<Duration> {
         _ => None,
     }
 }
+
+#[test]
+fn a_limit_that_is_used_up_is_waited_for_and_uses_up_no_attempt() {
+    let mut bench = Bench::new(|s| s.retry.retry_after_max = seconds(60));
+    bench.push(&[1, 2, 3]);
+    bench.ok(&[0]);
+    bench.effects.clear();
+    bench.scheduler.pause(seconds(5), bench.now, &mut bench.effects);
+    assert_eq!(bench.effects.iter().filter_map(wait).collect::<Vec<_>>(), [seconds(5)]);
+    bench.wake();
+    assert_eq!(bench.now, seconds(5));
+    bench.ok(&[1]);
+    bench.scheduler.pause(seconds(100_000), bench.now, &mut bench.effects);
+    bench.wake();
+    assert_eq!(bench.now, seconds(65));
+    assert!(bench.scheduler.failing().is_none());
+    bench.ok(&[2]);
+}
