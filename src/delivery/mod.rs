@@ -6,6 +6,7 @@
 mod backoff;
 mod bounds;
 mod breaker;
+mod budget;
 mod dead_letter;
 mod gate;
 mod handle;

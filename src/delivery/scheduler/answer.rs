@@ -44,6 +44,10 @@ impl Scheduler {
             }
         }
         self.ramp.heard(sign, number, self.numbers);
+        if sign == Sign::Accepted {
+            let retry = id.stored().is_some_and(|event| self.parked.is_retry(event));
+            self.budget.accepted(retry, now);
+        }
         self.pass_barrier(now, effects);
     }
 

@@ -119,6 +119,10 @@ struct World {
     /// What was a dead letter once, stored or not.
     given_up: BTreeSet<usize>,
     dead: BTreeSet<usize>,
+    /// Since the last crash: retries that were not accepted, requests that were, and when it was.
+    retries: i64,
+    accepted: i64,
+    begun: Duration,
     chunk: Arc<Chunk>,
     route: Arc<RouteLabel>,
 }
@@ -174,6 +178,9 @@ impl World {
             arrivals: 0,
             given_up: BTreeSet::new(),
             dead: BTreeSet::new(),
+            retries: 0,
+            accepted: 0,
+            begun: Duration::ZERO,
             chunk: Arc::new(chunk),
             route: Arc::new(RouteLabel { name: "r".to_owned(), mapping: None }),
         }
@@ -210,8 +217,16 @@ impl World {
     fn send(&mut self) {
         let reopening = self.pending.iter().any(|pending| matches!(pending, Pending::Reopen(_)));
         while !reopening && let Some(dispatch) = self.scheduler.next(self.now) {
+            let is_probe = !self.scheduler.breaker.is_closed();
+            if dispatch.id.stored().is_some_and(|id| self.scheduler.parked.is_retry(id))
+                && !is_probe
+            {
+                self.retries += 1;
+            }
             self.requests.push(dispatch);
         }
+        let free = i64::try_from((self.now - self.begun).as_secs()).unwrap() + 11;
+        assert!(self.retries <= self.accepted / 5 + free, "retries take too much");
     }
 
     fn answer_one(&mut self, pick: prop::sample::Index) {
@@ -238,6 +253,9 @@ impl World {
         };
         let answer = match category {
             None => {
+                self.accepted += 1;
+                let is_retry = |id| self.scheduler.parked.is_retry(id);
+                self.retries -= i64::from(dispatch.id.stored().is_some_and(is_retry));
                 indexes.iter().for_each(|index| self.arrived(*index));
                 Answer::Acknowledged
             }
@@ -374,6 +392,7 @@ impl World {
             }
         }
         self.requests.clear();
+        (self.retries, self.accepted, self.begun) = (0, 0, self.now);
         self.scheduler = scheduler(&self.settings);
         self.ledger = Ledger::restore(&self.saved);
         self.dead = BTreeSet::new();

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::backoff::Backoff;
 use super::breaker::{Breaker, BreakerState, HaltReason};
+use super::budget::Budget;
 use super::lane::{Flight, Lane, Piece, Tracked, keys, weight};
 use super::pace::Pace;
 use super::parked::{Entry, LetterState, Parked};
@@ -160,6 +161,7 @@ pub struct Scheduler {
     pushed: Ordinal,
     breaker: Breaker,
     backoff: Backoff,
+    budget: Budget,
     pace: Pace,
     ramp: Ramp,
     /// A rate limit forbids sending until then.
@@ -215,6 +217,7 @@ impl Scheduler {
             pushed: 0,
             breaker: Breaker::new(settings),
             backoff: Backoff::new(&settings.retry),
+            budget: Budget::default(),
             pace: Pace::new(&settings.rate_limit, &settings.batch),
             ramp: Ramp::new(settings.concurrency),
             paced_until: Duration::ZERO,

@@ -1,5 +1,7 @@
 //! How fast a sink is met: the ramp of its concurrency.
 
+use super::super::dead_letter::Stored;
+use super::super::settings::Rate;
 use super::tests::{Bench, failed, failure, ordinals, seconds};
 use super::*;
 use crate::lsn::Lsn;
@@ -150,4 +152,57 @@ fn a_limit_that_is_used_up_is_waited_for_and_uses_up_no_attempt() {
     assert_eq!(bench.now, seconds(65));
     assert!(bench.scheduler.failing().is_none());
     bench.ok(&[2]);
+}
+
+#[test]
+fn thousands_that_keep_failing_leave_a_rate_limit_to_the_others() {
+    let per_second = Rate { amount: 50, per: seconds(1) };
+    let mut bench = Bench::new(|s| {
+        s.rate_limit.requests = Some(per_second);
+        s.concurrency = 8;
+        (s.retry.max, s.retry.max_attempts) = (seconds(1), u32::MAX);
+    });
+    let position = |n: u64| Position::new(Lsn(n), 0);
+    for n in 1..=5000 {
+        let id = EventId { timeline: 1, position: position(n) };
+        let (keys, state) = ([Some(1_000_000 + n), None], LetterState::Retrying);
+        let stored = Stored { row: 0, id, keys, state, attempts: 2, is_truncate: false };
+        bench.scheduler.restore(&stored, position(10_000));
+    }
+    bench.ordinal = 10_000;
+    bench.scheduler.passed(position(10_000), bench.now);
+    let (mut retries, mut accepted) = (0, 0);
+    while bench.now < seconds(60) {
+        bench.push(&(0..8).collect::<Vec<_>>());
+        while let Some(dispatch) = bench.next() {
+            if dispatch.id.stored().is_some() {
+                retries += 1;
+                bench.answer(&dispatch, failed(Category::Transient));
+            } else {
+                accepted += 1;
+                bench.answer(&dispatch, Answer::Acknowledged);
+            }
+        }
+        bench.effects.clear();
+        bench.now = bench.scheduler.wake_at(bench.now).expect("a timer");
+    }
+    assert!((60..=accepted / 5 + 70).contains(&retries), "{retries} beside {accepted}");
+    assert!(retries + accepted > 2900, "the rest of the rate goes to the others: {accepted}");
+}
+
+#[test]
+fn one_that_only_waited_behind_another_is_no_retry() {
+    let mut bench = Bench::new(|_| {});
+    let position = |n: u64| Position::new(Lsn(n), 0);
+    for n in 1..=50 {
+        let id = EventId { timeline: 1, position: position(n) };
+        let (keys, state) = ([Some(n), None], LetterState::Blocked);
+        let stored = Stored { row: 0, id, keys, state, attempts: 0, is_truncate: false };
+        bench.scheduler.restore(&stored, position(100));
+    }
+    bench.scheduler.passed(position(100), bench.now);
+    for n in 0..50 {
+        bench.fails(&[n]);
+    }
+    assert_eq!(bench.now, Duration::ZERO);
 }

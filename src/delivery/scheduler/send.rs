@@ -25,7 +25,7 @@ impl Scheduler {
         }
         if !self.lanes_turn
             && self.parked_in_flight < (limit / 2).max(1)
-            && let Some(dispatch) = self.next_parked(now)
+            && let Some(dispatch) = self.next_parked(now, false)
         {
             return Some(dispatch);
         }
@@ -47,7 +47,7 @@ impl Scheduler {
                 }
             }
         }
-        if self.parked_in_flight < (limit / 2).max(1) { self.next_parked(now) } else { None }
+        if self.parked_in_flight < (limit / 2).max(1) { self.next_parked(now, false) } else { None }
     }
 
     /// Returns when to call [`Scheduler::next`] again though nothing happened. Asked for after it
@@ -63,17 +63,22 @@ impl Scheduler {
         }
         let later = now.saturating_add(Duration::from_nanos(1));
         let timer = self.timers.range((later, 0)..).next().map(|(at, _)| *at);
-        timer.into_iter().chain(self.parked.wake_at(now)).min()
+        timer.into_iter().chain(self.parked.wake_at(now, self.budget.wait(now))).min()
     }
 
-    fn next_parked(&mut self, now: Duration) -> Option<Dispatch> {
-        if !self.parked.is_due(now) {
+    /// Sends an event that was set aside. A probe goes whatever the budget says.
+    fn next_parked(&mut self, now: Duration, probe: bool) -> Option<Dispatch> {
+        let retries = probe || self.budget.wait(now).is_none();
+        if !self.parked.is_due(now, retries) {
             return None;
         }
         if !self.pass_pace(now, 1, 0) {
             return None;
         }
-        let id = self.parked.take_due(now)?;
+        let id = self.parked.take_due(now, retries)?;
+        if self.parked.is_retry(id) {
+            self.budget.spend(now);
+        }
         self.numbers += 1;
         if let Some(entry) = self.parked.get_mut(id) {
             entry.last_sent = self.numbers;
@@ -206,7 +211,7 @@ impl Scheduler {
                 }
             }
         }
-        let dispatch = self.next_parked(now)?;
+        let dispatch = self.next_parked(now, true)?;
         Some(self.mark_probe(dispatch))
     }
 
