@@ -193,7 +193,7 @@ async fn sinks<'a>(
         let handle = SinkProgress::new(&sink.name, &stored.reached);
         if let Some(gap) = stored.gap() {
             tracing::warn!(sink = sink.name, reason = gap, "the sink stays halted");
-            handle.detach(gap);
+            handle.detach(gap, None);
         } else if journal.is_on()
             && let Err(source) = journal.cursor(stored.reached.floor)
         {

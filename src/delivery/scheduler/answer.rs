@@ -83,6 +83,7 @@ impl Scheduler {
     ) {
         match failure.category {
             Category::Transient | Category::Exhausted => {
+                self.count_outage(&failure);
                 self.count_failure(index, flight.piece, Some(failure), heard);
                 self.transient(index, flight, heard);
             }
@@ -97,6 +98,7 @@ impl Scheduler {
         self.rejections = 0;
         self.rejected.clear();
         self.throttles = 0;
+        self.outage = None;
         self.accepted_last = self.accepted_last.max(heard.number);
         let was_closed = self.breaker.is_closed();
         self.breaker.accepted(heard.breaker_probe);
@@ -128,6 +130,13 @@ impl Scheduler {
         } else {
             self.breaker.failed(heard.now, heard.breaker_probe);
         }
+    }
+
+    /// What the reason of an open breaker is made of.
+    pub(super) fn count_outage(&mut self, failure: &Failure) {
+        let (failures, last) = self.outage.get_or_insert_default();
+        *failures = failures.saturating_add(1);
+        last.clone_from(&failure.message);
     }
 
     pub(super) fn count_failure(
@@ -244,6 +253,7 @@ impl Scheduler {
             Category::Setup => self.halt(HaltReason::Setup(worst.message), heard),
             Category::Throttled => self.throttled(&worst, heard, effects),
             Category::Transient | Category::Exhausted if !accepted => {
+                self.count_outage(&worst);
                 self.breaker.failed(heard.now, heard.breaker_probe);
             }
             Category::Rejected if !accepted && heard.breaker_probe => {

@@ -60,6 +60,7 @@ impl Scheduler {
         // Its own failures say nothing of the sink, unless they answer a probe.
         let is_up = self.breaker.is_closed();
         if heard.breaker_probe {
+            self.count_outage(&failure);
             self.breaker.failed(heard.now, true);
         }
         let Some(entry) = self.parked.get_mut(id) else { return };

@@ -178,6 +178,8 @@ pub struct Scheduler {
     lanes_turn: bool,
     /// Lanes whose first piece is a suspect.
     suspects: BTreeSet<usize>,
+    /// Failures that waiting mends since the sink last accepted something, and the last of them.
+    outage: Option<(u32, String)>,
     /// The number of the last request that was accepted.
     accepted_last: u64,
     /// See [`REJECTIONS_MAX`].
@@ -229,6 +231,7 @@ impl Scheduler {
             parked_in_flight: 0,
             lanes_turn: false,
             suspects: BTreeSet::new(),
+            outage: None,
             accepted_last: 0,
             rejections_max: REJECTIONS_MAX,
             rejections: 0,
@@ -410,6 +413,12 @@ impl Scheduler {
     #[must_use]
     pub const fn breaker(&self) -> (BreakerState, Option<&HaltReason>) {
         (self.breaker.state(), self.breaker.halted())
+    }
+
+    /// Returns how many requests failed since one was accepted, and what the last answer was.
+    #[must_use]
+    pub fn outage(&self) -> Option<(u32, &str)> {
+        self.outage.as_ref().map(|(failures, last)| (*failures, last.as_str()))
     }
 
     /// Whether an event waits outside its lane.

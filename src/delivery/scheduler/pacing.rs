@@ -206,3 +206,20 @@ fn one_that_only_waited_behind_another_is_no_retry() {
     }
     assert_eq!(bench.now, Duration::ZERO);
 }
+
+#[test]
+fn an_outage_counts_what_failed_since_the_last_acceptance() {
+    let mut bench = Bench::new(|s| s.breaker.failures = 3);
+    bench.push(&[1]);
+    for count in 1..=3 {
+        bench.fails(&[0]);
+        assert_eq!(bench.scheduler.outage(), Some((count, "answered transient")));
+        bench.wake();
+    }
+    assert_eq!(bench.state(), BreakerState::Open);
+    bench.fails(&[0]);
+    assert_eq!(bench.scheduler.outage(), Some((4, "answered transient")));
+    bench.wake();
+    bench.ok(&[0]);
+    assert_eq!(bench.scheduler.outage(), None);
+}

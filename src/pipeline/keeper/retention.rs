@@ -108,7 +108,7 @@ impl Keeper {
                     undone_bytes = need.bytes,
                     "the sink is halted and let go; the others go on"
                 );
-                sink.detach(&reason);
+                sink.detach(&reason, Some(now()));
                 // What it held back may go at once.
                 self.retained_at = None;
                 Ok(())
