@@ -19,6 +19,7 @@ mod setup;
 mod shared;
 mod status;
 mod watch;
+mod withheld;
 
 use std::time::Duration;
 
