@@ -294,7 +294,7 @@ pub(super) static SINK: Section = Section {
             "concurrency",
             Integer(1, 1024),
             Toml("1"),
-            "requests in flight; order holds per key at any number",
+            "requests in flight at most: a sink that comes back gets one, then two, four, …; order holds per key at any number",
         ),
         key(
             "rate_limit",

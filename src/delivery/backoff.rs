@@ -29,10 +29,9 @@ impl Backoff {
         bound.mul_f64(jitter.clamp(0.0, 1.0))
     }
 
-    /// Returns the wait that a far side asked for, as far as it is believed; none where it did
-    /// not say.
-    pub(super) fn told(self, retry_after: Option<Duration>) -> Option<Duration> {
-        retry_after.map(|wait| wait.min(self.retry_after_max))
+    /// Returns the wait that a far side asked for, as far as it is believed.
+    pub(super) fn believed(self, told: Duration) -> Duration {
+        told.min(self.retry_after_max)
     }
 }
 
@@ -55,8 +54,7 @@ mod tests {
     #[test]
     fn a_far_side_that_asks_for_a_year_is_believed_for_an_hour() {
         let year = Duration::from_secs(365 * 86_400);
-        assert_eq!(backoff().told(Some(year)), Some(Duration::from_secs(3600)));
-        assert_eq!(backoff().told(Some(Duration::ZERO)), Some(Duration::ZERO));
-        assert_eq!(backoff().told(None), None);
+        assert_eq!(backoff().believed(year), Duration::from_secs(3600));
+        assert_eq!(backoff().believed(Duration::ZERO), Duration::ZERO);
     }
 }

@@ -118,6 +118,8 @@ pub struct Snapshot {
     pub state: SinkState,
     /// Why, where there is more to say.
     pub reason: Option<String>,
+    /// Since when; none where that was in an earlier run.
+    pub since: Option<Timestamp>,
     /// It was let go: nothing is kept for it any more; see [`SinkProgress::detach`].
     pub detached: bool,
     /// Events that were read and are not done.
@@ -159,8 +161,8 @@ struct Inner {
     ledger: Ledger,
     recorder: Recorder,
     snapshot: Snapshot,
-    /// Why it was let go, if it was.
-    detached: Option<String>,
+    /// Why it was let go, if it was, and when, if in this run.
+    detached: Option<(String, Option<Timestamp>)>,
 }
 
 impl SinkProgress {
@@ -215,9 +217,10 @@ impl SinkProgress {
             number: self.0.taken.fetch_add(1, Ordering::AcqRel) + 1,
             ..inner.snapshot.clone()
         };
-        if let Some(reason) = &inner.detached {
+        if let Some((reason, since)) = &inner.detached {
             snapshot.state = SinkState::Halted;
             snapshot.reason = Some(reason.clone());
+            snapshot.since = *since;
             snapshot.detached = true;
             snapshot.pinned_from = None;
         }
@@ -225,9 +228,9 @@ impl SinkProgress {
     }
 
     /// Lets the sink go: it is halted, is sent nothing more, and nothing is kept for it. To be
-    /// stored before.
-    pub fn detach(&self, reason: &str) {
-        self.lock().detached = Some(reason.to_owned());
+    /// stored before. `since`: when that was, if it was in this run.
+    pub fn detach(&self, reason: &str, since: Option<Timestamp>) {
+        self.lock().detached = Some((reason.to_owned(), since));
         self.0.detached.cancel();
         self.notify();
     }

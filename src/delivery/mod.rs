@@ -7,15 +7,19 @@ mod backoff;
 mod batches;
 mod bounds;
 mod breaker;
+mod budget;
 mod dead_letter;
 mod fate;
+mod gate;
 mod handle;
 mod lane;
 mod orders;
 mod pace;
 mod parked;
+mod ramp;
 mod reader;
 mod record;
+mod registry;
 mod runner;
 mod scheduler;
 mod settings;
@@ -35,11 +39,13 @@ pub use dead_letter::{
     rename as rename_dead_letters, show as show_dead_letter,
 };
 pub use fate::{Fate, SetAside, Try, fate};
+pub use gate::Gates;
 pub use handle::{Counters, LATENCY_BOUNDS_US, SinkProgress, SinkState, Snapshot};
 pub use lane::Tracked;
 pub use orders::{NotServed, Order, Ordered, Orders};
 pub use parked::LetterState;
 pub use record::{Record, Records, Sent};
+pub use registry::{NotKept, Versions, mapping as kept_mapping};
 pub use runner::{Error, Parts, Runner};
 pub use scheduler::{Dispatch, DispatchId, Effect, Scheduler, What};
 pub use settings::{

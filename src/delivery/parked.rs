@@ -96,6 +96,32 @@ impl Entry {
     }
 }
 
+/// Events that are tried at their time.
+#[derive(Debug, Default)]
+struct Due {
+    /// Such as were never tried.
+    first: BTreeSet<(Duration, EventId)>,
+    /// Such as failed.
+    again: BTreeSet<(Duration, EventId)>,
+}
+
+impl Due {
+    fn insert(&mut self, state: LetterState, due: Duration, id: EventId) {
+        let queue = if state == LetterState::Retrying { &mut self.again } else { &mut self.first };
+        queue.insert((due, id));
+    }
+
+    fn remove(&mut self, due: Duration, id: EventId) {
+        self.first.remove(&(due, id));
+        self.again.remove(&(due, id));
+    }
+
+    fn next(&self, now: Duration, retries: bool) -> Option<(Duration, EventId)> {
+        let again = self.again.first().filter(|_| retries);
+        self.first.first().into_iter().chain(again).min().filter(|(due, _)| *due <= now).copied()
+    }
+}
+
 /// Events outside their lanes, in order per key.
 ///
 /// Invariant: an event is tried only when it is the first of all its keys.
@@ -105,7 +131,7 @@ pub(super) struct Parked {
     queues: HashMap<u64, VecDeque<EventId>>,
     /// The keys of what is busy.
     busy_keys: HashSet<u64>,
-    due: BTreeSet<(Duration, EventId)>,
+    due: Due,
     /// Where those lie that wait as references.
     blocked: BTreeSet<Position>,
     retrying: u64,
@@ -162,7 +188,7 @@ impl Parked {
             entry.held = hold;
             if hold {
                 self.held += 1;
-                self.due.remove(&(entry.due, *id));
+                self.due.remove(entry.due, *id);
             } else {
                 self.held -= 1;
                 let_go.push(*id);
@@ -215,7 +241,7 @@ impl Parked {
                 && let Some(first) = queue.front()
                 && let Some(entry) = self.entries.get(first)
             {
-                self.due.remove(&(entry.due, *first));
+                self.due.remove(entry.due, *first);
             }
             queue.insert(place, id);
         }
@@ -231,7 +257,7 @@ impl Parked {
         for (other, entry) in &mut self.entries {
             if *other > id && entry.state != LetterState::Dead && !entry.busy {
                 entry.waits = 1;
-                self.due.remove(&(entry.due, *other));
+                self.due.remove(entry.due, *other);
                 held.push(*other);
             }
         }
@@ -289,7 +315,7 @@ impl Parked {
     pub(super) fn bury(&mut self, id: EventId, now: Duration) {
         self.set_state(id, LetterState::Dead);
         if let Some(entry) = self.entries.get_mut(&id) {
-            self.due.remove(&(entry.due, id));
+            self.due.remove(entry.due, id);
         }
         self.rest(id);
         self.look_at_first(id, now);
@@ -301,7 +327,7 @@ impl Parked {
         self.rest(id);
         let Some(entry) = self.entries.remove(&id) else { return };
         self.held -= u64::from(entry.held);
-        self.due.remove(&(entry.due, id));
+        self.due.remove(entry.due, id);
         let mut next = Vec::new();
         for key in entry.keys.into_iter().flatten() {
             let Some(queue) = self.queues.get_mut(&key) else { continue };
@@ -316,13 +342,11 @@ impl Parked {
         next.into_iter().for_each(|first| self.look_at(first, now));
     }
 
-    /// Returns the event that is due, and takes it out of the waiting ones.
-    pub(super) fn take_due(&mut self, now: Duration) -> Option<EventId> {
-        let (due, id) = *self.due.first()?;
-        if due > now {
-            return None;
-        }
-        self.due.pop_first();
+    /// Returns the event that is due, and takes it out of the waiting ones. `retries`: one that
+    /// failed before may go.
+    pub(super) fn take_due(&mut self, now: Duration, retries: bool) -> Option<EventId> {
+        let (due, id) = self.due.next(now, retries)?;
+        self.due.remove(due, id);
         let entry = self.entries.get_mut(&id)?;
         entry.busy = true;
         self.busy_keys.extend(entry.keys.into_iter().flatten());
@@ -350,14 +374,23 @@ impl Parked {
         }
     }
 
-    pub(super) fn is_due(&self, now: Duration) -> bool {
-        self.due.first().is_some_and(|(due, _)| *due <= now)
+    pub(super) fn is_due(&self, now: Duration, retries: bool) -> bool {
+        self.due.next(now, retries).is_some()
     }
 
-    /// Returns when the next one that is not due yet will be.
-    pub(super) fn wake_at(&self, now: Duration) -> Option<Duration> {
+    /// Whether the event failed before.
+    pub(super) fn is_retry(&self, id: EventId) -> bool {
+        self.entries.get(&id).is_some_and(|entry| entry.state == LetterState::Retrying)
+    }
+
+    /// Returns when the next one that may not go yet may. `retries_at`: when one that failed
+    /// before may, if not now.
+    pub(super) fn wake_at(&self, now: Duration, retries_at: Option<Duration>) -> Option<Duration> {
         let later = (now.saturating_add(Duration::from_nanos(1)), EventId::FIRST);
-        self.due.range(later..).next().map(|(due, _)| *due)
+        let next = |queue: &BTreeSet<_>| queue.range(later..).next().map(|(due, _)| *due);
+        let is_held = self.due.again.first().is_some_and(|(due, _)| *due <= now);
+        let held = retries_at.filter(|_| is_held);
+        [next(&self.due.first), next(&self.due.again), held].into_iter().flatten().min()
     }
 
     fn set_state(&mut self, id: EventId, state: LetterState) {
@@ -392,7 +425,7 @@ impl Parked {
     /// Makes an event due that is the first of its keys.
     fn look_at(&mut self, id: EventId, due: Duration) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        self.due.remove(&(entry.due, id));
+        self.due.remove(entry.due, id);
         entry.due = due;
         let is_kept = entry.state == LetterState::Dead || entry.held;
         if is_kept || !entry.stored || entry.busy || entry.waits > 0 {
@@ -401,7 +434,7 @@ impl Parked {
         let Some(entry) = self.entries.get(&id) else { return };
         let is_free = entry.keys.into_iter().flatten().all(|key| !self.busy_keys.contains(&key));
         if is_free && self.is_first(id, entry) {
-            self.due.insert((due, id));
+            self.due.insert(entry.state, due, id);
         }
     }
 

@@ -156,14 +156,15 @@ impl Reader {
         Ok(())
     }
 
-    /// Maps one change again, that was set aside.
+    /// Maps one change again, that was set aside, with another mapper where one is given.
     pub(super) fn again(
         &mut self,
+        other: Option<&mut SinkMapper>,
         chunk: &Arc<Chunk>,
         entry: u32,
     ) -> Result<Again, mapping::Error> {
         let mut buffer = Vec::new();
-        let mapped = self.mapper.map(chunk, entry, &mut buffer)?;
+        let mapped = other.unwrap_or(&mut self.mapper).map(chunk, entry, &mut buffer)?;
         let buffer = Bytes::from(buffer);
         Ok(match mapped {
             Mapped::Event(draft) => Again::Event(draft.envelope(&buffer)),

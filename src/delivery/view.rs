@@ -24,6 +24,8 @@ pub(super) struct View {
     sink: Arc<str>,
     progress: SinkProgress,
     state: SinkState,
+    /// Since when it is so, in the loop's time.
+    changed_at: Duration,
     /// Something failed since the reason was shown.
     stale: bool,
     /// Stored events under way: what is needed to count them.
@@ -35,10 +37,12 @@ pub(super) struct View {
 
 impl View {
     pub(super) fn new(sink: &str, progress: SinkProgress) -> Self {
+        progress.with_snapshot(|snapshot| snapshot.since = Some(now()));
         Self {
             sink: Arc::from(sink),
             progress,
             state: SinkState::Ok,
+            changed_at: Duration::ZERO,
             stale: true,
             under_way: HashMap::new(),
             dead_untold: 0,
@@ -218,6 +222,9 @@ impl View {
         let is_moving = self.stale.then(|| scheduler.is_moving());
         let pinned = scheduler.pinned_from().into_iter().chain(pinned_by_writes).min();
         self.progress.with_snapshot(|snapshot| {
+            if changed {
+                snapshot.since = Some(self::now());
+            }
             snapshot.state = state;
             snapshot.in_flight = scheduler.in_flight();
             snapshot.retrying = retrying;
@@ -231,24 +238,34 @@ impl View {
         });
         self.stale = false;
         if changed {
+            self.log(state, reason.flatten().unwrap_or_default(), now);
             self.state = state;
-            self.log(state, reason.flatten().unwrap_or_default());
+            self.changed_at = now;
             self.progress.notify();
         }
     }
 
-    fn log(&self, state: SinkState, reason: String) {
-        let sink = &self.sink;
+    /// Logs a change, and how long what was before it has lasted.
+    fn log(&self, state: SinkState, reason: String, now: Duration) {
+        let (sink, before) = (&self.sink, self.state.as_str());
+        let lasted = now.saturating_sub(self.changed_at);
+        let lasted = Duration::from_millis(u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX));
         match state {
-            SinkState::Ok => tracing::info!(%sink, "the sink takes what it is sent"),
-            SinkState::Retrying => tracing::debug!(%sink, reason, "trying again"),
-            SinkState::HalfOpen => tracing::info!(%sink, "trying whether the sink is up again"),
+            SinkState::Ok => {
+                tracing::info!(%sink, before, ?lasted, "the sink takes what it is sent");
+            }
+            SinkState::Retrying => {
+                tracing::debug!(%sink, before, ?lasted, reason, "trying again");
+            }
+            SinkState::HalfOpen => {
+                tracing::info!(%sink, before, ?lasted, "trying whether the sink is up again");
+            }
             SinkState::Open => {
-                tracing::warn!(%sink, reason, "the sink is down; its changes wait");
+                tracing::warn!(%sink, before, ?lasted, reason, "the sink is down; its changes wait");
             }
-            SinkState::Halted => {
-                tracing::error!(%sink, reason, "the sink is halted; a person must act");
-            }
+            SinkState::Halted => tracing::error!(
+                %sink, before, ?lasted, reason, "the sink is halted; a person must act"
+            ),
         }
     }
 }
@@ -274,6 +291,13 @@ fn reason(scheduler: &Scheduler, state: SinkState) -> Option<String> {
             ));
         }
         None => {}
+    }
+    let is_down = matches!(state, SinkState::Open | SinkState::HalfOpen);
+    if let Some((failures, last)) = scheduler.outage().filter(|_| is_down) {
+        return Some(match failures {
+            1 => format!("a request failed: {last}"),
+            _ => format!("{failures} requests in a row failed, the last one so: {last}"),
+        });
     }
     if let Some((id, failure)) = scheduler.failing() {
         return Some(format!("event {id} fails: {failure}"));
@@ -303,6 +327,10 @@ fn add_latency(counters: &mut Counters, commit_time: Option<Timestamp>, now_us: 
 /// In microseconds.
 pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_unix_micros(now_micros())
 }
 
 /// Now, in microseconds since 1970.

@@ -26,6 +26,10 @@ pub(super) enum Step {
     Nothing,
     /// It has become full. The index is that of the sink that is furthest behind.
     Filled(usize),
+    /// Three quarters are taken. The index is that of the sink that is furthest behind.
+    Filling(usize),
+    /// Less than half is taken again, after it was filling.
+    Eased,
     /// There is room again.
     Emptied,
     /// This sink is to be let go.
@@ -38,6 +42,8 @@ pub(super) struct Full {
     /// Since when, in the caller's time; it ends only once a quarter is free, so that it does not
     /// flap.
     since: Option<Duration>,
+    /// Three quarters were taken; it ends only once half is free.
+    filling: bool,
     /// The sink furthest behind, and since when it is where it is.
     furthest: Option<(usize, Position, Duration)>,
 }
@@ -56,14 +62,10 @@ impl Full {
         needs.sort_by_key(|(_, need)| need.from);
         let most = needs.first().map_or(0, |(_, need)| need.bytes);
         let Some((index, need)) = needs.first().copied().filter(|_| most >= bytes_max) else {
-            let has_room = most <= bytes_max - bytes_max / 4;
-            return if self.since.take_if(|_| has_room).is_some() {
-                self.furthest = None;
-                Step::Emptied
-            } else {
-                Step::Nothing
-            };
+            let furthest = needs.first().map(|(index, _)| *index);
+            return self.look_below(most, bytes_max, furthest);
         };
+        self.filling = true;
         let moved = match self.furthest {
             Some((same, from, moved)) if same == index && from == need.from => moved,
             _ => now,
@@ -82,6 +84,29 @@ impl Full {
             return Step::Detach(index);
         }
         Step::Nothing
+    }
+
+    /// Looks at a journal that is not full.
+    fn look_below(&mut self, most: u64, bytes_max: u64, furthest: Option<usize>) -> Step {
+        let quarters_3 = bytes_max - bytes_max / 4;
+        let was_filling = self.filling;
+        if most <= bytes_max / 2 {
+            self.filling = false;
+        }
+        if self.since.take_if(|_| most <= quarters_3).is_some() {
+            self.furthest = None;
+            return Step::Emptied;
+        }
+        if was_filling && !self.filling {
+            return Step::Eased;
+        }
+        match furthest {
+            Some(index) if most >= quarters_3 && !was_filling => {
+                self.filling = true;
+                Step::Filling(index)
+            }
+            _ => Step::Nothing,
+        }
     }
 }
 
@@ -140,6 +165,32 @@ mod tests {
             let step = full.look(&[need(1, bytes)], MAX, false, now);
             told.extend((step != Step::Nothing).then_some((second, step)));
         }
-        assert_eq!(told, [(1, Step::Filled(0)), (6, Step::Emptied)]);
+        assert_eq!(told, [(1, Step::Filled(0)), (6, Step::Emptied), (7, Step::Eased)]);
+    }
+
+    #[test]
+    fn three_quarters_are_told_once_until_half_is_free_again() {
+        let mut full = Full::default();
+        let mut told = Vec::new();
+        let bytes = [10, 74, 75, 80, 60, 76, 51, 50, 10, 90, 100, 80, 60, 80, 40, 10, 100, 20, 10];
+        for (second, bytes) in bytes.into_iter().enumerate() {
+            let needs = [need(9, 1), need(1, bytes)];
+            let step = full.look(&needs, MAX, false, Duration::from_secs(second as u64));
+            told.extend((step != Step::Nothing).then_some((second, step)));
+        }
+        let expected = [
+            (2, Step::Filling(1)),
+            (7, Step::Eased),
+            (9, Step::Filling(1)),
+            (10, Step::Filled(1)),
+            (12, Step::Emptied),
+            (14, Step::Eased),
+            // Straight to the one and the other end: each is told once.
+            (16, Step::Filled(1)),
+            (17, Step::Emptied),
+        ];
+        assert_eq!(told, expected);
+        // With nobody left there is nobody to name.
+        assert_eq!(full.look(&[None], MAX, false, Duration::from_secs(99)), Step::Nothing);
     }
 }

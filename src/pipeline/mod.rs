@@ -16,13 +16,13 @@ mod lag;
 mod marks;
 mod operate;
 mod operator;
-mod registry;
 mod report;
 mod request;
 mod setup;
 mod shared;
 mod status;
 mod watch;
+mod withheld;
 
 use std::time::Duration;
 
@@ -32,7 +32,6 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::{Ending, Error};
 pub use operate::operate;
-pub use registry::{NotKept, mapping as kept_mapping};
 pub use report::{Stored as StoredReport, stored as stored_report};
 pub use request::{Outcome as Answer, Request};
 pub use status::{JournalStatus, Place, SinkStatus, SourceState, SourceStatus, Status, seconds};

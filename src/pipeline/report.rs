@@ -112,6 +112,7 @@ impl Reporter {
             kind: self.kinds.get(name).map(|kind| (*kind).to_owned()),
             state: snapshot.state,
             reason: snapshot.reason.clone(),
+            since: snapshot.since.map(|since| since.to_string()),
             position: floor.into(),
             lag_events: (!snapshot.detached).then_some(snapshot.undone),
             // One that has done all that was read is as far behind as the reading is.

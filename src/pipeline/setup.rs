@@ -11,11 +11,11 @@ use super::report::{self, Base};
 use super::shared::Shared;
 use super::{Error, Options};
 use crate::config::Config;
-use crate::delivery::{Orders, Parts, Runner, SinkProgress};
+use crate::delivery::{Gates, Orders, Parts, Runner, SinkProgress, Versions};
 use crate::failure::chain;
 use crate::journal::{self, Journal};
 use crate::lsn::{Lsn, Position, Timestamp};
-use crate::mapping::{Mapping, SinkMapper, SourceLabel, Start};
+use crate::mapping::{Mapping, SourceLabel, Start};
 use crate::progress::known::{self as roster, Kind};
 use crate::progress::ledger::Reached;
 use crate::progress::store::{self, Stored};
@@ -75,6 +75,7 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
     let shared = Arc::new(Shared::new(handles, end, known.confirmed));
     seed_marks(&shared, &journal, &known);
     let held = state.read(roster::held).await.map_err(Error::State)?;
+    let gates = Gates::default();
     let mut runners = Vec::new();
     let mut orders = BTreeMap::new();
     for (sink, handle) in sinks {
@@ -91,7 +92,12 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
             settings: sink.delivery.clone(),
             sinks: config.sinks.len(),
             sink: far_side(sink)?,
-            mapper: SinkMapper::new(config.routes_of(&sink.name), &label, sink.format),
+            gates: gates.clone(),
+            versions: Versions {
+                routes: config.routes_of(&sink.name),
+                source: label.clone(),
+                format: sink.format,
+            },
             journal: Arc::clone(&journal),
             journal_keeps: journal.is_on(),
             reads: !options.only_asked,
@@ -217,7 +223,7 @@ async fn sinks<'a>(
         let handle = SinkProgress::new(&sink.name, &stored.reached);
         if let Some(gap) = stored.gap() {
             tracing::warn!(sink = sink.name, reason = gap, "the sink stays halted");
-            handle.detach(gap);
+            handle.detach(gap, None);
         } else if journal.is_on()
             && let Err(source) = journal.cursor(stored.reached.floor)
         {

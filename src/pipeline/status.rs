@@ -91,6 +91,8 @@ pub struct SinkStatus {
     pub state: SinkState,
     /// Why, where there is more to say.
     pub reason: Option<String>,
+    /// Since when it is in that state; none: not known.
+    pub since: Option<String>,
     /// Everything below is done.
     pub position: Place,
     /// Events that were read for it and are not done; none where nobody counts them.

@@ -108,12 +108,26 @@ pub trait Sink: Send + Sync + fmt::Debug {
     /// Returns the kind's word: `http`, `file`, `stdout`.
     fn kind(&self) -> &'static str;
 
+    /// Returns the host that it sends to, with scheme and port; none where there is not just one.
+    /// What a host says of the rate it bears goes for all sinks that send there.
+    fn host(&self) -> Option<&str> {
+        None
+    }
+
     /// Sends a batch and tells what the far side said. Never empty, one key order within.
     ///
     /// An [`Answer::Acknowledged`] means that the far side has it for good (an HTTP 2xx, a file
     /// after fsync). Cancel safety: dropping the future leaves it unknown whether the batch
     /// arrived; it is sent again.
     fn deliver<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Answer>;
+
+    /// Sends a batch as [`Sink::deliver`] does, and also tells how long the far side wants to be
+    /// left alone from then on. Only a kind whose far side says such things has this of its own.
+    ///
+    /// Cancel safety: as that of [`Sink::deliver`].
+    fn reply<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Reply> {
+        Box::pin(async move { self.deliver(batch).await.into() })
+    }
 
     /// Looks whether the destination can be reached and used, without sending an event. Returns
     /// what was seen.
@@ -141,6 +155,21 @@ pub enum Answer {
     Failed(Failure),
     /// One outcome an event, in the batch's order.
     PerEvent(Vec<Result<(), Failure>>),
+}
+
+/// What a sink said of a batch, and of the time to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// What became of the batch.
+    pub answer: Answer,
+    /// How long nothing more is to be sent, whatever became of this: a rate limit is used up.
+    pub pause: Option<Duration>,
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self { answer, pause: None }
+    }
 }
 
 /// Why a sink did not take something. Holds no row values but what the far side answered.

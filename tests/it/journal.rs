@@ -98,6 +98,37 @@ fn a_full_journal_pauses_reading_and_goes_on_by_itself() {
     assert!(peak < 150 << 20, "{} MiB", peak >> 20);
 }
 
+#[test]
+fn a_journal_that_is_filling_is_warned_of_before_it_is_full() {
+    let receiver = Receiver::start();
+    receiver.otherwise(Reply::hang());
+    let journal = "[journal]\nmax_size = \"16MiB\"\n";
+    let road = Road::of_t(&format!("{journal}{}", http("far", &receiver.url("/"), HASTY)));
+    let (mut rows_sent, mut bytes) = (0, 0);
+    let told = "what is undone takes three quarters of the journal";
+    while bytes < 25 << 19 && !road.walgate.log().contains(told) {
+        road.sql(&rows(rows_sent + 1, rows_sent + 3000));
+        rows_sent += 3000;
+        let before = bytes;
+        eventually("it is journaled", PATIENCE, || {
+            bytes = journal_bytes(&road);
+            bytes > before
+        });
+    }
+    // `status` may be a second and some rows behind what was told.
+    assert!(bytes > 10 << 20, "told at {bytes} bytes");
+    eventually("it is told", PATIENCE, || road.walgate.log().contains(told));
+    let log = road.walgate.log();
+    let line = log.lines().find(|line| line.contains(told)).unwrap();
+    assert!(line.contains("WARN") && line.contains("far"), "{line}");
+    assert!(!log.contains("fills the journal"), "{log}");
+    receiver.behave();
+    eventually("its end is told", PATIENCE, || {
+        road.walgate.log().contains("less than half of the journal again")
+    });
+    assert_eq!(road.walgate.log().matches(told).count(), 1);
+}
+
 fn sink_of<'a>(status: &'a Value, name: &str) -> &'a Value {
     let sinks = status["sinks"].as_array().unwrap();
     sinks.iter().find(|sink| sink["name"] == name).unwrap()

@@ -18,6 +18,7 @@ mod journal;
 mod layers;
 mod lost;
 mod map;
+mod paces;
 mod reconnects;
 mod resumes;
 mod sinks;

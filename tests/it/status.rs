@@ -10,7 +10,7 @@ use super::support::road::{PATIENCE, Road, http, route};
 /// Members in the contract's order.
 const SHAPE: &str = "source: state reason slot confirmed_lsn server_lsn lag_bytes lag_seconds \
     retained_wal_bytes wal_status; journal: bytes oldest newest; sinks: name kind state reason \
-    position lag_events freshness_seconds delivered skipped dead_letters events_per_second";
+    since position lag_events freshness_seconds delivered skipped dead_letters events_per_second";
 
 fn names(object: &Value) -> String {
     object.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>().join(" ")
@@ -119,6 +119,33 @@ fn a_halted_sink_is_named_with_its_reason() {
     let status = road.walgate.status();
     let told = status["sinks"][0]["reason"].as_str().unwrap();
     assert!(told.contains("when last seen") && told.ends_with(&reason), "{told}");
+}
+
+#[test]
+fn a_sink_that_is_down_says_since_when_and_what_failed_how_often() {
+    let receiver = Receiver::start();
+    let quick = "retry = { initial = \"20ms\", max = \"50ms\" }\n\
+                 breaker = { failures = 4, cooldown = \"1s\" }";
+    let road = Road::of_t(&http("far", &receiver.url("/"), quick));
+    let since = |status: &Value| status["sinks"][0]["since"].as_str().unwrap().to_owned();
+    let started = since(&becomes(&road, "it is ok", |status| status["sinks"][0]["state"] == "ok"));
+    receiver.otherwise(Reply::status(503));
+    road.sql("INSERT INTO t VALUES (1, 'a')");
+    let status = becomes(&road, "it is down", |status| status["sinks"][0]["state"] == "open");
+    let reason = status["sinks"][0]["reason"].as_str().unwrap();
+    let told = " requests in a row failed, the last one so: 127.0.0.1:";
+    let (count, rest) = reason.split_once(told).unwrap_or_else(|| panic!("{reason}"));
+    assert!(count.parse::<u32>().unwrap() >= 4 && rest.contains("503"), "{reason}");
+    let down = since(&status);
+    assert!(down > started, "{down} is not after {started}");
+    let text = String::from_utf8(road.walgate.call(&["status"]).stdout).unwrap();
+    assert!(text.contains(" since 20"), "{text}");
+    receiver.behave();
+    let status = becomes(&road, "it is up", |status| status["sinks"][0]["state"] == "ok");
+    assert!(since(&status) > down);
+    let log = road.walgate.log();
+    let up = log.lines().rfind(|line| line.contains("takes what it is sent")).unwrap();
+    assert!(up.contains("before=") && up.contains("lasted="), "{up}");
 }
 
 #[test]

@@ -156,6 +156,7 @@ fn sink(
         kind: kind.map(str::to_owned),
         state,
         reason,
+        since: reported(name, known).and_then(|sink| since(sink, state)),
         position: reached.floor.into(),
         // How many events lie behind the position only a reader of the journal could count.
         lag_events: is_done.then_some(0),
@@ -167,12 +168,22 @@ fn sink(
     }
 }
 
+/// What the last instance said of a sink.
+fn reported<'a>(name: &str, known: &'a Known) -> Option<&'a SinkStatus> {
+    known.report.as_ref()?.status.sinks.iter().find(|sink| sink.name == name)
+}
+
+/// Since when the trouble lasts that is told now, if that is what it said.
+fn since(sink: &SinkStatus, state: SinkState) -> Option<String> {
+    let is_told = sink.state == state && state != SinkState::Ok;
+    sink.since.clone().filter(|_| is_told)
+}
+
 /// What was the matter with a sink when an instance last said so, told as that.
 fn last_seen(name: &str, known: &Known) -> Option<(SinkState, String)> {
-    let report = known.report.as_ref()?;
-    let sink = report.status.sinks.iter().find(|sink| sink.name == name)?;
+    let (time, sink) = (known.report.as_ref()?.time, reported(name, known)?);
     let reason = sink.reason.as_deref().unwrap_or(sink.state.as_str());
-    let told = format!("at {}, when last seen: {reason}", report.time);
+    let told = format!("at {time}, when last seen: {reason}");
     (sink.state != SinkState::Ok).then_some((sink.state, told))
 }
 
@@ -196,7 +207,8 @@ mod tests {
 
     fn report(state: SinkState, reason: Option<&str>) -> StoredReport {
         let reason = reason.map(str::to_owned);
-        let sink = SinkStatus { name: "crm".into(), state, reason, ..SinkStatus::default() };
+        let since = Some("1999-12-31T23:00:00Z".to_owned());
+        let sink = SinkStatus { name: "crm".into(), state, reason, since, ..SinkStatus::default() };
         let status = Status { sinks: vec![sink], ..Status::default() };
         StoredReport { time: Timestamp(0), status }
     }
@@ -283,6 +295,8 @@ mod tests {
         };
         let seen = "at 2000-01-01T00:00:00Z, when last seen: answered 401".to_owned();
         assert_eq!(told(0), ("crm", SinkState::Halted, seen));
+        assert_eq!(status.sinks[0].since.as_deref(), Some("1999-12-31T23:00:00Z"));
+        assert_eq!(status.sinks[1].since, None);
         assert_eq!(told(1), ("gone", SinkState::Ok, "the config no longer has it".to_owned()));
     }
 

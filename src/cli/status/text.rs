@@ -94,6 +94,9 @@ fn sinks(sinks: &[SinkStatus], paint: &Paint, out: &mut String) {
     line(&HEADS.map(str::to_owned), &widths, None, paint, out);
     for (sink, row) in sinks.iter().zip(&rows) {
         line(row, &widths, Some(colour(sink.state)), paint, out);
+        if let Some(since) = sink.since.as_ref().filter(|_| sink.state != SinkState::Ok) {
+            let _ = writeln!(out, "  {}: {} since {since}", sink.name, sink.state.as_str());
+        }
         if let Some(reason) = &sink.reason {
             let _ = writeln!(out, "  {}: {reason}", sink.name);
         }
@@ -175,6 +178,7 @@ mod tests {
             state,
             reason: reason.map(str::to_owned),
             position: Place::default(),
+            since: Some("2026-11-24T05:00:00Z".to_owned()),
             lag_events: Some(12),
             freshness_seconds: Some(190.0),
             delivered: 1204,
@@ -211,6 +215,7 @@ journal  2.0 KiB
 sink       kind  state   waiting  behind  per second  delivered  skipped  dead
 warehouse  http  ok           12   3 min         0.0       1204        0     0
 crm        http  halted        -   3 min         0.0       1204        0     3
+  crm: halted since 2026-11-24T05:00:00Z
   crm: answered 401
   crm: 3 set aside, rejected
 ";

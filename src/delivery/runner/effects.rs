@@ -49,7 +49,7 @@ impl Runner {
         };
         let again = self
             .reader
-            .again(&loaded.chunk, loaded.entry)
+            .again(self.operator.mapper(loaded.mapping.as_ref()), &loaded.chunk, loaded.entry)
             .map_err(|source| Error::Mapping { sink: self.name.to_string(), source })?;
         match again {
             Again::Event(envelope) => {
@@ -139,6 +139,12 @@ impl Runner {
                     self.view.retry_done(id, false);
                     if let Some(row) = self.ward.row(id) {
                         self.ward.add(Write::Refuse { id, row });
+                    }
+                }
+                // A time that no clock reaches is nonsense.
+                Effect::Wait { until } => {
+                    if let Some(until) = self.started.checked_add(until) {
+                        self.gate.tell(until);
                     }
                 }
                 Effect::Reopen { events } => {

@@ -19,6 +19,7 @@ use self::original::{Found, Loaded, load};
 pub use self::parts::{Error, Parts};
 use super::bounds::Bounds;
 use super::dead_letter;
+use super::gate::Gate;
 use super::handle::SinkProgress;
 use super::orders::{Order, Ordered};
 use super::reader::{Read, Reader};
@@ -29,7 +30,7 @@ use super::ward::{Outcome, Ward};
 use crate::failure::{Category, chain};
 use crate::journal::{self, Journal};
 use crate::lsn::EventId;
-use crate::sink::{Answer, Batch, BoxFuture, Failure, Sink};
+use crate::sink::{Answer, Batch, BoxFuture, Failure, Reply, Sink};
 use crate::state::{self, State};
 
 /// How long to wait before a transaction that failed is tried again.
@@ -41,6 +42,7 @@ pub struct Runner {
     name: Arc<str>,
     settings: Settings,
     sink: Arc<dyn Sink>,
+    gate: Gate,
     journal: Arc<Journal>,
     journal_keeps: bool,
     /// It is sent what the journal has; else only what is asked for.
@@ -72,7 +74,7 @@ pub struct Runner {
 /// What comes back from outside.
 #[derive(Debug)]
 enum Landed {
-    Answered { id: DispatchId, events: u64, answer: Answer, took: Duration },
+    Answered { id: DispatchId, events: u64, reply: Reply, took: Duration },
     Loaded { id: DispatchId, event: EventId, found: Result<Found, Failure> },
     Written(Outcome),
     Counted(Result<u64, state::Error>),
@@ -94,38 +96,26 @@ impl Runner {
     /// # Errors
     /// When the journal no longer has what the sink has not done.
     pub fn new(parts: Parts) -> Result<Self, Error> {
-        let Parts {
-            name,
-            settings,
-            sinks,
-            sink,
-            mapper,
-            journal,
-            journal_keeps,
-            reads,
-            paused,
-            held,
-            state,
-            progress,
-            orders,
-        } = parts;
+        let Parts { name, settings, sinks, sink, gates, orders, reads, paused, held, .. } = parts;
+        let Parts { versions, journal, journal_keeps, state, progress, .. } = parts;
         let bounds = Bounds::share(sinks, &settings);
         let cursor = journal
             .cursor(progress.floor())
             .map_err(|source| Error::Journal { sink: name.clone(), source })?;
         let mut scheduler = Scheduler::new(&settings);
-        scheduler.pause(paused);
+        scheduler.set_paused(paused);
         for route in &held {
             scheduler.hold(route, true, Duration::ZERO, &mut Vec::new());
         }
         Ok(Self {
             scheduler,
-            reader: Reader::new(cursor, mapper, bounds.chunk_bytes_max),
+            reader: Reader::new(cursor, versions.today(), bounds.chunk_bytes_max),
             bounds,
             ward: Ward::new(&name, state.clone()),
             view: View::new(&name, progress.clone()),
             name: Arc::from(name),
             settings,
+            gate: gates.of(sink.host()),
             sink,
             journal,
             journal_keeps,
@@ -141,7 +131,7 @@ impl Runner {
             recount_at: None,
             reads,
             orders,
-            operator: Operator::default(),
+            operator: Operator::new(versions),
         })
     }
 
@@ -203,6 +193,10 @@ impl Runner {
         let now = self.now();
         if !self.reader.needs_chunk() && self.has_room() {
             self.read_slice(now)?;
+        }
+        if let Some(until) = self.gate.hear() {
+            let until = until.saturating_duration_since(self.started);
+            self.scheduler.told_to_wait(until, now);
         }
         if !self.ward.is_reopening() {
             while let Some(dispatch) = self.scheduler.next(now) {
@@ -270,6 +264,7 @@ impl Runner {
             order = self.orders.next() => Happened::Ordered(order),
             Some(landed) = self.flights.next() => Happened::Landed(landed),
             read = self.reader.next_chunk(), if wants_chunk => Happened::Read(read),
+            () = self.gate.wakes() => Happened::Woke,
             () = tokio::time::sleep_until(wake.unwrap_or(self.started)), if wake.is_some() => {
                 Happened::Woke
             }
@@ -300,11 +295,11 @@ impl Runner {
         self.unanswered += events;
         self.flights.push(Box::pin(async move {
             let sent = Instant::now();
-            let answer = match tokio::time::timeout(limit, sink.deliver(&batch)).await {
-                Ok(answer) => answer,
-                Err(_) => Answer::Failed(timed_out(limit)),
+            let reply = match tokio::time::timeout(limit, sink.reply(&batch)).await {
+                Ok(reply) => reply,
+                Err(_) => Answer::Failed(timed_out(limit)).into(),
             };
-            Landed::Answered { id, events, answer, took: sent.elapsed() }
+            Landed::Answered { id, events, reply, took: sent.elapsed() }
         }));
     }
 
@@ -324,12 +319,15 @@ impl Runner {
     fn landed(&mut self, landed: Landed) -> Result<(), Error> {
         let now = self.now();
         match landed {
-            Landed::Answered { id, events, answer, took } => {
+            Landed::Answered { id, events, reply, took } => {
                 self.unanswered = self.unanswered.saturating_sub(events);
-                self.view.answered(&answer, took);
+                self.view.answered(&reply.answer, took);
                 let took_us = micros(took);
                 self.answered_in = (now_micros().saturating_sub_unsigned(took_us), took_us);
-                self.answered(id, answer, now);
+                if let Some(pause) = reply.pause {
+                    self.scheduler.pause(pause, now, &mut self.effects);
+                }
+                self.answered(id, reply.answer, now);
             }
             Landed::Loaded { id, event, found } => self.again(id, event, found, now)?,
             Landed::Written(outcome) => self.written(outcome, now),

@@ -1,6 +1,7 @@
 //! What a person asks of the sink.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -9,17 +10,22 @@ use super::super::dead_letter::{Begin, Begun, Discarded, Newer, Stored};
 use super::super::lane::keys;
 use super::super::orders::Order;
 use super::super::record::Delivered;
+use super::super::registry::Versions;
 use super::super::view::now_micros;
 use super::super::ward::{FEED_MAX, Write};
 use super::Runner;
 use crate::chunk::Operation;
 use crate::envelope::Envelope;
 use crate::lsn::{EventId, Position};
+use crate::mapping::{Mapping, SinkMapper};
 use crate::progress::ledger::Ordinal;
 
 /// What was asked and is not answered yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Operator {
+    versions: Versions,
+    /// The mapper of another version that was used last.
+    older: Option<(String, u32, SinkMapper)>,
     /// In the order in which it was asked.
     begins: VecDeque<(Box<Begin>, oneshot::Sender<Begun>)>,
     discards: VecDeque<oneshot::Sender<u64>>,
@@ -35,6 +41,32 @@ pub(super) struct Operator {
 }
 
 impl Operator {
+    pub(super) fn new(versions: Versions) -> Self {
+        Self {
+            versions,
+            older: None,
+            begins: VecDeque::new(),
+            discards: VecDeque::new(),
+            feed_from: None,
+            feeding: false,
+            dead_keys: HashSet::new(),
+            notes: 0,
+        }
+    }
+
+    /// Returns the mapper of a version that is not today's; none where none is asked for.
+    pub(super) fn mapper(&mut self, mapping: Option<&Arc<Mapping>>) -> Option<&mut SinkMapper> {
+        let mapping = mapping?;
+        let fits = |(name, version, _): &(String, u32, _)| {
+            *name == mapping.name && *version == mapping.version
+        };
+        if !self.older.as_ref().is_some_and(fits) {
+            let mapper = self.versions.with(mapping);
+            self.older = Some((mapping.name.clone(), mapping.version, mapper));
+        }
+        self.older.as_mut().map(|(.., mapper)| mapper)
+    }
+
     /// Takes up what an earlier run knew.
     pub(super) fn restore(&mut self, dead_keys: Vec<u64>) {
         self.dead_keys = dead_keys.into_iter().collect();
@@ -86,7 +118,7 @@ impl Runner {
                 self.operator.discards.push_back(asked);
             }
             Order::Pause(reason, asked) => {
-                self.scheduler.pause(reason);
+                self.scheduler.set_paused(reason);
                 self.view.changed();
                 let _gone = asked.send(());
             }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::super::dead_letter::{self, Source};
+use super::super::registry::{self, NotKept};
 use crate::chunk::Chunk;
 use crate::envelope::Envelope;
-use crate::failure::Category;
+use crate::failure::{Category, chain};
 use crate::journal::{Journal, record};
 use crate::lsn::EventId;
+use crate::mapping::Mapping;
 use crate::sink::Failure;
 use crate::state::State;
 
@@ -20,7 +22,7 @@ pub(super) struct Loaded {
     pub(super) chunk: Arc<Chunk>,
     pub(super) entry: u32,
     /// The version of the mapping to use; none: today's.
-    pub(super) mapping: Option<(String, u32)>,
+    pub(super) mapping: Option<Arc<Mapping>>,
     /// What was made of it.
     pub(super) sent: Option<Box<Envelope>>,
 }
@@ -33,11 +35,21 @@ pub(super) async fn load(
     event: EventId,
 ) -> Result<Found, Failure> {
     let broken = |message: String| Failure::new(Category::Transient, message);
-    let source = state.read(move |connection| dead_letter::source(connection, row)).await;
-    let Some(Source { original, mapping }) = source.map_err(|error| broken(error.to_string()))?
-    else {
+    let source = state.read(move |connection| {
+        let Some(Source { original, mapping }) = dead_letter::source(connection, row)? else {
+            return Ok(None);
+        };
+        let mapping = match mapping {
+            Some((name, version)) => Some(registry::mapping(connection, &name, version)?),
+            None => None,
+        };
+        Ok(Some((original, mapping.transpose())))
+    });
+    let Some((original, mapping)) = source.await.map_err(|error| broken(error.to_string()))? else {
         return Ok(None);
     };
+    let unknown = |error: NotKept| Failure::new(Category::Rejected, chain(&error));
+    let mapping = mapping.map_err(unknown)?.map(Arc::new);
     let loaded = |chunk, entry| Some(Loaded { chunk, entry, mapping, sent: None });
     match original {
         Some(bytes) => {

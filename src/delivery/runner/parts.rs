@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use crate::delivery::gate::Gates;
 use crate::delivery::handle::SinkProgress;
 use crate::delivery::orders::Ordered;
+use crate::delivery::registry::Versions;
 use crate::delivery::settings::Settings;
 use crate::failure::{Category, Classify};
 use crate::journal::{self, Journal};
-use crate::mapping::{self, SinkMapper};
+use crate::mapping;
 use crate::sink::Sink;
 use crate::state::{self, State};
 
@@ -22,8 +24,10 @@ pub struct Parts {
     pub sinks: usize,
     /// The far side.
     pub sink: Arc<dyn Sink>,
+    /// Where what a host tells one sink reaches the others.
+    pub gates: Gates,
     /// Makes its events.
-    pub mapper: SinkMapper,
+    pub versions: Versions,
     /// Where the changes are.
     pub journal: Arc<Journal>,
     /// The journal keeps what it is told to: events that wait are references into it. Without,

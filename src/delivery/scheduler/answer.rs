@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::breaker::HaltReason;
 use super::super::lane::{Flight, Piece};
+use super::super::ramp::Sign;
 use super::super::record::Sent;
 use super::{DispatchId, Effect, Origin, Scheduler};
 use crate::failure::Category;
@@ -30,6 +31,7 @@ impl Scheduler {
         effects: &mut Vec<Effect>,
     ) {
         let number = id.number;
+        let sign = Sign::of(&answer, id.stored().is_some());
         let heard = Heard { now, jitter, number, breaker_probe: number == self.probe_number };
         match id.from {
             Origin::Lane(index) => {
@@ -41,6 +43,11 @@ impl Scheduler {
                 self.landed_parked();
                 self.parked_answered(event, answer, heard, effects);
             }
+        }
+        self.ramp.heard(sign, number, self.numbers);
+        if sign == Sign::Accepted {
+            let retry = id.stored().is_some_and(|event| self.parked.is_retry(event));
+            self.budget.accepted(retry, now);
         }
         self.pass_barrier(now, effects);
     }
@@ -77,10 +84,11 @@ impl Scheduler {
     ) {
         match failure.category {
             Category::Transient | Category::Exhausted => {
+                self.count_outage(&failure);
                 self.count_failure(index, flight.piece, Some(failure), heard);
                 self.transient(index, flight, heard);
             }
-            Category::Throttled => self.throttled(&failure, heard),
+            Category::Throttled => self.throttled(&failure, heard, effects),
             Category::Setup => self.halt(HaltReason::Setup(failure.message), heard),
             Category::Rejected => self.rejected_piece(index, flight, failure, heard, effects),
         }
@@ -91,6 +99,7 @@ impl Scheduler {
         self.rejections = 0;
         self.rejected.clear();
         self.throttles = 0;
+        self.outage = None;
         self.accepted_last = self.accepted_last.max(heard.number);
         let was_closed = self.breaker.is_closed();
         self.breaker.accepted(heard.breaker_probe);
@@ -124,6 +133,13 @@ impl Scheduler {
         }
     }
 
+    /// What the reason of an open breaker is made of.
+    pub(super) fn count_outage(&mut self, failure: &Failure) {
+        let (failures, last) = self.outage.get_or_insert_default();
+        *failures = failures.saturating_add(1);
+        last.clone_from(&failure.message);
+    }
+
     pub(super) fn count_failure(
         &mut self,
         index: usize,
@@ -142,14 +158,36 @@ impl Scheduler {
     }
 
     /// The far side asked for time. That is no failure and uses up no attempt.
-    pub(super) fn throttled(&mut self, failure: &Failure, heard: Heard) {
+    pub(super) fn throttled(&mut self, failure: &Failure, heard: Heard, effects: &mut Vec<Effect>) {
         self.throttles = self.throttles.saturating_add(1);
-        let told = self.backoff.told(failure.retry_after);
-        let wait = told.unwrap_or_else(|| self.backoff.delay(self.throttles, heard.jitter));
-        self.throttled_until = self.throttled_until.max(heard.now.saturating_add(wait));
+        let until = match failure.retry_after {
+            Some(told) => heard.now.saturating_add(told),
+            None => {
+                let guess = self.backoff.delay(self.throttles, heard.jitter);
+                let until = heard.now.saturating_add(guess);
+                self.throttled_until = self.throttled_until.max(until);
+                until
+            }
+        };
+        self.told_to_wait(until, heard.now);
+        effects.push(Effect::Wait { until });
         if heard.breaker_probe {
             self.breaker.inconclusive(heard.now);
         }
+    }
+
+    /// The far side's rate limit is used up, whatever it answered. Uses up no attempt.
+    pub fn pause(&mut self, told: Duration, now: Duration, effects: &mut Vec<Effect>) {
+        let until = now.saturating_add(told);
+        self.told_to_wait(until, now);
+        effects.push(Effect::Wait { until });
+    }
+
+    /// The far side asked this sink, or another of its host, for time until then. Believed up to
+    /// `retry_after_max`.
+    pub fn told_to_wait(&mut self, until: Duration, now: Duration) {
+        let wait = self.backoff.believed(until.saturating_sub(now));
+        self.throttled_until = self.throttled_until.max(now.saturating_add(wait));
     }
 
     pub(super) fn halt(&mut self, reason: HaltReason, heard: Heard) {
@@ -215,8 +253,9 @@ impl Scheduler {
         }
         match worst.category {
             Category::Setup => self.halt(HaltReason::Setup(worst.message), heard),
-            Category::Throttled => self.throttled(&worst, heard),
+            Category::Throttled => self.throttled(&worst, heard, effects),
             Category::Transient | Category::Exhausted if !accepted => {
+                self.count_outage(&worst);
                 self.breaker.failed(heard.now, heard.breaker_probe);
             }
             Category::Rejected if !accepted && heard.breaker_probe => {

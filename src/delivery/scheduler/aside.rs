@@ -36,7 +36,7 @@ impl Scheduler {
                 self.parked_failed(id, failure, heard, effects);
             }
             Category::Throttled => {
-                self.throttled(&failure, heard);
+                self.throttled(&failure, heard, effects);
                 self.parked.wait(id, self.throttled_until);
             }
             Category::Setup => {
@@ -62,6 +62,7 @@ impl Scheduler {
         // Its own failures say nothing of the sink, unless they answer a probe.
         let is_up = self.breaker.is_closed();
         if heard.breaker_probe {
+            self.count_outage(&failure);
             self.breaker.failed(heard.now, true);
         }
         let Some(entry) = self.parked.get_mut(id) else { return };

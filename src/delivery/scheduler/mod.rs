@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use super::backoff::Backoff;
 use super::breaker::{Breaker, BreakerState, HaltReason};
+use super::budget::Budget;
 use super::lane::{Flight, Lane, Piece, Tracked, keys, weight};
 use super::pace::Pace;
 use super::parked::{Entry, LetterState, Parked};
+use super::ramp::Ramp;
 use super::record::Sent;
 use super::settings::Settings;
 use crate::chunk::Operation;
@@ -138,6 +140,11 @@ pub enum Effect {
         /// Which.
         id: EventId,
     },
+    /// The far side asked for time until then: others who send to its host wait too.
+    Wait {
+        /// As it was told, however far that is believed here.
+        until: Duration,
+    },
     /// These dead letters were none: the rows go, the ledger takes them back.
     Reopen {
         /// The events, which are in their lanes again.
@@ -175,7 +182,9 @@ pub struct Scheduler {
     pushed: Ordinal,
     breaker: Breaker,
     backoff: Backoff,
+    budget: Budget,
     pace: Pace,
+    ramp: Ramp,
     /// A rate limit forbids sending until then.
     paced_until: Duration,
     /// The far side asked for time until then.
@@ -190,6 +199,8 @@ pub struct Scheduler {
     lanes_turn: bool,
     /// Lanes whose first piece is a suspect.
     suspects: BTreeSet<usize>,
+    /// Failures that waiting mends since the sink last accepted something, and the last of them.
+    outage: Option<(u32, String)>,
     /// The number of the last request that was accepted.
     accepted_last: u64,
     /// See [`REJECTIONS_MAX`].
@@ -235,7 +246,9 @@ impl Scheduler {
             pushed: 0,
             breaker: Breaker::new(settings),
             backoff: Backoff::new(&settings.retry),
+            budget: Budget::default(),
             pace: Pace::new(&settings.rate_limit, &settings.batch),
+            ramp: Ramp::new(settings.concurrency),
             paced_until: Duration::ZERO,
             throttled_until: Duration::ZERO,
             throttles: 0,
@@ -245,6 +258,7 @@ impl Scheduler {
             parked_in_flight: 0,
             lanes_turn: false,
             suspects: BTreeSet::new(),
+            outage: None,
             accepted_last: 0,
             rejections_max: REJECTIONS_MAX,
             rejections: 0,
@@ -440,6 +454,12 @@ impl Scheduler {
         (self.breaker.state(), self.breaker.halted())
     }
 
+    /// Returns how many requests failed since one was accepted, and what the last answer was.
+    #[must_use]
+    pub fn outage(&self) -> Option<(u32, &str)> {
+        self.outage.as_ref().map(|(failures, last)| (*failures, last.as_str()))
+    }
+
     /// Whether an event waits outside its lane.
     #[must_use]
     pub fn is_parked(&self, id: EventId) -> bool {
@@ -482,5 +502,7 @@ pub(super) fn other_key(key: u64, before: Option<u64>) -> Option<u64> {
 
 #[cfg(test)]
 mod chaos;
+#[cfg(test)]
+mod pacing;
 #[cfg(test)]
 mod tests;

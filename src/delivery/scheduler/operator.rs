@@ -95,7 +95,7 @@ impl Scheduler {
 
     /// Stops the sink with a reason, or lets it go on: what is under way is waited for, nothing
     /// new is sent.
-    pub fn pause(&mut self, reason: Option<String>) {
+    pub fn set_paused(&mut self, reason: Option<String>) {
         self.paused = reason;
         self.list_all();
     }

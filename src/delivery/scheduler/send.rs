@@ -10,20 +10,25 @@ use crate::progress::ledger::Ordinal;
 impl Scheduler {
     /// Returns the next request to send, if there is one now.
     pub fn next(&mut self, now: Duration) -> Option<Dispatch> {
-        let limit = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
-        if self.paused.is_some()
-            || self.in_flight >= limit
-            || now < self.paced_until
-            || now < self.throttled_until
-        {
+        if self.paused.is_some() {
             return None;
         }
-        if !self.breaker.is_closed() {
+        let lanes = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
+        let is_down = !self.breaker.is_closed();
+        if is_down {
+            self.ramp.restart(self.numbers);
+        }
+        // What an outage left under way does not hold up the probe.
+        let limit = if is_down { lanes } else { self.ramp.limit() };
+        if self.in_flight >= limit || now < self.paced_until || now < self.throttled_until {
+            return None;
+        }
+        if is_down {
             return self.next_probe(now);
         }
         if !self.lanes_turn
             && self.parked_in_flight < (limit / 2).max(1)
-            && let Some(dispatch) = self.next_parked(now)
+            && let Some(dispatch) = self.next_parked(now, false)
         {
             return Some(dispatch);
         }
@@ -45,7 +50,7 @@ impl Scheduler {
                 }
             }
         }
-        if self.parked_in_flight < (limit / 2).max(1) { self.next_parked(now) } else { None }
+        if self.parked_in_flight < (limit / 2).max(1) { self.next_parked(now, false) } else { None }
     }
 
     /// Returns when to call [`Scheduler::next`] again though nothing happened. Asked for after it
@@ -64,17 +69,22 @@ impl Scheduler {
         }
         let later = now.saturating_add(Duration::from_nanos(1));
         let timer = self.timers.range((later, 0)..).next().map(|(at, _)| *at);
-        timer.into_iter().chain(self.parked.wake_at(now)).min()
+        timer.into_iter().chain(self.parked.wake_at(now, self.budget.wait(now))).min()
     }
 
-    fn next_parked(&mut self, now: Duration) -> Option<Dispatch> {
-        if !self.parked.is_due(now) {
+    /// Sends an event that was set aside. A probe goes whatever the budget says.
+    fn next_parked(&mut self, now: Duration, probe: bool) -> Option<Dispatch> {
+        let retries = probe || self.budget.wait(now).is_none();
+        if !self.parked.is_due(now, retries) {
             return None;
         }
         if !self.pass_pace(now, 1, 0) {
             return None;
         }
-        let id = self.parked.take_due(now)?;
+        let id = self.parked.take_due(now, retries)?;
+        if self.parked.is_retry(id) {
+            self.budget.spend(now);
+        }
         self.numbers += 1;
         if let Some(entry) = self.parked.get_mut(id) {
             entry.last_sent = self.numbers;
@@ -207,7 +217,7 @@ impl Scheduler {
                 }
             }
         }
-        let dispatch = self.next_parked(now)?;
+        let dispatch = self.next_parked(now, true)?;
         Some(self.mark_probe(dispatch))
     }
 

@@ -1,4 +1,5 @@
 use super::super::dead_letter::Stored;
+use super::super::ramp::Sign;
 use super::super::settings::OnDead;
 use super::*;
 use crate::chunk::{Chunk, Entry, Transaction};
@@ -8,29 +9,42 @@ use crate::sink::Answer;
 use bytes::Bytes;
 
 /// A scheduler, its clock, and what came out of it.
-struct Bench {
-    scheduler: Scheduler,
-    now: Duration,
-    ordinal: u64,
-    effects: Vec<Effect>,
+pub(super) struct Bench {
+    pub(super) scheduler: Scheduler,
+    pub(super) now: Duration,
+    pub(super) ordinal: u64,
+    pub(super) effects: Vec<Effect>,
     route: Arc<RouteLabel>,
     chunk: Arc<Chunk>,
 }
 
-const fn seconds(seconds: u64) -> Duration {
+pub(super) const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn failure(category: Category) -> Failure {
+pub(super) fn failure(category: Category) -> Failure {
     Failure { status: Some(500), ..Failure::new(category, format!("answered {category}")) }
 }
 
-fn failed(category: Category) -> Answer {
+pub(super) fn failed(category: Category) -> Answer {
     Answer::Failed(failure(category))
 }
 
 impl Bench {
-    fn new(change: impl FnOnce(&mut Settings)) -> Self {
+    /// One that has found out already that the sink bears all its concurrency.
+    pub(super) fn new(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut bench = Self::cold(change);
+        bench.warm();
+        bench
+    }
+
+    /// Lets as many requests go at a time as there are lanes.
+    pub(super) fn warm(&mut self) {
+        let ramp = &mut self.scheduler.ramp;
+        (0..100).for_each(|_| ramp.heard(Sign::Accepted, 0, 0));
+    }
+
+    pub(super) fn cold(change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         settings.batch.max_events = 1;
         change(&mut settings);
@@ -63,7 +77,7 @@ impl Bench {
         }
     }
 
-    fn event(&mut self, key: u64, before: Option<u64>, operation: Operation) -> Tracked {
+    pub(super) fn event(&mut self, key: u64, before: Option<u64>, operation: Operation) -> Tracked {
         let ordinal = self.ordinal;
         self.ordinal += 1;
         let position = Position::new(Lsn(ordinal + 1), 0);
@@ -83,88 +97,88 @@ impl Bench {
     }
 
     /// Pushes an event of each key; ordinals rise from 0.
-    fn push(&mut self, keys: &[u64]) {
+    pub(super) fn push(&mut self, keys: &[u64]) {
         for key in keys {
             let event = self.event(*key, None, Operation::Update);
             self.scheduler.push(event, self.now, &mut self.effects);
         }
     }
 
-    fn push_rekeyed(&mut self, before: u64, key: u64) {
+    pub(super) fn push_rekeyed(&mut self, before: u64, key: u64) {
         let event = self.event(key, Some(before), Operation::Update);
         self.scheduler.push(event, self.now, &mut self.effects);
     }
 
-    fn push_truncate(&mut self) {
+    pub(super) fn push_truncate(&mut self) {
         let event = self.event(0, None, Operation::Truncate);
         self.scheduler.push(event, self.now, &mut self.effects);
     }
 
-    fn next(&mut self) -> Option<Dispatch> {
+    pub(super) fn next(&mut self) -> Option<Dispatch> {
         self.scheduler.next(self.now)
     }
 
     /// Sends what may go and returns the ordinals of each request (LSN minus one is the ordinal).
     #[track_caller]
-    fn sends(&mut self, expected: &[&[u64]]) -> Vec<Dispatch> {
+    pub(super) fn sends(&mut self, expected: &[&[u64]]) -> Vec<Dispatch> {
         let sent: Vec<Dispatch> = std::iter::from_fn(|| self.next()).collect();
         let found: Vec<Vec<u64>> = sent.iter().map(ordinals).collect();
         assert_eq!(found, expected);
         sent
     }
 
-    fn answer(&mut self, dispatch: &Dispatch, answer: Answer) {
+    pub(super) fn answer(&mut self, dispatch: &Dispatch, answer: Answer) {
         self.scheduler.answered(dispatch.id, answer, self.now, 1.0, &mut self.effects);
     }
 
     /// Sends the one request that may go, which must hold these ordinals, and answers it.
     #[track_caller]
-    fn turn(&mut self, expected: &[u64], answer: Answer) {
+    pub(super) fn turn(&mut self, expected: &[u64], answer: Answer) {
         let dispatch = self.next().expect("a request");
         assert_eq!(ordinals(&dispatch), expected);
         self.answer(&dispatch, answer);
     }
 
     #[track_caller]
-    fn ok(&mut self, expected: &[u64]) {
+    pub(super) fn ok(&mut self, expected: &[u64]) {
         self.turn(expected, Answer::Acknowledged);
     }
 
     #[track_caller]
-    fn fails(&mut self, expected: &[u64]) {
+    pub(super) fn fails(&mut self, expected: &[u64]) {
         self.turn(expected, failed(Category::Transient));
     }
 
     #[track_caller]
-    fn refused(&mut self, expected: &[u64]) {
+    pub(super) fn refused(&mut self, expected: &[u64]) {
         self.turn(expected, failed(Category::Rejected));
     }
 
     #[track_caller]
-    fn waits(&mut self) {
+    pub(super) fn waits(&mut self) {
         let dispatch = self.next();
         assert!(dispatch.is_none(), "{:?}", dispatch.map(|d| ordinals(&d)));
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.now += time;
     }
 
     /// Waits until the scheduler asks to be woken.
     #[track_caller]
-    fn wake(&mut self) {
+    pub(super) fn wake(&mut self) {
         self.waits();
         let at = self.scheduler.wake_at(self.now).expect("a timer");
         assert!(at > self.now, "woken at once");
         self.now = at;
     }
 
-    fn state(&self) -> BreakerState {
+    pub(super) fn state(&self) -> BreakerState {
         self.scheduler.breaker().0
     }
 
     /// What was set aside or parked, as `(ordinal, state)`; stores it.
-    fn stored(&mut self) -> Vec<(u64, LetterState)> {
+    pub(super) fn stored(&mut self) -> Vec<(u64, LetterState)> {
         let mut stored = Vec::new();
         for effect in std::mem::take(&mut self.effects) {
             let (event, state) = match effect {
@@ -187,7 +201,7 @@ impl Bench {
     }
 }
 
-fn ordinals(dispatch: &Dispatch) -> Vec<u64> {
+pub(super) fn ordinals(dispatch: &Dispatch) -> Vec<u64> {
     match &dispatch.what {
         What::Batch(batch) => {
             batch.events.iter().map(|event| event.id.position.commit_lsn.0 - 1).collect()
@@ -627,8 +641,10 @@ fn a_rekeyed_event_holds_its_old_key_while_another_one_of_that_key_is_set_aside(
     bench.push_rekeyed(4, 5);
     let sent = bench.sends(&[&[0], &[3]]);
     bench.answer(&sent[0], failed(Category::Transient));
+    bench.warm();
     bench.wake();
     bench.fails(&[0]);
+    bench.warm();
     // The probe of another key: it is refused, and takes what is behind it with it.
     bench.refused(&[1]);
     assert_eq!(bench.stored(), [(1, DEAD), (4, BLOCKED)]);

@@ -15,6 +15,7 @@ use super::full::Full;
 use super::report::{self, Base, Reporter};
 use super::shared::Shared;
 use super::status::Status;
+use super::withheld::Withheld;
 use super::{Error, TICK};
 use crate::config::{self, Config, Confirm};
 use crate::delivery::{SinkProgress, Snapshot};
@@ -53,7 +54,7 @@ pub(super) struct Keeper {
     reported_at: Option<Instant>,
     /// The report that was stored last, and when.
     told: Option<(Instant, Status)>,
-    over_budget: bool,
+    withheld: Withheld,
     full: Full,
     /// How long each sink keeps its dead letters, where that has an end.
     dead_retain: Vec<(String, Duration)>,
@@ -97,7 +98,7 @@ impl Keeper {
             retained_at: None,
             reported_at: None,
             told: None,
-            over_budget: false,
+            withheld: Withheld::default(),
             full: Full::default(),
             dead_retain: dead_retain.collect(),
             expired_at: None,
@@ -136,7 +137,9 @@ impl Keeper {
             let through = durable.through.unwrap_or(floor);
             let below = match self.settings.confirm {
                 Confirm::Journaled if durable.through.is_some() => through,
-                Confirm::Delivered if self.over_budget && durable.through.is_some() => through,
+                Confirm::Delivered if self.withheld.is_over() && durable.through.is_some() => {
+                    through
+                }
                 Confirm::Journaled | Confirm::Delivered => floor.min(through),
             };
             if let Some(lsn) = self.shared.lock().marks.pass(below) {
@@ -183,7 +186,7 @@ impl Keeper {
 
     /// What could be confirmed if all that is written were durable.
     fn pass(&mut self, floor: Position) -> Lsn {
-        let journaled = self.settings.confirm == Confirm::Journaled || self.over_budget;
+        let journaled = self.settings.confirm == Confirm::Journaled || self.withheld.is_over();
         let below = match self.journal.is_on() {
             true if journaled => self.journal.written(),
             // On a full disk it would be asked for again and again, and never come.

@@ -11,6 +11,7 @@ use crate::failure::{Category, Classify, chain};
 use crate::lsn::{Position, Timestamp};
 use crate::pipeline::full::{Need, Step};
 use crate::pipeline::intake::last_before;
+use crate::pipeline::withheld::Turn;
 use crate::pipeline::{Error, TICK, now};
 use crate::progress::store;
 
@@ -42,7 +43,7 @@ impl Keeper {
             Err(error) => return Err(Error::Journal(error)),
         }
         self.prune().await?;
-        self.look_at_budget(floor);
+        self.look_at_budget(floor, snapshots);
         self.look_whether_full(snapshots).await
     }
 
@@ -77,8 +78,21 @@ impl Keeper {
         let max_size_bytes = self.settings.max_size;
         let step = self.full.look(&needs, max_size_bytes, detaches, self.started.elapsed());
         let name = |index: usize| snapshots.get(index).map_or("", |(sink, _)| sink.name());
+        let bytes = |index: usize| needs.get(index).copied().flatten().map_or(0, |need| need.bytes);
         match step {
             Step::Nothing => {}
+            Step::Filling(index) => tracing::warn!(
+                max_size_bytes,
+                undone_bytes = bytes(index),
+                furthest_behind = name(index),
+                "what is undone takes three quarters of the journal"
+            ),
+            Step::Eased => {
+                tracing::info!(
+                    max_size_bytes,
+                    "what is undone takes less than half of the journal again"
+                );
+            }
             Step::Filled(index) if detaches => tracing::warn!(
                 max_size_bytes,
                 furthest_behind = name(index),
@@ -123,7 +137,7 @@ impl Keeper {
                     undone_bytes = need.bytes,
                     "the sink is halted and let go; the others go on"
                 );
-                sink.detach(&reason);
+                sink.detach(&reason, Some(now()));
                 // What it held back may go at once.
                 self.retained_at = None;
                 Ok(())
@@ -167,11 +181,14 @@ impl Keeper {
     }
 
     /// Confirms what is journaled while a slow sink makes Postgres keep too much WAL.
-    fn look_at_budget(&mut self, floor: Position) {
+    fn look_at_budget(&mut self, floor: Position, snapshots: &[(SinkProgress, Snapshot)]) {
         let budget = self.settings.wal_budget;
         if budget == 0 || !self.journal.is_on() || self.settings.confirm == Confirm::Journaled {
             return;
         }
+        let attached = snapshots.iter().filter(|(_, snapshot)| !snapshot.detached);
+        let furthest = attached.min_by_key(|(_, snapshot)| snapshot.reached.floor);
+        let furthest_behind = furthest.map_or("", |(sink, _)| sink.name());
         // What is kept now, and what would be if only what is done were confirmed.
         let (kept, undone) = {
             let inner = self.shared.lock();
@@ -180,19 +197,29 @@ impl Keeper {
             let undone = if is_done { 0 } else { end.0.saturating_sub(floor.commit_lsn.0) };
             (end.0.saturating_sub(inner.confirmed.0), undone)
         };
-        if !self.over_budget && kept > budget && undone > 0 {
-            tracing::warn!(
+        match self.withheld.look(kept, undone, budget) {
+            Turn::Nothing => {}
+            Turn::Near => tracing::warn!(
                 retained_wal_bytes = kept,
                 wal_budget_bytes = budget,
+                furthest_behind,
+                "a slow sink holds back three quarters of the budget of WAL"
+            ),
+            Turn::Eased => tracing::info!(
+                retained_wal_bytes = kept,
+                wal_budget_bytes = budget,
+                "the WAL held back is below half of its budget again"
+            ),
+            Turn::Over => tracing::warn!(
+                retained_wal_bytes = kept,
+                wal_budget_bytes = budget,
+                furthest_behind,
                 "a slow sink holds back too much WAL: confirming what is journaled instead"
-            );
-            self.over_budget = true;
-        } else if self.over_budget && undone <= budget / 2 {
-            tracing::info!(
+            ),
+            Turn::Within => tracing::info!(
                 wal_budget_bytes = budget,
                 "the WAL held back is within its budget again: confirming what is delivered"
-            );
-            self.over_budget = false;
+            ),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod body;
+mod limit;
 mod plan;
 mod signature;
 mod template;
@@ -18,13 +19,14 @@ use ring::digest;
 use tokio::time::timeout_at;
 use url::Url;
 
+use self::body::Taken;
 use self::plan::{Head, Plan};
 pub use self::signature::SecretError;
 use self::signature::Signer;
 use self::template::Event;
 pub use self::template::TemplateError;
 use self::transport::Lasting;
-use super::{Answer, Batch, BoxFuture, Common, Failure, Sink};
+use super::{Answer, Batch, BoxFuture, Common, Failure, Reply, Sink};
 use crate::chunk::Operation;
 use crate::envelope::Envelope;
 use crate::failure::Category;
@@ -217,6 +219,8 @@ pub struct Http {
     tls: Arc<rustls::ClientConfig>,
     plan: Plan,
     plans: Vec<(Operation, Plan)>,
+    /// The one that all plans send to, if there is just one.
+    host: Option<String>,
     signer: Option<Signer>,
     common: Common,
     lasting: Lasting,
@@ -246,7 +250,10 @@ impl Http {
             .chain(plans.iter().map(|(_, plan)| plan))
             .any(|plan| plan.origin.scheme() == "https");
         let tls = transport::tls(config, https)?;
+        let host = format!("{}://{}", plan.origin.scheme(), plan.host);
+        let is_one = plans.iter().all(|(_, other)| other.origin.origin() == plan.origin.origin());
         Ok(Self {
+            host: is_one.then_some(host),
             client: transport::client(&tls, common)?,
             tls,
             plan,
@@ -265,9 +272,40 @@ impl Http {
             .unwrap_or(&self.plan)
     }
 
-    async fn send(&self, batch: &Batch) -> Result<(), Failure> {
-        let Some(first) = batch.events.first() else { return Ok(()) };
+    async fn send(&self, batch: &Batch) -> Reply {
+        let Some(first) = batch.events.first() else { return Answer::Acknowledged.into() };
         let plan = self.plan(first.operation);
+        let (response, sent) = match self.request(batch, first, plan).await {
+            Ok(exchange) => exchange,
+            Err(failure) => return Answer::Failed(failure).into(),
+        };
+        self.lasting.over();
+        let now = SystemTime::now();
+        let retry_after = answer::retry_after(response.headers(), now);
+        // What it asks for outright counts before what its limits come to.
+        let pause = match retry_after {
+            Some(_) => None,
+            None => limit::pause(response.headers(), now),
+        };
+        let answer = match self.judge(response, &sent, plan, retry_after).await {
+            Ok(()) => Answer::Acknowledged,
+            Err(mut failure) => {
+                if failure.category == Category::Throttled {
+                    failure.retry_after = failure.retry_after.or(pause);
+                }
+                Answer::Failed(failure)
+            }
+        };
+        Reply { answer, pause }
+    }
+
+    /// Sends the request and returns the head of its answer.
+    async fn request(
+        &self,
+        batch: &Batch,
+        first: &Envelope,
+        plan: &Plan,
+    ) -> Result<(reqwest::Response, Taken), Failure> {
         let host = &plan.host;
         let event = Event { envelope: first, mapped: self.common.mapped };
         let Head { method, url, mut headers } = plan
@@ -278,19 +316,24 @@ impl Http {
         self.add_headers(&mut headers, batch, &body);
         let (body, sent) = body::body(body);
         let request = self.client.request(method, url).headers(headers).body(body);
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) => {
-                return Err(transport::failure(error, host, self.common.timeout, &self.lasting));
-            }
-        };
-        self.lasting.over();
+        let sending = request.send().await;
+        sending.map(|response| (response, sent)).map_err(|error| self.broke(error, host))
+    }
+
+    /// Reads the rest of an answer and says what it means.
+    async fn judge(
+        &self,
+        response: reqwest::Response,
+        sent: &Taken,
+        plan: &Plan,
+        retry_after: Option<Duration>,
+    ) -> Result<(), Failure> {
+        let host = &plan.host;
         let status = response.status();
-        let retry_after = answer::retry_after(response.headers(), SystemTime::now());
         let (body, broken) = read(response).await;
         if status.is_success() {
             if let Some(error) = broken {
-                return Err(transport::failure(error, host, self.common.timeout, &self.lasting));
+                return Err(self.broke(error, host));
             }
             if !sent.is_whole() {
                 let words = answer::words(status);
@@ -308,6 +351,10 @@ impl Http {
             status: Some(status.as_u16()),
             answer: answer::text(&body, &self.hidden),
         })
+    }
+
+    fn broke(&self, error: reqwest::Error, host: &str) -> Failure {
+        transport::failure(error, host, self.common.timeout, &self.lasting)
     }
 
     fn add_headers(&self, headers: &mut HeaderMap, batch: &Batch, body: &Bytes) {
@@ -342,13 +389,16 @@ impl Sink for Http {
         KIND
     }
 
+    fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
     fn deliver<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Answer> {
-        Box::pin(async move {
-            match self.send(batch).await {
-                Ok(()) => Answer::Acknowledged,
-                Err(failure) => Answer::Failed(failure),
-            }
-        })
+        Box::pin(async move { self.send(batch).await.answer })
+    }
+
+    fn reply<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Reply> {
+        Box::pin(self.send(batch))
     }
 
     fn check(&self) -> BoxFuture<'_, Result<String, Failure>> {

@@ -81,17 +81,22 @@ fn an_older_row_in_flight_holds_back_newer_ones_that_are_acknowledged() {
         sink("odd", &odd, "concurrency = 4\ntimeout = \"60s\""),
     ];
     let mut road = road(15, &sinks);
+    // Until both are known to bear four at a time.
+    road.sql("INSERT INTO t SELECT g, 'row' FROM generate_series(101, 104) g");
+    let four = |journal: &Journal| journal.events_processed == 4;
+    quick.wait("four rows", PATIENCE, four);
+    odd.wait("four rows", PATIENCE, four);
     for id in 1..=20 {
         road.sql(&format!("INSERT INTO t VALUES ({id}, 'row')"));
     }
     quick.wait("all rows", PATIENCE, |journal| has_all(journal, 1..=20));
-    let enough = |journal: &Journal| journal.events_processed >= 5;
+    let enough = |journal: &Journal| journal.events_processed >= 9;
     odd.wait("rows that overtook the first", PATIENCE, enough);
     let events = quick.journal().events();
-    let commit = commit_lsn(&events[0]);
+    let commit = commit_lsn(&events[4]);
     // What was acknowledged is stored; the slot is still told nothing of it.
     eventually("the progress of both is stored", PATIENCE, || {
-        floor(&road.walgate, "quick").commit_lsn >= commit_lsn(&events[19])
+        floor(&road.walgate, "quick").commit_lsn >= commit_lsn(&events[23])
             && delivered(&road.walgate, "odd") == odd.journal().events_processed
     });
     assert!(road.confirmed() <= commit, "{} of {commit}", road.confirmed());

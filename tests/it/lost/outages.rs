@@ -79,17 +79,20 @@ fn a_dead_sink_is_waited_for_and_its_neighbour_is_not_delayed() {
 #[test]
 fn a_stop_says_how_much_was_unanswered() {
     let receiver = Receiver::start();
-    receiver.otherwise(Reply::hang());
     let mut road = road(15, &[sink("far", &receiver, "concurrency = 4")]);
-    road.sql("INSERT INTO t SELECT g, 'row' FROM generate_series(1, 100) g");
-    receiver.wait("four requests", PATIENCE, |journal| journal.in_flight_max == 4);
+    // Until it is known to bear four at a time.
+    road.sql("INSERT INTO t SELECT g, 'row' FROM generate_series(1, 20) g");
+    receiver.wait("twenty rows", PATIENCE, |journal| journal.events_processed == 20);
+    receiver.otherwise(Reply::hang());
+    road.sql("INSERT INTO t SELECT g, 'row' FROM generate_series(21, 120) g");
+    receiver.wait("four requests", PATIENCE, |journal| journal.requests.len() == 24);
     road.stop();
     let said = road.walgate.log();
     assert!(said.contains("4 events were unanswered and may be sent again"), "{said}");
     receiver.behave();
     road.start();
     let journal = road.arrived(&receiver);
-    assert_eq!((journal.events_processed, journal.repeats()), (100, 0));
+    assert_eq!((journal.events_processed, journal.repeats()), (120, 0));
 }
 
 /// A second signal was not heard while the first was being obeyed.

@@ -92,6 +92,30 @@ async fn every_status_means_what_the_contract_says() {
 }
 
 #[tokio::test]
+async fn a_rate_limit_that_is_used_up_is_told_with_any_answer() {
+    let receiver = Receiver::start();
+    let sink = to(&receiver);
+    let spent = |status| Reply::status(status).header("ratelimit", r#""default";r=0;t=5"#);
+    let five = Some(Duration::from_secs(5));
+    receiver.next(spent(201));
+    let reply = sink.reply(&batch(0..1)).await;
+    assert_eq!(reply, walgate::sink::Reply { answer: Answer::Acknowledged, pause: five });
+    receiver.next(Reply::ok().header("ratelimit", r#""default";r=1;t=5"#));
+    assert_eq!(sink.reply(&batch(0..1)).await.pause, None);
+    for status in [422, 500, 429] {
+        receiver.next(spent(status));
+        let reply = sink.reply(&batch(0..1)).await;
+        assert_eq!(reply.pause, five, "{status}");
+        let waits = if status == 429 { five } else { None };
+        assert_eq!(failure(reply.answer).retry_after, waits, "{status}");
+    }
+    receiver.next(spent(429).retry_after("7"));
+    let reply = sink.reply(&batch(0..1)).await;
+    assert_eq!(reply.pause, None);
+    assert_eq!(failure(reply.answer).retry_after, Some(Duration::from_secs(7)));
+}
+
+#[tokio::test]
 async fn a_receiver_that_asks_for_time_is_given_it() {
     let receiver = Receiver::start();
     let sink = to(&receiver);

@@ -146,6 +146,7 @@ type Predicate = Box<dyn Fn(&Event) -> bool + Send>;
 struct Orders {
     next: VecDeque<Reply>,
     when: Vec<(Predicate, Reply)>,
+    at: Vec<(String, Reply)>,
     otherwise: Option<Reply>,
 }
 
@@ -195,6 +196,11 @@ impl Receiver {
     /// Answers so to every request with an event like this, until [`Self::behave`].
     pub(crate) fn when(&self, event: impl Fn(&Event) -> bool + Send + 'static, reply: Reply) {
         self.orders().when.push((Box::new(event), reply));
+    }
+
+    /// Answers so to every request to this path, until [`Self::behave`].
+    pub(crate) fn at(&self, path: &str, reply: Reply) {
+        self.orders().at.push((path.to_owned(), reply));
     }
 
     /// Answers so to every request that nothing else is ordered for, until [`Self::behave`].
@@ -327,6 +333,9 @@ fn choose(shared: &Shared, request: &Request) -> Reply {
                 return reply.clone();
             }
         }
+    }
+    if let Some((_, reply)) = orders.at.iter().find(|(path, _)| *path == request.target) {
+        return reply.clone();
     }
     orders.otherwise.clone().unwrap_or_else(Reply::ok)
 }

@@ -90,7 +90,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
-    (1u32..4, 1u32..5, 2u32..5, any::<bool>()).prop_map(|(concurrency, events, attempts, block)| {
+    (1u32..6, 1u32..5, 2u32..5, any::<bool>()).prop_map(|(concurrency, events, attempts, block)| {
         let mut settings = Settings { concurrency, ..Settings::default() };
         settings.batch.max_events = events;
         settings.retry.max_attempts = attempts;
@@ -140,6 +140,10 @@ struct World {
     /// What was taken since the last crash.
     taken: BTreeSet<usize>,
     holding: bool,
+    /// Since the last crash: retries that were not accepted, requests that were, and when it was.
+    retries: i64,
+    accepted: i64,
+    begun: Duration,
     chunk: Arc<Chunk>,
     route: Arc<RouteLabel>,
 }
@@ -205,6 +209,9 @@ impl World {
             noted: BTreeSet::new(),
             taken: BTreeSet::new(),
             holding: false,
+            retries: 0,
+            accepted: 0,
+            begun: Duration::ZERO,
             chunk: Arc::new(chunk),
             route: Arc::new(RouteLabel { name: "r".to_owned(), mapping: None }),
         }
@@ -248,8 +255,16 @@ impl World {
                 self.apply(effects);
                 continue;
             }
+            let is_probe = !self.scheduler.breaker.is_closed();
+            if dispatch.id.stored().is_some_and(|id| self.scheduler.parked.is_retry(id))
+                && !is_probe
+            {
+                self.retries += 1;
+            }
             self.requests.push(dispatch);
         }
+        let free = i64::try_from((self.now - self.begun).as_secs()).unwrap() + 11;
+        assert!(self.retries <= self.accepted / 5 + free, "retries take too much");
     }
 
     fn answer_one(&mut self, pick: prop::sample::Index) {
@@ -279,6 +294,9 @@ impl World {
                 if let [index] = indexes[..] {
                     self.check_replay(dispatch.id, index);
                 }
+                self.accepted += 1;
+                let is_retry = |id| self.scheduler.parked.is_retry(id);
+                self.retries -= i64::from(dispatch.id.stored().is_some_and(is_retry));
                 indexes.iter().for_each(|index| self.arrived(*index));
                 Answer::Acknowledged
             }
@@ -371,6 +389,7 @@ impl World {
                     self.dead.insert(index_of(id));
                     self.pending.push(Pending::Refuse(id));
                 }
+                Effect::Wait { .. } => {}
                 Effect::Reopen { events } => {
                     for (_, id) in &events {
                         self.dead.remove(&index_of(*id));
@@ -461,6 +480,7 @@ impl World {
         self.requests.clear();
         self.taken.clear();
         self.places.clear();
+        (self.retries, self.accepted, self.begun) = (0, 0, self.now);
         self.scheduler = scheduler(&self.settings);
         self.scheduler.hold("r", self.holding, self.now, &mut Vec::new());
         self.ledger = Ledger::restore(&self.saved);
@@ -514,7 +534,7 @@ impl World {
             Step::Crash(stored) => self.crash(stored),
             Step::Replay(pick) => self.replay(pick),
             Step::Hold(hold) => self.hold(hold),
-            Step::Pause(pause) => self.scheduler.pause(pause.then(|| "a test".to_owned())),
+            Step::Pause(pause) => self.scheduler.set_paused(pause.then(|| "a test".to_owned())),
         }
         self.send();
         assert!(self.requests.len() <= self.scheduler.lanes.len(), "more requests than lanes");
@@ -523,7 +543,7 @@ impl World {
     /// Fair weather until nothing happens any more.
     fn settle(&mut self) {
         self.weather = Weather::Fair;
-        self.scheduler.pause(None);
+        self.scheduler.set_paused(None);
         self.hold(false);
         for _ in 0..3000 {
             self.read(1);
@@ -581,8 +601,13 @@ impl World {
     }
 }
 
+/// `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(400)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_the_sink_answers_nothing_is_lost_and_keys_keep_their_order(

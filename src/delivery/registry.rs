@@ -1,8 +1,10 @@
 //! The registry of mappings: versions that ran, read back as they were.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::mapping::{CanonicalError, Mapping};
+use crate::mapping::{CanonicalError, Format, Mapping, Route, SinkMapper, SourceLabel, routes_at};
 
 /// Why a version of a mapping is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,31 @@ pub enum NotKept {
 fn ran(known: &[u32]) -> String {
     let known: Vec<String> = known.iter().map(u32::to_string).collect();
     if known.is_empty() { String::new() } else { format!("; versions {} did", known.join(", ")) }
+}
+
+/// Makes mappers that write events as another version of a mapping does.
+#[derive(Clone, Debug)]
+pub struct Versions {
+    /// The sink's, in the order of the config.
+    pub routes: Vec<Arc<Route>>,
+    /// Where events come from.
+    pub source: SourceLabel,
+    /// What bodies look like.
+    pub format: Format,
+}
+
+impl Versions {
+    /// Returns the mapper of today's versions.
+    #[must_use]
+    pub fn today(&self) -> SinkMapper {
+        SinkMapper::new(self.routes.clone(), &self.source, self.format)
+    }
+
+    /// Returns the mapper with this version in place of its mapping's own.
+    #[must_use]
+    pub fn with(&self, mapping: &Arc<Mapping>) -> SinkMapper {
+        SinkMapper::new(routes_at(&self.routes, mapping), &self.source, self.format)
+    }
 }
 
 /// Returns a version of a mapping as it was when it ran, for
