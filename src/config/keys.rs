@@ -110,7 +110,7 @@ pub(super) static ROOT: Section = Section {
         key("source", Table(&SOURCE), Required, "the database to read"),
         key("state", Table(&STATE), Toml("{}"), "where walgate keeps what it must not forget"),
         key("journal", Table(&JOURNAL), Toml("{}"), "the originals, as Postgres sent them"),
-        key("admin", Table(&ADMIN), Toml("{}"), "console, JSON API, metrics and health"),
+        key("admin", Table(&ADMIN), Toml("{}"), "metrics, health and events to fetch, over HTTP"),
         key(
             "mapping",
             Named(&MAPPING),
@@ -201,9 +201,9 @@ static ADMIN: Section = Section {
             "listen",
             Text,
             Toml("\"127.0.0.1:7717\""),
-            "address and port; anything but loopback needs a token",
+            "address and port, 0 for any that is free; anything but loopback needs a token",
         ),
-        key("token", Secret, None, "what callers must show"),
+        key("token", Secret, None, "what callers must show: `authorization: Bearer TOKEN`"),
     ],
 };
 

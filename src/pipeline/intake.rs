@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lag::Lag;
 use super::shared::Shared;
+use super::tally;
 use super::{Error, Options};
 use crate::failure::{Classify, chain};
 use crate::journal::Journal;
@@ -295,10 +296,12 @@ async fn read(reader: &mut Reader, journal: &Journal, shared: &Shared) -> Result
                 let end = chunk.end_position();
                 let committed = chunk.transactions.last().and_then(|last| last.commit_time);
                 let whole = chunk.transactions.iter().rev().find(|t| t.end_lsn.is_some()).copied();
+                let counted = tally::count(&chunk);
                 journal.append(chunk).await.map_err(Stopped::Journal)?;
                 let mut inner = shared.lock();
                 inner.end = inner.end.max(end);
                 inner.seen = inner.seen.max(end.commit_lsn);
+                inner.tally.add(counted);
                 if let Some(committed) = committed {
                     inner.lag = Lag::Read(committed);
                 }

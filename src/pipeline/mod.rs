@@ -6,6 +6,7 @@
 //!    └── confirmer ◀────── keeper ◀── snapshots┘
 //! ```
 //!
+//! The admin listener is told of all of it.
 //! Knows how the stages fit, not what any of them does.
 
 mod error;
@@ -17,9 +18,12 @@ mod marks;
 mod report;
 mod setup;
 mod shared;
+mod shown;
 mod status;
+mod tally;
 mod watch;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -30,6 +34,7 @@ pub use error::{Ending, Error};
 pub use report::{Stored as StoredReport, stored as stored_report};
 pub use status::{JournalStatus, Place, SinkStatus, SourceState, SourceStatus, Status, seconds};
 
+use crate::admin;
 use crate::config::Config;
 use crate::delivery::SinkState;
 use crate::lsn::Timestamp;
@@ -92,12 +97,18 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<Outcome, Error> {
     let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
+    let stage = Arc::new(shown::Stage::default());
+    let showing = CancellationToken::new();
+    let mut listeners = JoinSet::new();
+    let settings = config.admin.clone();
+    listeners.spawn(admin::serve(settings, Arc::clone(&stage) as _, showing.clone()));
     let opened = tokio::select! {
         opened = setup::open(&config, options) => opened?,
         () = stop.cancelled() => return Ok(Outcome::Stopped { unanswered: 0 }),
         () = passed(deadline) => return Ok(Outcome::TimedOut),
     };
     let setup::Opened { shared, state, journal, intake, runners, bases } = opened;
+    stage.open(&shared, &state, &journal);
 
     // Two stops, in order: first nothing new is read, then the last progress is stored.
     let reading = CancellationToken::new();
@@ -112,7 +123,7 @@ pub async fn run(
     let keeper = keeper::Keeper::new(&config, &shared, &state, &journal, bases);
     keepers.spawn(keeper.run(keeping.clone()));
     let mut watchers = JoinSet::new();
-    watchers.spawn(watch::run(config.source.clone(), std::sync::Arc::clone(&shared), options));
+    watchers.spawn(watch::run(config.source.clone(), Arc::clone(&shared), options));
 
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(None),
@@ -132,6 +143,8 @@ pub async fn run(
     while let Some(done) = keepers.join_next().await {
         done.map_err(|_| Error::Panicked)??;
     }
+    showing.cancel();
+    while listeners.join_next().await.is_some() {}
     shared.say_farewell();
     // A server that does not answer any more is left; what it did not hear it will be told again.
     let farewell = tokio::time::timeout(FAREWELL, sources.join_next()).await;
