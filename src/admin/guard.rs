@@ -15,6 +15,9 @@ use crate::secret::Secret;
 /// Asked without a token: what watches a process has none.
 const OPEN_PATHS: &[&str] = &["/healthz", "/readyz"];
 
+/// Below it a question may change something: what is acknowledged.
+const ACTING: &str = "/v1/";
+
 /// Decides who may ask.
 #[derive(Debug)]
 pub(super) struct Guard {
@@ -96,8 +99,11 @@ impl Guard {
         if !self.is_meant(host) || (authority.is_some() && !self.is_meant(authority)) {
             return Err(Refused::Host);
         }
-        let site = headers.get("sec-fetch-site").map(axum::http::HeaderValue::as_bytes);
-        if !matches!(site, None | Some(b"same-origin" | b"none")) {
+        let said = |name: &str| headers.get(name).map(axum::http::HeaderValue::as_bytes);
+        let is_foreign = !matches!(said("sec-fetch-site"), None | Some(b"same-origin" | b"none"));
+        // A link to what only shows may be followed from anywhere.
+        let is_link = said("sec-fetch-mode") == Some(b"navigate") && !path.starts_with(ACTING);
+        if is_foreign && !is_link {
             return Err(Refused::CrossSite);
         }
         match &self.token {
@@ -218,5 +224,13 @@ mod tests {
         for site in ["cross-site", "same-site", "whatever"] {
             assert_eq!(check(site), Err(Refused::CrossSite), "{site}");
         }
+        let link = headers(&[
+            ("host", "localhost:7717"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+        ]);
+        let guard = guard("localhost:7717", None);
+        assert_eq!(guard.check("/metrics", None, &link), Ok(()));
+        assert_eq!(guard.check("/v1/sinks/s/events", None, &link), Err(Refused::CrossSite));
     }
 }

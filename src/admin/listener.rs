@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{Response, StatusCode};
 use axum::middleware::{self, Next};
 use axum::routing::get;
@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::guard::Guard;
-use super::{Shown, answer, health, metrics};
+use super::{Shown, answer, fetch, health, metrics};
 use crate::config;
 use crate::failure::chain;
 
@@ -125,6 +125,7 @@ fn routes(guard: Arc<Guard>, shown: Arc<dyn Shown>) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/v1/sinks/{name}/events", get(events))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .with_state(shown)
@@ -153,8 +154,17 @@ async fn metrics(State(shown): State<Arc<dyn Shown>>) -> Response<Body> {
     answer::body(StatusCode::OK, metrics::CONTENT_TYPE, text)
 }
 
+async fn events(
+    State(shown): State<Arc<dyn Shown>>,
+    Path(sink): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response<Body> {
+    fetch::answer(&*shown, &sink, &query.unwrap_or_default()).await
+}
+
 async fn nowhere() -> Response<Body> {
-    let why = "there is nothing here; there are /metrics, /healthz and /readyz";
+    let why =
+        "there is nothing here; there are /metrics, /healthz, /readyz and /v1/sinks/NAME/events";
     answer::refusal(StatusCode::NOT_FOUND, why)
 }
 

@@ -4,6 +4,7 @@
 //! it. It changes nothing but what a receiver acknowledges.
 
 mod answer;
+mod fetch;
 mod figures;
 mod guard;
 mod health;
@@ -13,6 +14,9 @@ mod metrics;
 use std::fmt;
 
 use futures_util::future::BoxFuture;
+
+use crate::delivery::Polled;
+use crate::lsn::Lsn;
 
 pub use figures::{Figures, SinkFigures, SourceFigures};
 pub use listener::serve;
@@ -28,4 +32,13 @@ pub trait Shown: Send + Sync + fmt::Debug {
 
     /// Returns what is counted and measured, as it is now.
     fn figures(&self) -> BoxFuture<'_, Figures>;
+
+    /// Whether the run has its sinks.
+    fn is_open(&self) -> bool;
+
+    /// Returns the sink of this name that receivers fetch from; none when there is none.
+    fn polled(&self, sink: &str) -> Option<Polled>;
+
+    /// Returns where the server's log ends, as far as that is known.
+    fn server_end(&self) -> Option<Lsn>;
 }

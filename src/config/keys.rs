@@ -343,7 +343,12 @@ pub(super) static SINK: Section = Section {
             "kind: JSON lines in a file, on disk before they are acknowledged",
         ),
         key("stdout", Table(&kinds::STDOUT), None, "kind: JSON lines on standard output"),
-        later("poll", "kind: events that the receiver fetches"),
+        key(
+            "poll",
+            Table(&kinds::POLL),
+            None,
+            "kind: the receiver fetches events from the admin listener",
+        ),
         later("kafka", "kind: Apache Kafka"),
         later("nats", "kind: NATS JetStream"),
         later("amqp", "kind: RabbitMQ"),
@@ -363,7 +368,7 @@ pub(super) static SINK: Section = Section {
 };
 
 /// The kinds of sinks that this version has, by their table.
-pub(super) const KINDS: &[&str] = &["http", "file", "stdout"];
+pub(super) const KINDS: &[&str] = &["http", "file", "stdout", "poll"];
 
 static BATCH: Section = Section {
     title: "batch",

@@ -11,6 +11,7 @@ mod handle;
 mod lane;
 mod pace;
 mod parked;
+mod poll;
 mod reader;
 mod runner;
 mod scheduler;
@@ -26,6 +27,7 @@ pub use dead_letter::{
 pub use handle::{Counters, LATENCY_BOUNDS_US, SinkProgress, SinkState, Snapshot};
 pub use lane::Tracked;
 pub use parked::LetterState;
+pub use poll::{Asked, Page, PollParts, Polled, Poller, Refusal, WAIT_MAX};
 pub use runner::{Error, Parts, Runner};
 pub use scheduler::{Dispatch, DispatchId, Effect, Scheduler, What};
 pub use settings::{

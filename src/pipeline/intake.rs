@@ -123,7 +123,7 @@ impl Intake {
         Resume {
             identity: self.identity.clone(),
             received: self.journal.received().unwrap_or_default().max(self.received),
-            journaled: last_before(self.journal.end()),
+            journaled: self.journal.end().previous(),
             confirmed: self.shared.lock().confirmed,
             intent: None,
         }
@@ -319,15 +319,6 @@ async fn read(reader: &mut Reader, journal: &Journal, shared: &Shared) -> Result
                 inner.lag = Lag::InStep(super::now());
             }
         }
-    }
-}
-
-/// Returns the last position below `end`; none for the very beginning.
-pub(super) fn last_before(end: Position) -> Option<Position> {
-    match (end.commit_lsn, end.seq.checked_sub(1)) {
-        (commit_lsn, Some(seq)) => Some(Position::new(commit_lsn, seq)),
-        (Lsn(0), None) => None,
-        (Lsn(lsn), None) => Some(Position::new(Lsn(lsn - 1), u32::MAX)),
     }
 }
 

@@ -107,8 +107,9 @@ pub async fn run(
         () = stop.cancelled() => return Ok(Outcome::Stopped { unanswered: 0 }),
         () = passed(deadline) => return Ok(Outcome::TimedOut),
     };
-    let setup::Opened { shared, state, journal, intake, runners, bases } = opened;
-    stage.open(&shared, &state, &journal);
+    let setup::Opened { shared, state, journal, intake, runners, pollers, bases } = opened;
+    let polled = pollers.iter().map(|poller| (poller.name().to_owned(), poller.polled()));
+    stage.open(&shared, &state, &journal, polled.collect());
 
     // Two stops, in order: first nothing new is read, then the last progress is stored.
     let reading = CancellationToken::new();
@@ -118,6 +119,9 @@ pub async fn run(
     let mut sinks = JoinSet::new();
     for runner in runners {
         sinks.spawn(runner.run(reading.clone(), config.shutdown_grace));
+    }
+    for poller in pollers {
+        sinks.spawn(poller.run(reading.clone()));
     }
     let mut keepers = JoinSet::new();
     let keeper = keeper::Keeper::new(&config, &shared, &state, &journal, bases);

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::intake::{Attach, Attached, Intake, last_before};
+use super::intake::{Attach, Attached, Intake};
 use super::report::{self, Base};
 use super::shared::Shared;
 use super::{Error, Options};
-use crate::config::Config;
-use crate::delivery::{Parts, Runner, SinkProgress};
+use crate::config::{Config, SinkKind};
+use crate::delivery::{Parts, PollParts, Poller, Runner, SinkProgress};
 use crate::failure::chain;
 use crate::journal::{self, Journal};
 use crate::lsn::{Lsn, Position, Timestamp};
@@ -32,6 +32,7 @@ pub(super) struct Opened {
     pub(super) journal: Arc<Journal>,
     pub(super) intake: Intake,
     pub(super) runners: Vec<Runner>,
+    pub(super) pollers: Vec<Poller>,
     pub(super) bases: BTreeMap<String, Base>,
 }
 
@@ -49,7 +50,7 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
     let resume = Resume {
         identity: known.identity.as_ref().map(identity),
         received: journal.received().unwrap_or_default().max(known.received),
-        journaled: last_before(journal.end()),
+        journaled: journal.end().previous(),
         confirmed: known.confirmed,
         intent: None,
     };
@@ -71,16 +72,22 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
     let handles = sinks.iter().map(|(_, progress)| progress.clone()).collect();
     let shared = Arc::new(Shared::new(handles, end, known.confirmed));
     seed_marks(&shared, &journal, &known);
-    let mut runners = Vec::new();
+    let (mut runners, mut pollers) = (Vec::new(), Vec::new());
     for (sink, progress) in sinks {
-        if progress.is_detached() {
-            continue;
+        match &sink.kind {
+            // It tells whoever asks why nothing comes.
+            SinkKind::Polled => {
+                pollers.push(poller(config, sink, progress, &state, &journal, &label)?);
+            }
+            SinkKind::Sent(_) if progress.is_detached() => {}
+            SinkKind::Sent(kind) => {
+                runners.push(runner(config, sink, kind, progress, &state, &journal, &label)?);
+            }
         }
-        runners.push(runner(config, sink, progress, &state, &journal, &label)?);
     }
     let intake = Intake::new(attach, &shared, &state, &journal, known.received, first);
     let bases = progress.into_iter().map(|(name, stored)| (name, Base::of(&stored)));
-    Ok(Opened { shared, state, journal, intake, runners, bases: bases.collect() })
+    Ok(Opened { shared, state, journal, intake, runners, pollers, bases: bases.collect() })
 }
 
 async fn open_state(config: &Config, options: Options) -> Result<State, Error> {
@@ -206,12 +213,13 @@ async fn sinks<'a>(
 fn runner(
     config: &Config,
     sink: &crate::config::Sink,
+    kind: &crate::sink::Config,
     progress: SinkProgress,
     state: &State,
     journal: &Arc<Journal>,
     label: &SourceLabel,
 ) -> Result<Runner, Error> {
-    let far_side = crate::sink::build(&sink.name, &sink.kind, &sink.common())
+    let far_side = crate::sink::build(&sink.name, kind, &sink.common())
         .map_err(|source| Error::Sink { name: sink.name.clone(), source: Box::new(source) })?;
     let parts = Parts {
         name: sink.name.clone(),
@@ -225,6 +233,28 @@ fn runner(
         progress,
     };
     Runner::new(parts).map_err(Error::Delivery)
+}
+
+fn poller(
+    config: &Config,
+    sink: &crate::config::Sink,
+    progress: SinkProgress,
+    state: &State,
+    journal: &Arc<Journal>,
+    label: &SourceLabel,
+) -> Result<Poller, Error> {
+    let parts = PollParts {
+        name: sink.name.clone(),
+        settings: sink.delivery.clone(),
+        sinks: config.sinks.len(),
+        routes: config.routes_of(&sink.name),
+        label: label.clone(),
+        format: sink.format,
+        journal: Arc::clone(journal),
+        state: state.clone(),
+        progress,
+    };
+    Poller::new(parts).map_err(Error::Delivery)
 }
 
 /// Lets the slot move over what an earlier run received, once it is done.

@@ -10,9 +10,10 @@ use super::report::{self, Moment};
 use super::shared::Shared;
 use super::status::SourceState;
 use crate::admin::{Figures, Shown, SinkFigures, SourceFigures};
-use crate::delivery::{SinkState, dead_letter_counts};
+use crate::delivery::{Polled, SinkState, dead_letter_counts};
 use crate::failure::chain;
 use crate::journal::Journal;
+use crate::lsn::Lsn;
 use crate::progress::store::{self, Stored};
 use crate::state::State;
 
@@ -30,6 +31,7 @@ struct Running {
     shared: Arc<Shared>,
     state: State,
     journal: Arc<Journal>,
+    polled: BTreeMap<String, Polled>,
 }
 
 /// Of each sink: how far it is, and its dead letters by category.
@@ -37,11 +39,18 @@ type InState = (BTreeMap<String, Stored>, BTreeMap<String, BTreeMap<String, u64>
 
 impl Stage {
     /// Shows a run that is open.
-    pub(super) fn open(&self, shared: &Arc<Shared>, state: &State, journal: &Arc<Journal>) {
+    pub(super) fn open(
+        &self,
+        shared: &Arc<Shared>,
+        state: &State,
+        journal: &Arc<Journal>,
+        polled: BTreeMap<String, Polled>,
+    ) {
         let running = Running {
             shared: Arc::clone(shared),
             state: state.clone(),
             journal: Arc::clone(journal),
+            polled,
         };
         // A run opens once.
         let _again = self.0.set(running);
@@ -89,6 +98,19 @@ impl Shown for Stage {
                 None => Figures::default(),
             }
         })
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    fn polled(&self, sink: &str) -> Option<Polled> {
+        self.0.get()?.polled.get(sink).cloned()
+    }
+
+    fn server_end(&self) -> Option<Lsn> {
+        let inner = self.0.get()?.shared.lock();
+        inner.server_lsn.map(|lsn| lsn.max(inner.seen))
     }
 }
 

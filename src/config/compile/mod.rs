@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::sink::Sink;
+pub use self::sink::{Sink, SinkKind};
 use super::problem::{Notes, Problem};
 use super::tree::{Entry, Table};
 use super::walk::suggestion;

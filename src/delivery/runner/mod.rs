@@ -1,7 +1,7 @@
 //! [`Runner`]: the event loop of one sink.
 
 mod effects;
-mod original;
+pub(super) mod original;
 mod parts;
 
 use std::collections::HashMap;
