@@ -1,6 +1,7 @@
 //! The listener: binds, accepts, routes. One task does it all.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,11 +40,10 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 ///
 /// Cancel safety: dropping it closes every connection.
 pub async fn serve(settings: config::Admin, shown: Arc<dyn Shown>, stop: CancellationToken) {
-    let listener = tokio::select! {
-        listener = bind(&settings.listen) => listener,
+    let (listener, address) = tokio::select! {
+        bound = bind(&settings.listen) => bound,
         () = stop.cancelled() => return,
     };
-    let Ok(address) = listener.local_addr() else { return };
     tracing::info!(%address, "admin listening");
     let guard = Guard::new(&settings.listen, address.ip(), settings.token.as_ref());
     let routes = routes(Arc::new(guard), shown);
@@ -71,11 +71,12 @@ pub async fn serve(settings: config::Admin, shown: Arc<dyn Shown>, stop: Cancell
 }
 
 /// Listens, as often as it takes.
-async fn bind(listen: &str) -> TcpListener {
+async fn bind(listen: &str) -> (TcpListener, SocketAddr) {
     let mut told = false;
     loop {
-        match TcpListener::bind(listen).await {
-            Ok(listener) => return listener,
+        let bound = TcpListener::bind(listen).await;
+        match bound.and_then(|listener| Ok((listener.local_addr()?, listener))) {
+            Ok((address, listener)) => return (listener, address),
             Err(error) if !told => {
                 told = true;
                 tracing::error!(

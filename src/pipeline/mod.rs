@@ -136,6 +136,8 @@ pub async fn run(
         Some(ended) = sources.join_next() => failed(ended),
         Some(ended) = sinks.join_next() => failed(ended.map(|ended| ended.map_err(Error::Delivery))),
         Some(ended) = keepers.join_next() => failed(ended),
+        // It ends by itself only when it breaks down.
+        Some(Err(_)) = listeners.join_next() => Err(Error::Panicked),
     };
     watchers.abort_all();
     reading.cancel();
