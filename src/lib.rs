@@ -29,6 +29,7 @@ pub mod progress;
 
 // the frame around the line
 pub mod state;
+pub mod admin;
 pub mod pipeline;
 pub mod config;
 pub mod telemetry;

@@ -78,6 +78,16 @@ impl Position {
             None => Self::after_transaction(self.commit_lsn),
         }
     }
+
+    /// Returns the last position below this one; none for the very beginning.
+    #[must_use]
+    pub const fn previous(self) -> Option<Self> {
+        match (self.commit_lsn, self.seq.checked_sub(1)) {
+            (commit_lsn, Some(seq)) => Some(Self { commit_lsn, seq }),
+            (Lsn(0), None) => None,
+            (Lsn(lsn), None) => Some(Self { commit_lsn: Lsn(lsn - 1), seq: u32::MAX }),
+        }
+    }
 }
 
 impl fmt::Display for Position {
@@ -110,6 +120,34 @@ impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { timeline, position: Position { commit_lsn, seq } } = self;
         write!(f, "{timeline:08X}-{:016X}-{seq:08X}", commit_lsn.0)
+    }
+}
+
+/// The text is not an event's id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an id of the form 00000001-00000000017C8338-00000003")]
+pub struct ParseEventIdError;
+
+impl FromStr for EventId {
+    type Err = ParseEventIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseEventIdError> {
+        let part = |from: usize, to: usize| {
+            let digits = text.get(from..to).ok_or(ParseEventIdError)?;
+            if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Err(ParseEventIdError);
+            }
+            u64::from_str_radix(digits, 16).map_err(|_| ParseEventIdError)
+        };
+        let small = |number: u64| u32::try_from(number).map_err(|_| ParseEventIdError);
+        if text.len() != Self::LENGTH
+            || text.get(8..9) != Some("-")
+            || text.get(25..26) != Some("-")
+        {
+            return Err(ParseEventIdError);
+        }
+        let position = Position::new(Lsn(part(9, 25)?), small(part(26, 34)?)?);
+        Ok(Self { timeline: small(part(0, 8)?)?, position })
     }
 }
 
@@ -179,6 +217,39 @@ mod tests {
         let id = EventId { timeline: 1, position }.to_string();
         assert_eq!(id, "00000001-00000000017C8338-00000003");
         assert_eq!(id.len(), EventId::LENGTH);
+    }
+
+    #[test]
+    fn an_event_id_reads_back_and_nothing_else_does() {
+        for (timeline, lsn, seq) in [(0, 0, 0), (1, 0x17C_8338, 3), (u32::MAX, u64::MAX, u32::MAX)]
+        {
+            let id = EventId { timeline, position: Position::new(Lsn(lsn), seq) };
+            assert_eq!(id.to_string().parse(), Ok(id));
+            assert_eq!(id.to_string().to_lowercase().parse(), Ok(id));
+        }
+        for bad in [
+            "",
+            "00000001-00000000017C8338-0000000",
+            "00000001-00000000017C8338-000000033",
+            "00000001-00000000017C8338_00000003",
+            "0000000100000000017C8338-000000031",
+            "+0000001-00000000017C8338-00000003",
+            "00000001-00000000017C833é-0000003",
+        ] {
+            assert_eq!(bad.parse::<EventId>(), Err(ParseEventIdError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_position_before_the_next_is_the_same() {
+        for (lsn, seq) in [(5, 0), (5, 7), (5, u32::MAX - 1)] {
+            let position = Position::new(Lsn(lsn), seq);
+            assert_eq!(position.next().previous(), Some(position));
+        }
+        let end = Position::after_transaction(Lsn(5));
+        assert_eq!(end.previous(), Some(Position::new(Lsn(5), u32::MAX)));
+        assert_eq!(end.previous().map(Position::next), Some(end));
+        assert_eq!(Position::ZERO.previous(), None);
     }
 
     #[test]

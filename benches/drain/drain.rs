@@ -77,7 +77,7 @@ pub(crate) fn run(
 
 pub(crate) fn configuration(url: &str, slot: &str, table: &str, sink: &str) -> String {
     format!(
-        "[source]\nurl = \"{url}\"\npublication = \"{table}\"\nslot = \"{slot}\"\n\n\
+        "[admin]\nlisten = \"127.0.0.1:0\"\n\n[source]\nurl = \"{url}\"\npublication = \"{table}\"\nslot = \"{slot}\"\n\n\
          [state]\npath = \"state\"\n\n{sink}\n\
          [[route]]\nname = \"all\"\ntable = \"public.{table}\"\nstart = \"now\"\nsink = \"out\"\n"
     )

@@ -111,6 +111,8 @@ CREATE TABLE dead_letters (
     UNIQUE (sink, route, commit_lsn, seq, event_id)
 ) STRICT;
 CREATE INDEX dead_letters_state ON dead_letters (sink, state, commit_lsn, seq);
+-- For those who count them, again and again.
+CREATE INDEX dead_letters_count ON dead_letters (state, sink, category);
 CREATE INDEX dead_letters_key ON dead_letters (sink, key_hash, commit_lsn, seq);
 CREATE INDEX dead_letters_old_key ON dead_letters (sink, before_key_hash, commit_lsn, seq)
     WHERE before_key_hash IS NOT NULL;

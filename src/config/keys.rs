@@ -110,7 +110,7 @@ pub(super) static ROOT: Section = Section {
         key("source", Table(&SOURCE), Required, "the database to read"),
         key("state", Table(&STATE), Toml("{}"), "where walgate keeps what it must not forget"),
         key("journal", Table(&JOURNAL), Toml("{}"), "the originals, as Postgres sent them"),
-        key("admin", Table(&ADMIN), Toml("{}"), "console, JSON API, metrics and health"),
+        key("admin", Table(&ADMIN), Toml("{}"), "metrics, health and events to fetch, over HTTP"),
         key(
             "mapping",
             Named(&MAPPING),
@@ -201,9 +201,9 @@ static ADMIN: Section = Section {
             "listen",
             Text,
             Toml("\"127.0.0.1:7717\""),
-            "address and port; anything but loopback needs a token",
+            "address and port, 0 for any that is free; anything but loopback needs a token",
         ),
-        key("token", Secret, None, "what callers must show"),
+        key("token", Secret, None, "what callers must show: `authorization: Bearer TOKEN`"),
     ],
 };
 
@@ -343,7 +343,12 @@ pub(super) static SINK: Section = Section {
             "kind: JSON lines in a file, on disk before they are acknowledged",
         ),
         key("stdout", Table(&kinds::STDOUT), None, "kind: JSON lines on standard output"),
-        later("poll", "kind: events that the receiver fetches"),
+        key(
+            "poll",
+            Table(&kinds::POLL),
+            None,
+            "kind: the receiver fetches events from the admin listener",
+        ),
         later("kafka", "kind: Apache Kafka"),
         later("nats", "kind: NATS JetStream"),
         later("amqp", "kind: RabbitMQ"),
@@ -363,7 +368,7 @@ pub(super) static SINK: Section = Section {
 };
 
 /// The kinds of sinks that this version has, by their table.
-pub(super) const KINDS: &[&str] = &["http", "file", "stdout"];
+pub(super) const KINDS: &[&str] = &["http", "file", "stdout", "poll"];
 
 static BATCH: Section = Section {
     title: "batch",

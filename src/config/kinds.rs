@@ -73,5 +73,8 @@ pub(super) static FILE: Section = Section {
     ],
 };
 
+/// `[sink.NAME.poll]`
+pub(super) static POLL: Section = Section { title: "a poll sink", keys: &[] };
+
 /// `[sink.NAME.stdout]`
 pub(super) static STDOUT: Section = Section { title: "a stdout sink", keys: &[] };

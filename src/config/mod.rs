@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use self::compile::{Admin, Config, Confirm, Journal, OnFull, Sink, Source};
+pub use self::compile::{Admin, Config, Confirm, Journal, OnFull, Sink, SinkKind, Source};
 pub use self::interpolate::Environment;
 use self::problem::Notes;
 pub use self::problem::{Problem, Problems};

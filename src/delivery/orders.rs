@@ -30,7 +30,7 @@ pub struct Ordered(mpsc::Receiver<Order>);
 
 /// The sink is served no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the sink is not served: it was let go, or the run ends")]
+#[error("nothing is sent to it: it was let go, its receivers come and ask, or the run ends")]
 pub struct NotServed;
 
 impl Orders {

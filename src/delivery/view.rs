@@ -182,7 +182,8 @@ impl View {
         tracing::error!(sink = %self.sink, error = %error, "an event's original can't be stored");
     }
 
-    fn tell_dead(&mut self, now: Duration) {
+    /// Tells of dead letters that were not told of yet, now and then.
+    pub(super) fn tell_dead(&mut self, now: Duration) {
         let next = self.dead_told_at.map(|at| at.saturating_add(DEAD_LOG_EVERY));
         if self.dead_untold == 0 || next.is_some_and(|next| next > now) {
             return;
@@ -304,6 +305,21 @@ fn reason(scheduler: &Scheduler, state: SinkState) -> Option<String> {
     }
     let (retrying, blocked) = scheduler.parked_counts();
     Some(format!("{retrying} events are retrying, {blocked} wait behind them"))
+}
+
+/// Counts events that a receiver came for and has.
+pub(super) fn count_delivered<'a>(
+    progress: &SinkProgress,
+    events: impl Iterator<Item = (&'a Arc<RouteLabel>, Option<Timestamp>)>,
+) {
+    let now = now_micros();
+    progress.with_snapshot(|snapshot| {
+        for (route, commit_time) in events {
+            add_delivered(&mut snapshot.counters, route, 1);
+            add_latency(&mut snapshot.counters, commit_time, now);
+            snapshot.newest_done = snapshot.newest_done.max(commit_time);
+        }
+    });
 }
 
 fn add_delivered(counters: &mut Counters, route: &RouteLabel, count: u64) {

@@ -12,6 +12,7 @@ mod watchdog;
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,6 +37,8 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 const SLOT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the last changes may take without any progress at all.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Where walgate shows itself unless told otherwise.
+const ADMIN_PORT: u16 = 7717;
 /// How long a killed walgate stays away.
 const AWAY: Duration = Duration::from_millis(500);
 
@@ -102,7 +105,8 @@ pub async fn run(options: Options) -> Result<Summary, Error> {
 
     let executable = options.executable.clone().map_or_else(std::env::current_exe, Ok)?;
     let mut program = Program::new(executable, folder.path());
-    std::fs::write(program.config(), configuration(&cluster, address.port()))?;
+    let admin = admin_address().await?;
+    std::fs::write(program.config(), configuration(&cluster, address.port(), admin))?;
     program.start()?;
     wait_for_slot(&cluster, &mut program).await?;
     say(&format!(
@@ -110,6 +114,7 @@ pub async fn run(options: Options) -> Result<Summary, Error> {
         cluster.version(),
         cluster.port()
     ));
+    say(&format!("metrics at http://{admin}/metrics, health at http://{admin}/healthz"));
 
     let mut demo = Demo {
         options,
@@ -262,7 +267,7 @@ fn key_and_row(row: &[Option<String>]) -> Option<(String, serde_json::Value)> {
 }
 
 /// The configuration a user would write, but for the short waits: a demo has no time for long ones.
-fn configuration(cluster: &Cluster, port: u16) -> String {
+fn configuration(cluster: &Cluster, port: u16, admin: SocketAddr) -> String {
     let url = cluster.url("walgate", shop::DATABASE);
     format!(
         r#"shutdown_grace = "5s"
@@ -274,6 +279,9 @@ slot = "walgate"
 
 [state]
 path = "state"
+
+[admin]
+listen = "{admin}"
 
 [sink.crm]
 batch = {{ max_events = 50 }}
@@ -316,6 +324,16 @@ start = "now"
 sink = "crm"
 "#
     )
+}
+
+/// Picks where walgate shows itself: the usual address, or a free one where that is taken. It stays
+/// the same over kills.
+async fn admin_address() -> io::Result<SocketAddr> {
+    let listener = match TcpListener::bind(("127.0.0.1", ADMIN_PORT)).await {
+        Ok(listener) => listener,
+        Err(_) => TcpListener::bind(("127.0.0.1", 0)).await?,
+    };
+    listener.local_addr()
 }
 
 async fn wait_for_slot(cluster: &Cluster, program: &mut Program) -> Result<(), Error> {
@@ -366,7 +384,7 @@ mod tests {
     #[tokio::test]
     async fn the_demos_configuration_is_one() {
         let cluster = Cluster::builder().start().await.unwrap();
-        let text = configuration(&cluster, 8000);
+        let text = configuration(&cluster, 8000, ([127, 0, 0, 1], 7717).into());
         let nothing = |_: &str| None;
         let environment = Environment { variable: &nothing, folder: std::path::Path::new(".") };
         let config = config::parse("demo.toml", &text, &environment).unwrap();

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lag::Lag;
 use super::shared::Shared;
+use super::tally;
 use super::{Error, Options};
 use crate::failure::{Classify, chain};
 use crate::journal::Journal;
@@ -122,7 +123,7 @@ impl Intake {
         Resume {
             identity: self.identity.clone(),
             received: self.journal.received().unwrap_or_default().max(self.received),
-            journaled: last_before(self.journal.end()),
+            journaled: self.journal.end().previous(),
             confirmed: self.shared.lock().confirmed,
             intent: None,
         }
@@ -295,10 +296,12 @@ async fn read(reader: &mut Reader, journal: &Journal, shared: &Shared) -> Result
                 let end = chunk.end_position();
                 let committed = chunk.transactions.last().and_then(|last| last.commit_time);
                 let whole = chunk.transactions.iter().rev().find(|t| t.end_lsn.is_some()).copied();
+                let counted = tally::count(&chunk);
                 journal.append(chunk).await.map_err(Stopped::Journal)?;
                 let mut inner = shared.lock();
                 inner.end = inner.end.max(end);
                 inner.seen = inner.seen.max(end.commit_lsn);
+                inner.tally.add(counted);
                 if let Some(committed) = committed {
                     inner.lag = Lag::Read(committed);
                 }
@@ -316,15 +319,6 @@ async fn read(reader: &mut Reader, journal: &Journal, shared: &Shared) -> Result
                 inner.lag = Lag::InStep(super::now());
             }
         }
-    }
-}
-
-/// Returns the last position below `end`; none for the very beginning.
-pub(super) fn last_before(end: Position) -> Option<Position> {
-    match (end.commit_lsn, end.seq.checked_sub(1)) {
-        (commit_lsn, Some(seq)) => Some(Position::new(commit_lsn, seq)),
-        (Lsn(0), None) => None,
-        (Lsn(lsn), None) => Some(Position::new(Lsn(lsn - 1), u32::MAX)),
     }
 }
 

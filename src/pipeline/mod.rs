@@ -6,6 +6,7 @@
 //!    └── confirmer ◀────── keeper ◀── snapshots┘
 //! ```
 //!
+//! The admin listener is told of all of it.
 //! Knows how the stages fit, not what any of them does.
 
 mod error;
@@ -20,10 +21,13 @@ mod report;
 mod request;
 mod setup;
 mod shared;
+mod shown;
 mod status;
+mod tally;
 mod watch;
 mod withheld;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -36,6 +40,7 @@ pub use report::{Stored as StoredReport, stored as stored_report};
 pub use request::{Outcome as Answer, Request};
 pub use status::{JournalStatus, Place, SinkStatus, SourceState, SourceStatus, Status, seconds};
 
+use crate::admin;
 use crate::config::Config;
 use crate::delivery::SinkState;
 use crate::lsn::Timestamp;
@@ -101,12 +106,19 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<Outcome, Error> {
     let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
+    let stage = Arc::new(shown::Stage::default());
+    let showing = CancellationToken::new();
+    let mut listeners = JoinSet::new();
+    let settings = config.admin.clone();
+    listeners.spawn(admin::serve(settings, Arc::clone(&stage) as _, showing.clone()));
     let opened = tokio::select! {
         opened = setup::open(&config, options) => opened?,
         () = stop.cancelled() => return Ok(Outcome::Stopped { unanswered: 0 }),
         () = passed(deadline) => return Ok(Outcome::TimedOut),
     };
-    let setup::Opened { shared, state, journal, intake, runners, bases, orders } = opened;
+    let setup::Opened { shared, state, journal, intake, runners, pollers, bases, orders } = opened;
+    let polled = pollers.iter().map(|poller| (poller.name().to_owned(), poller.polled()));
+    stage.open(&shared, &state, &journal, polled.collect());
 
     // Two stops, in order: first nothing new is read, then the last progress is stored.
     let reading = CancellationToken::new();
@@ -117,13 +129,16 @@ pub async fn run(
     for runner in runners {
         sinks.spawn(runner.run(reading.clone(), config.shutdown_grace));
     }
+    for poller in pollers {
+        sinks.spawn(poller.run(reading.clone()));
+    }
     let mut keepers = JoinSet::new();
     let keeper = keeper::Keeper::new(&config, &shared, &state, &journal, bases);
     keepers.spawn(keeper.run(keeping.clone()));
     let mut operators = JoinSet::new();
     operators.spawn(Operator::new(&config, &state, orders).run());
     let mut watchers = JoinSet::new();
-    watchers.spawn(watch::run(config.source.clone(), std::sync::Arc::clone(&shared), options));
+    watchers.spawn(watch::run(config.source.clone(), Arc::clone(&shared), options));
 
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(None),
@@ -133,6 +148,8 @@ pub async fn run(
         Some(ended) = sinks.join_next() => failed(ended.map(|ended| ended.map_err(Error::Delivery))),
         Some(ended) = keepers.join_next() => failed(ended),
         Some(ended) = operators.join_next() => failed(ended),
+        // It ends by itself only when it breaks down.
+        Some(Err(_)) = listeners.join_next() => Err(Error::Panicked),
     };
     watchers.abort_all();
     operators.abort_all();
@@ -145,6 +162,8 @@ pub async fn run(
     while let Some(done) = keepers.join_next().await {
         done.map_err(|_| Error::Panicked)??;
     }
+    showing.cancel();
+    while listeners.join_next().await.is_some() {}
     shared.say_farewell();
     // A server that does not answer any more is left; what it did not hear it will be told again.
     let farewell = tokio::time::timeout(FAREWELL, sources.join_next()).await;

@@ -94,7 +94,12 @@ impl Operator {
         let all = &what.filter.sink;
         let chosen = self.sinks.iter().filter(|name| all.as_ref().is_none_or(|sink| sink == *name));
         for name in chosen {
-            let Some(orders) = self.orders.get(name) else { continue };
+            let Some(orders) = self.orders.get(name) else {
+                match all {
+                    Some(_) => return Err(not_served(name)(NotServed)),
+                    None => continue,
+                }
+            };
             let begun = orders.give(|asked| Order::Replay(Box::new(what.clone()), asked)).await;
             outcome.add(begun.map_err(not_served(name))?);
         }

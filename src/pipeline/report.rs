@@ -39,15 +39,25 @@ pub(super) struct Reporter {
     last_at: Option<Instant>,
 }
 
-/// What is the same for every sink of a report.
-struct Moment {
+/// What is the same for every sink at one moment.
+pub(super) struct Moment {
     /// Behind the last change that was read.
-    end: Position,
+    pub(super) end: Position,
     /// How far the source is ahead of that.
-    lag: Option<f64>,
-    now: Timestamp,
-    /// Since the last report.
-    elapsed: f64,
+    pub(super) lag: Option<f64>,
+    pub(super) now: Timestamp,
+}
+
+/// Returns how old the newest commit is that is known to be done at a sink; 0 when there is no
+/// newer one.
+pub(super) fn freshness(
+    floor: Position,
+    newest_done: Option<Timestamp>,
+    moment: &Moment,
+) -> Option<f64> {
+    let age = newest_done.map(|time| age(time, moment.now));
+    // One that has done all that was read is as far behind as the reading is.
+    if floor >= moment.end { moment.lag.or(age) } else { age }
 }
 
 impl Reporter {
@@ -88,8 +98,9 @@ impl Reporter {
             };
             (source, inner.end)
         };
-        let moment = Moment { end, lag: source.lag_seconds, now, elapsed };
-        let sinks = shared.sinks().iter().map(|sink| self.sink(sink, &sink.snapshot(), &moment));
+        let moment = Moment { end, lag: source.lag_seconds, now };
+        let sinks = shared.sinks().iter();
+        let sinks = sinks.map(|sink| self.sink(sink, &sink.snapshot(), &moment, elapsed));
         let journal = JournalStatus {
             bytes: kept.bytes,
             oldest: kept.oldest.map(|time| time.to_string()),
@@ -98,7 +109,14 @@ impl Reporter {
         Status { sinks: sinks.collect(), source, journal }
     }
 
-    fn sink(&mut self, sink: &SinkProgress, snapshot: &Snapshot, moment: &Moment) -> SinkStatus {
+    /// The status of a sink, `elapsed` seconds after the last report.
+    fn sink(
+        &mut self,
+        sink: &SinkProgress,
+        snapshot: &Snapshot,
+        moment: &Moment,
+        elapsed: f64,
+    ) -> SinkStatus {
         let name = sink.name();
         let floor = snapshot.reached.floor;
         let base = self.bases.get(name).copied().unwrap_or_default();
@@ -106,7 +124,6 @@ impl Reporter {
         let delivered = counters.delivered_total();
         let before = self.last.insert(name.to_owned(), delivered).unwrap_or(0);
         let newest_done = snapshot.newest_done.max(base.newest_done);
-        let age = newest_done.map(|time| age(time, moment.now));
         SinkStatus {
             name: name.to_owned(),
             kind: self.kinds.get(name).map(|kind| (*kind).to_owned()),
@@ -115,12 +132,11 @@ impl Reporter {
             since: snapshot.since.map(|since| since.to_string()),
             position: floor.into(),
             lag_events: (!snapshot.detached).then_some(snapshot.undone),
-            // One that has done all that was read is as far behind as the reading is.
-            freshness_seconds: if floor >= moment.end { moment.lag.or(age) } else { age },
+            freshness_seconds: freshness(floor, newest_done, moment),
             delivered: base.delivered + delivered,
             skipped: base.skipped + counters.skipped_total(),
             dead_letters: BTreeMap::new(),
-            events_per_second: rate(delivered.saturating_sub(before), moment.elapsed),
+            events_per_second: rate(delivered.saturating_sub(before), elapsed),
         }
     }
 }

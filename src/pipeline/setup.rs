@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::intake::{Attach, Attached, Intake, last_before};
+use super::intake::{Attach, Attached, Intake};
 use super::report::{self, Base};
 use super::shared::Shared;
 use super::{Error, Options};
-use crate::config::Config;
-use crate::delivery::{Gates, Orders, Parts, Runner, SinkProgress, Versions};
+use crate::config::{Config, SinkKind};
+use crate::delivery::{Gates, Orders, Parts, PollParts, Poller, Runner, SinkProgress, Versions};
 use crate::failure::chain;
 use crate::journal::{self, Journal};
 use crate::lsn::{Lsn, Position, Timestamp};
@@ -32,6 +32,7 @@ pub(super) struct Opened {
     pub(super) journal: Arc<Journal>,
     pub(super) intake: Intake,
     pub(super) runners: Vec<Runner>,
+    pub(super) pollers: Vec<Poller>,
     pub(super) bases: BTreeMap<String, Base>,
     /// Gives orders to each sink that is served.
     pub(super) orders: BTreeMap<String, Orders>,
@@ -51,7 +52,7 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
     let resume = Resume {
         identity: known.identity.as_ref().map(identity),
         received: journal.received().unwrap_or_default().max(known.received),
-        journaled: last_before(journal.end()),
+        journaled: journal.end().previous(),
         confirmed: known.confirmed,
         intent: None,
     };
@@ -75,43 +76,79 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
     let shared = Arc::new(Shared::new(handles, end, known.confirmed));
     seed_marks(&shared, &journal, &known);
     let held = state.read(roster::held).await.map_err(Error::State)?;
+    let Served { runners, pollers, orders } = {
+        let road = Road { config, state: &state, journal: &journal, label: &label };
+        served(&road, sinks, &progress, &held, !options.only_asked)?
+    };
+    let intake = Intake::new(attach, &shared, &state, &journal, known.received, first);
+    let bases = progress.into_iter().map(|(name, stored)| (name, Base::of(&stored))).collect();
+    Ok(Opened { shared, state, journal, intake, runners, pollers, bases, orders })
+}
+
+/// What every sink is served with.
+struct Road<'a> {
+    config: &'a Config,
+    state: &'a State,
+    journal: &'a Arc<Journal>,
+    label: &'a SourceLabel,
+}
+
+/// Who serves the sinks.
+struct Served {
+    runners: Vec<Runner>,
+    pollers: Vec<Poller>,
+    orders: BTreeMap<String, Orders>,
+}
+
+/// Makes who serves each sink. `held` are the routes that a person holds.
+fn served(
+    road: &Road<'_>,
+    sinks: Vec<(&crate::config::Sink, SinkProgress)>,
+    progress: &BTreeMap<String, Stored>,
+    held: &[String],
+    reads: bool,
+) -> Result<Served, Error> {
     let gates = Gates::default();
-    let mut runners = Vec::new();
+    let (mut runners, mut pollers) = (Vec::new(), Vec::new());
     let mut orders = BTreeMap::new();
     for (sink, handle) in sinks {
-        if handle.is_detached() {
-            continue;
-        }
+        let kind = match &sink.kind {
+            // It tells whoever asks why nothing comes.
+            SinkKind::Polled => {
+                pollers.push(poller(road, sink, handle)?);
+                continue;
+            }
+            SinkKind::Sent(_) if handle.is_detached() => continue,
+            SinkKind::Sent(kind) => kind,
+        };
         let (giver, ordered) = Orders::new();
         orders.insert(sink.name.clone(), giver);
-        let routes = config.routes.iter().filter(|route| route.sink == sink.name);
+        let routes = road.config.routes.iter().filter(|route| route.sink == sink.name);
         let held = routes.map(|route| route.name.clone()).filter(|name| held.contains(name));
         let paused = progress.get(&sink.name).and_then(Stored::paused).map(str::to_owned);
         let parts = Parts {
             name: sink.name.clone(),
             settings: sink.delivery.clone(),
-            sinks: config.sinks.len(),
-            sink: far_side(sink)?,
+            sinks: road.config.sinks.len(),
+            sink: far_side(sink, kind)?,
             gates: gates.clone(),
             versions: Versions {
-                routes: config.routes_of(&sink.name),
-                source: label.clone(),
+                routes: road.config.routes_of(&sink.name),
+                source: road.label.clone(),
                 format: sink.format,
             },
-            journal: Arc::clone(&journal),
-            journal_keeps: journal.is_on(),
-            reads: !options.only_asked,
+            journal: Arc::clone(road.journal),
+            journal_keeps: road.journal.is_on(),
+            reads,
             paused,
             held: held.collect(),
-            state: state.clone(),
+            state: road.state.clone(),
             progress: handle,
             orders: ordered,
         };
         runners.push(Runner::new(parts).map_err(Error::Delivery)?);
     }
-    let intake = Intake::new(attach, &shared, &state, &journal, known.received, first);
-    let bases = progress.into_iter().map(|(name, stored)| (name, Base::of(&stored)));
-    Ok(Opened { shared, state, journal, intake, runners, bases: bases.collect(), orders })
+    Ok(Served { runners, pollers, orders })
 }
 
 async fn open_state(config: &Config, options: Options) -> Result<State, Error> {
@@ -234,10 +271,33 @@ async fn sinks<'a>(
     Ok(sinks)
 }
 
-fn far_side(sink: &crate::config::Sink) -> Result<Arc<dyn crate::sink::Sink>, Error> {
-    let built = crate::sink::build(&sink.name, &sink.kind, &sink.common());
+fn far_side(
+    sink: &crate::config::Sink,
+    kind: &crate::sink::Config,
+) -> Result<Arc<dyn crate::sink::Sink>, Error> {
+    let built = crate::sink::build(&sink.name, kind, &sink.common());
     let failed = |source| Error::Sink { name: sink.name.clone(), source: Box::new(source) };
     built.map(Arc::from).map_err(failed)
+}
+
+fn poller(
+    road: &Road<'_>,
+    sink: &crate::config::Sink,
+    progress: SinkProgress,
+) -> Result<Poller, Error> {
+    let Road { config, state, journal, label } = *road;
+    let parts = PollParts {
+        name: sink.name.clone(),
+        settings: sink.delivery.clone(),
+        sinks: config.sinks.len(),
+        routes: config.routes_of(&sink.name),
+        label: label.clone(),
+        format: sink.format,
+        journal: Arc::clone(journal),
+        state: state.clone(),
+        progress,
+    };
+    Poller::new(parts).map_err(Error::Delivery)
 }
 
 /// Lets the slot move over what an earlier run received, once it is done.

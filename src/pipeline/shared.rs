@@ -3,10 +3,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::lag::Lag;
 use super::marks::Marks;
 use super::status::SourceState;
+use super::tally::Tally;
 use crate::delivery::SinkProgress;
 use crate::lsn::{Lsn, Position};
 use crate::source::Confirmer;
@@ -42,6 +44,11 @@ pub(super) struct Inner {
     pub(super) server_lsn: Option<Lsn>,
     pub(super) retained_wal: Option<i64>,
     pub(super) wal_status: Option<String>,
+    /// What came.
+    pub(super) tally: Tally,
+    /// When the keeper was last done with a tick, and why it could not store what it had to.
+    pub(super) kept_at: Option<Instant>,
+    pub(super) storing_fails: Option<String>,
     farewell: bool,
 }
 

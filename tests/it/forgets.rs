@@ -85,5 +85,4 @@ fn dead_letters_older_than_the_sink_keeps_them_are_discarded() {
     eventually("one is dead", PATIENCE, || dead() == json!({ "rejected": 1 }));
     eventually("it is discarded", PATIENCE, || dead() == json!({}));
     assert!(road.walgate.log().contains("dead letters older than dead_retain were discarded"));
-    assert!(road.walgate.log().contains("nothing listens"));
 }

@@ -18,6 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("journal", &["state"]),
     ("delivery", &["journal", "mapping", "pgoutput", "progress", "sink", "state"]),
     ("telemetry", STAGES),
+    ("admin", FRAME),
     ("config", STAGES),
     ("pipeline", FRAME),
     ("demo", FRAME),
@@ -30,6 +31,7 @@ const STAGES: &[&str] =
     &["delivery", "journal", "mapping", "pgoutput", "progress", "sink", "source", "state"];
 
 const FRAME: &[&str] = &[
+    "admin",
     "config",
     "delivery",
     "journal",

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and its helpers too"
 )]
 
+mod admin;
 mod bounds;
 mod cluster;
 mod decoder;

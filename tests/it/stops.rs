@@ -77,7 +77,9 @@ fn a_stuck_write_is_not_piled_upon_nor_repeated() {
 fn the_time_given_counts_from_the_start() {
     let sinks = format!("{}{}", http("far", "http://127.0.0.1:1/", ""), route("t", "far"));
     let url = "postgres://nobody@127.0.0.1:1/none";
-    let mut walgate = Walgate::new(&format!("[source]\nurl = \"{url}\"\n{sinks}"));
+    let mut walgate = Walgate::new(&format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\n[source]\nurl = \"{url}\"\n{sinks}"
+    ));
     let started = Instant::now();
     walgate.start(&["--until-caught-up", "--timeout", "1s"]);
     assert_eq!(walgate.exit_code(SOON), 1);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::report::Report;
-use crate::config::Config;
+use crate::config::{Config, SinkKind};
 use crate::failure::chain;
 use crate::sink;
 
@@ -13,7 +13,14 @@ const CHECK_MAX: Duration = Duration::from_secs(10);
 pub(super) async fn check(config: &Config, report: &mut Report) {
     for settings in &config.sinks {
         let subject = format!("sink {}", settings.name);
-        let built = sink::build(&settings.name, &settings.kind, &settings.common());
+        let kind = match &settings.kind {
+            SinkKind::Sent(kind) => kind,
+            SinkKind::Polled => {
+                report.ok("sink.ready", &subject, served(config, &settings.name));
+                continue;
+            }
+        };
+        let built = sink::build(&settings.name, kind, &settings.common());
         let sink = match built {
             Ok(sink) => sink,
             Err(error) => {
@@ -33,4 +40,10 @@ pub(super) async fn check(config: &Config, report: &mut Report) {
             }
         }
     }
+}
+
+/// Says where events of a sink are fetched.
+fn served(config: &Config, name: &str) -> String {
+    let token = if config.admin.token.is_some() { ", to who shows the token" } else { "" };
+    format!("`run` serves it at http://{}/v1/sinks/{name}/events{token}", config.admin.listen)
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::sink::Sink;
+pub use self::sink::{Sink, SinkKind};
 use super::problem::{Notes, Problem};
 use super::tree::{Entry, Table};
 use super::walk::suggestion;
@@ -29,7 +29,7 @@ pub struct Config {
     pub state: PathBuf,
     /// How originals are kept.
     pub journal: Journal,
-    /// Console, metrics and health.
+    /// Metrics, health and events to fetch.
     pub admin: Admin,
     /// In the order of the file.
     pub mappings: Vec<Arc<Mapping>>,
@@ -226,12 +226,6 @@ fn admin(table: &Table, notes: &mut Notes<'_>) -> Option<Admin> {
         notes.problem(&span, "\"listen\" must be host:port such as \"127.0.0.1:7717\"");
         return None;
     };
-    if table.given("listen") || table.given("token") {
-        notes.warning(
-            &span,
-            "console, JSON API, metrics and health are not in this version: nothing listens",
-        );
-    }
     let token = table.secret("token").filter(|token| !token.expose().is_empty()).cloned();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let loopback = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());

@@ -22,11 +22,31 @@ pub struct Sink {
     /// The table's name.
     pub name: String,
     /// Its kind and what the kind takes.
-    pub kind: sink::Config,
+    pub kind: SinkKind,
     /// What its bodies look like.
     pub format: Format,
     /// How it is served.
     pub delivery: Settings,
+}
+
+/// Who goes to whom.
+#[derive(Clone, Debug)]
+pub enum SinkKind {
+    /// Events are sent.
+    Sent(sink::Config),
+    /// `[sink.NAME.poll]`: the receiver comes and asks for them.
+    Polled,
+}
+
+impl SinkKind {
+    /// Returns the kind's word, as the config's table is called.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Sent(config) => config.kind(),
+            Self::Polled => "poll",
+        }
+    }
 }
 
 impl Sink {
@@ -63,12 +83,21 @@ fn sink(entry: &Entry, notes: &mut Notes<'_>) -> Option<Sink> {
         _ => Format::Walgate,
     };
     let sink = Sink { name: entry.name.clone(), kind: kind?, format, delivery: delivery? };
-    if let Err(error) = sink::build(&sink.name, &sink.kind, &sink.common()) {
+    match &sink.kind {
+        SinkKind::Sent(config) => sent(&sink, config, table, notes),
+        SinkKind::Polled => polled(table, notes),
+    }
+    Some(sink)
+}
+
+/// Looks whether the settings of a sink make one that can send.
+fn sent(sink: &Sink, config: &sink::Config, table: &Table, notes: &mut Notes<'_>) {
+    if let Err(error) = sink::build(&sink.name, config, &sink.common()) {
         let (kind_span, key) = (table.span(sink.kind.kind()), error.key());
         let span = place_of(table.table(sink.kind.kind()), key).unwrap_or(kind_span);
         notes.problem(&span, chain(&error));
     }
-    if matches!(sink.kind, sink::Config::Http(_))
+    if matches!(config, sink::Config::Http(_))
         && sink.format == Format::Mapped
         && sink.delivery.batch.max_events > 1
     {
@@ -82,7 +111,28 @@ fn sink(entry: &Entry, notes: &mut Notes<'_>) -> Option<Sink> {
             ),
         );
     }
-    Some(sink)
+}
+
+/// What governs sending means nothing where the receiver comes.
+fn polled(table: &Table, notes: &mut Notes<'_>) {
+    let sending = ["concurrency", "rate_limit", "timeout", "retry", "breaker", "max_blocked"];
+    for name in sending {
+        if table.given(name) {
+            let message =
+                format!("\"{name}\" means nothing with poll, where nothing is sent; leave it out");
+            notes.problem(&table.span(name), message);
+        }
+    }
+    if table.text("on_dead") == Some("block") {
+        let message = "on_dead = \"block\" is not for poll, which hands events out in commit order; \
+                       leave it out";
+        notes.problem(&table.span("on_dead"), message);
+    }
+    if let Some(batch) = table.table("batch").filter(|batch| batch.given("max_wait")) {
+        let message = "\"max_wait\" means nothing with poll: the receiver says how long it waits; \
+                       leave it out";
+        notes.problem(&batch.span("max_wait"), message);
+    }
 }
 
 /// Joins an error below the sink's name with its causes.
@@ -108,16 +158,18 @@ fn place_of(table: Option<&Table>, key: &str) -> Option<Span> {
     place_of(inner.table(), rest).or_else(|| Some(inner.span.clone()))
 }
 
-fn kind(entry: &Entry, table: &Table, notes: &mut Notes<'_>) -> Option<sink::Config> {
+fn kind(entry: &Entry, table: &Table, notes: &mut Notes<'_>) -> Option<SinkKind> {
     let mut given = KINDS.iter().filter(|kind| table.given(kind));
     match (given.next(), given.next()) {
-        (Some(&"http"), None) => http(table.table("http")?),
+        (Some(&"http"), None) => http(table.table("http")?).map(SinkKind::Sent),
         (Some(&"file"), None) => {
             let file = table.table("file")?;
             let path = file.path("path")?.clone();
-            Some(sink::Config::File(sink::file::Config { path, max_size: file.size("max_size")? }))
+            let config = sink::file::Config { path, max_size: file.size("max_size")? };
+            Some(SinkKind::Sent(sink::Config::File(config)))
         }
-        (Some(_), None) => Some(sink::Config::Stdout(sink::stdout::Config {})),
+        (Some(&"poll"), None) => Some(SinkKind::Polled),
+        (Some(_), None) => Some(SinkKind::Sent(sink::Config::Stdout(sink::stdout::Config {}))),
         (Some(first), Some(second)) => {
             let message = format!(
                 "sink \"{}\" is both {first} and {second}; make two sinks of it",
@@ -237,7 +289,7 @@ const fn rate(rate: unit::Rate) -> Rate {
 /// Two sinks that append to one file would tear each other's lines on rotation.
 fn same_file(entries: &[Entry], sinks: &[Sink], notes: &mut Notes<'_>) {
     let path = |sink: &Sink| match &sink.kind {
-        sink::Config::File(file) => Some(file.path.clone()),
+        SinkKind::Sent(sink::Config::File(file)) => Some(file.path.clone()),
         _ => None,
     };
     for (index, later) in sinks.iter().enumerate() {

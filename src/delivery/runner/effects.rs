@@ -97,37 +97,11 @@ impl Runner {
                 }
                 Effect::Park { event } => self.put(event, LetterState::Blocked, None),
                 Effect::Tried { id, keys, state, category, failure, attempts } => {
-                    let Some(row) = self.ward.row(id) else { continue };
                     self.view.tried(id, state, category, &failure, now);
-                    let loaded = loaded.take();
-                    let original = loaded.as_ref().and_then(|loaded| self.copy(loaded));
-                    let sent = loaded.and_then(|loaded| loaded.sent);
-                    if state == LetterState::Dead {
-                        // Of a table without a key it costs a look that finds nothing.
-                        self.operator.died(keys.into_iter().flatten());
-                        if self.settings.on_dead == OnDead::Continue {
-                            self.ward.forget(id);
-                        }
-                    }
                     let verdict = Verdict { category, failure, attempts, at_us: now_micros() };
-                    let verdict = Box::new(verdict);
-                    self.ward.add(Write::Tried { id, row, state, original, sent, verdict });
+                    self.tried(id, keys, state, verdict, loaded.take());
                 }
-                Effect::Accepted { id, keys, attempts } => match self.ward.row(id) {
-                    Some(row) => {
-                        let route = self.view.retry_done(id, true);
-                        let record = route.map(|route| Box::new(self.record(id, route, attempts)));
-                        self.ward.add(Write::Delete { id, row, at_us: now_micros(), record });
-                        let newer = self.operator.newer_of(keys.into_iter().flatten(), id);
-                        if !newer.is_empty() {
-                            self.note(newer, Vec::new());
-                        }
-                    }
-                    None => tracing::warn!(
-                        sink = %self.name, event = %id,
-                        "an event was accepted that was discarded meanwhile"
-                    ),
-                },
+                Effect::Accepted { id, keys, attempts } => self.accepted(id, keys, attempts),
                 Effect::Withdrawn { id } => {
                     self.view.retry_done(id, false);
                     match self.ward.row(id) {
@@ -154,6 +128,47 @@ impl Runner {
             }
         }
         self.effects = effects;
+    }
+
+    /// A stored event was tried again, without success.
+    fn tried(
+        &mut self,
+        id: EventId,
+        keys: [Option<u64>; 2],
+        state: LetterState,
+        verdict: Verdict,
+        loaded: Option<Loaded>,
+    ) {
+        let Some(row) = self.ward.row(id) else { return };
+        let original = loaded.as_ref().and_then(|loaded| self.copy(loaded));
+        let sent = loaded.and_then(|loaded| loaded.sent);
+        if state == LetterState::Dead {
+            // Of a table without a key it costs a look that finds nothing.
+            self.operator.died(keys.into_iter().flatten());
+            if self.settings.on_dead == OnDead::Continue {
+                self.ward.forget(id);
+            }
+        }
+        let verdict = Box::new(verdict);
+        self.ward.add(Write::Tried { id, row, state, original, sent, verdict });
+    }
+
+    /// A stored event was accepted.
+    fn accepted(&mut self, id: EventId, keys: [Option<u64>; 2], attempts: u32) {
+        let Some(row) = self.ward.row(id) else {
+            tracing::warn!(
+                sink = %self.name, event = %id,
+                "an event was accepted that was discarded meanwhile"
+            );
+            return;
+        };
+        let route = self.view.retry_done(id, true);
+        let record = route.map(|route| Box::new(self.record(id, route, attempts)));
+        self.ward.add(Write::Delete { id, row, at_us: now_micros(), record });
+        let newer = self.operator.newer_of(keys.into_iter().flatten(), id);
+        if !newer.is_empty() {
+            self.note(newer, Vec::new());
+        }
     }
 
     /// Copies the original of a stored event, as the journal writes it.

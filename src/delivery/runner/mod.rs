@@ -2,7 +2,7 @@
 
 mod effects;
 mod operator;
-mod original;
+pub(super) mod original;
 mod parts;
 
 use std::collections::HashMap;

@@ -71,7 +71,7 @@ pub(super) async fn load(
 }
 
 /// Copies one change out of its chunk, as the journal writes it.
-pub(super) fn copy(chunk: &Chunk, entry: u32) -> Result<Vec<u8>, record::Error> {
+pub(in crate::delivery) fn copy(chunk: &Chunk, entry: u32) -> Result<Vec<u8>, record::Error> {
     match chunk.entries.get(entry as usize) {
         Some(entry) => record::encode(&record::extract(chunk, entry)),
         None => record::encode(chunk),

@@ -117,6 +117,7 @@ impl Keeper {
                 () = stop.cancelled() => true,
             };
             self.tick(last).await?;
+            self.shared.lock().kept_at = Some(Instant::now());
             if last {
                 return Ok(());
             }
@@ -298,6 +299,7 @@ impl Keeper {
             );
         }
         self.failing = true;
+        self.shared.lock().storing_fails = Some(chain(error));
     }
 
     fn wrote(&mut self) {
@@ -305,5 +307,6 @@ impl Keeper {
             tracing::info!("progress is stored again");
         }
         self.failing = false;
+        self.shared.lock().storing_fails = None;
     }
 }

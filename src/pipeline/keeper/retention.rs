@@ -10,7 +10,6 @@ use crate::delivery::{SinkProgress, Snapshot, expire_dead_letters, prune_batches
 use crate::failure::{Category, Classify, chain};
 use crate::lsn::{Position, Timestamp};
 use crate::pipeline::full::{Need, Step};
-use crate::pipeline::intake::last_before;
 use crate::pipeline::withheld::Turn;
 use crate::pipeline::{Error, TICK, now};
 use crate::progress::store;
@@ -120,7 +119,7 @@ impl Keeper {
     /// Lets a sink go: stored first, so that it stays so.
     async fn detach(&mut self, sink: &SinkProgress, need: Need) -> Result<(), Error> {
         let name = sink.name().to_owned();
-        let last = last_before(self.journal.end()).unwrap_or_default();
+        let last = self.journal.end().previous().unwrap_or_default();
         let reason = format!(
             "{}{} to {last}, and all behind it: what the sink had not done had filled the journal. \
              Its tables need a load; `walgate sink forget {name}` lets it begin anew",

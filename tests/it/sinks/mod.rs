@@ -3,6 +3,7 @@
 mod file;
 mod http;
 mod page;
+mod poll;
 mod tls;
 
 use std::sync::Arc;

@@ -10,6 +10,7 @@ pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod road;
 mod tests;
+pub(crate) mod web;
 
 use std::net::SocketAddr;
 use std::sync::{Condvar, Mutex};

@@ -2,24 +2,29 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::web;
+
 /// The built binary as a user runs it. Killed on drop; its folder goes with it.
 #[derive(Debug)]
 pub(crate) struct Walgate {
     folder: TempDir,
     child: Option<Child>,
+    /// How often it was started.
+    starts: usize,
 }
 
 impl Walgate {
     /// Writes `config` to a folder of its own; nothing is started yet.
     pub(crate) fn new(config: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("walgate-it-").tempdir().unwrap();
-        let walgate = Self { folder, child: None };
+        let walgate = Self { folder, child: None, starts: 0 };
         walgate.configure(config);
         walgate
     }
@@ -67,6 +72,7 @@ impl Walgate {
     fn spawn(&mut self, args: &[&str], out: Stdio) {
         assert!(self.child.is_none(), "it is running already");
         let log = OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
+        self.starts += 1;
         let mut command = self.command(&["run"]);
         self.child = Some(command.args(args).stdout(out).stderr(log).spawn().unwrap());
     }
@@ -82,6 +88,29 @@ impl Walgate {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
             panic!("status said no JSON ({error}): {}", String::from_utf8_lossy(&output.stderr))
         })
+    }
+
+    /// Returns the address at which the running instance answers.
+    #[track_caller]
+    pub(crate) fn admin(&self) -> SocketAddr {
+        let mut address = None;
+        eventually("the admin listener is up", Duration::from_secs(60), || {
+            let log = self.log();
+            let line = log.split('\n').filter(|line| line.contains("admin listening"));
+            let line = line.clone().nth(self.starts - 1).map(str::to_owned);
+            address = line.and_then(|line| {
+                let (_, rest) = line.split_once("address=")?;
+                rest.split_whitespace().next()?.parse().ok()
+            });
+            address.is_some()
+        });
+        address.unwrap()
+    }
+
+    /// Asks the running instance with GET.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> web::Answer {
+        web::get(self.admin(), path, &[])
     }
 
     /// Returns the process id of the instance, which must run.

@@ -1,0 +1,300 @@
+//! `/metrics`: the figures as text, with the names of the contract (pure).
+//!
+//! The text format is written here: libraries for it keep the figures themselves, and the one for
+//! collected figures writes label values as they are, where a table's name may hold a quote.
+//! Source: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+
+use super::figures::{Figures, SinkFigures};
+use crate::delivery::{Counters, LATENCY_BOUNDS_US, SinkState};
+use crate::failure::Category;
+
+/// What Prometheus is told that it gets.
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Microseconds of a second.
+const SECOND_US: f64 = 1e6;
+
+/// Writes the figures.
+pub(super) fn text(figures: &Figures) -> String {
+    let mut page = Page::default();
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    page.gauge("walgate_build_info", "Which walgate this is.");
+    page.sample("", &version, 1);
+    source(figures, &mut page);
+    events(&figures.sinks, &mut page);
+    attempts(&figures.sinks, &mut page);
+    let help = "From sending a request to its answer.";
+    histogram("walgate_sink_request_seconds", help, &figures.sinks, &mut page, |counters| {
+        (&counters.request, counters.request_sum_us)
+    });
+    let help = "From the commit of an event to its acknowledgement.";
+    histogram("walgate_delivery_latency_seconds", help, &figures.sinks, &mut page, |counters| {
+        (&counters.latency, counters.latency_sum_us)
+    });
+    standing(&figures.sinks, &mut page);
+    dead_letters(&figures.sinks, &mut page);
+    page.out
+}
+
+fn source(figures: &Figures, page: &mut Page) {
+    let source = &figures.source;
+    page.gauge(
+        "walgate_source_lag_bytes",
+        "From what the slot was told to where the server's log ends.",
+    );
+    page.known(&[], source.lag_bytes);
+    page.gauge(
+        "walgate_source_lag_seconds",
+        "How old the newest commit is that was read; 0 when there is no newer one.",
+    );
+    page.known(&[], source.lag_seconds);
+    page.gauge("walgate_source_retained_wal_bytes", "WAL that the server keeps for the slot.");
+    page.known(&[], source.retained_wal_bytes);
+    page.counter("walgate_source_events_total", "Changes that were received.");
+    for (table, operation, count) in &source.events {
+        page.sample("", &[("table", table), ("op", operation.as_str())], *count);
+    }
+    page.gauge("walgate_journal_bytes", "Bytes of the journal on disk.");
+    page.known(&[], figures.journal_bytes);
+}
+
+fn events(sinks: &[SinkFigures], page: &mut Page) {
+    page.counter("walgate_sink_events_total", "Events by what became of them.");
+    for sink in sinks {
+        for ((route, result), count) in by_result(&sink.snapshot.counters) {
+            page.sample("", &[("sink", &sink.name), ("route", route), ("result", result)], count);
+        }
+    }
+}
+
+fn attempts(sinks: &[SinkFigures], page: &mut Page) {
+    page.counter("walgate_sink_attempts_total", "Requests by how they ended.");
+    for sink in sinks {
+        for (category, count) in &sink.snapshot.counters.attempts {
+            let category = category.map_or("acknowledged", Category::as_str);
+            page.sample("", &[("sink", &sink.name), ("category", category)], *count);
+        }
+    }
+}
+
+/// How far each sink is and how it stands.
+fn standing(sinks: &[SinkFigures], page: &mut Page) {
+    page.gauge(
+        "walgate_sink_freshness_seconds",
+        "How old the newest commit is that is known to be done; 0 when there is no newer one.",
+    );
+    for sink in sinks {
+        page.known(&[("sink", &sink.name)], sink.freshness_seconds);
+    }
+    page.gauge("walgate_sink_breaker_state", "0 closed, 1 half-open, 2 open, 3 halted.");
+    for sink in sinks {
+        page.sample("", &[("sink", &sink.name)], breaker_state(sink.snapshot.state));
+    }
+    page.gauge(
+        "walgate_checkpoint_lsn",
+        "Everything that commits before this LSN is done and stored as such.",
+    );
+    for sink in sinks {
+        page.known(&[("sink", &sink.name)], sink.checkpoint.map(|lsn| lsn.0));
+    }
+}
+
+fn dead_letters(sinks: &[SinkFigures], page: &mut Page) {
+    page.gauge(
+        "walgate_dead_letters",
+        "Events that are set aside: dead, being replayed or still retrying.",
+    );
+    for sink in sinks {
+        let Some(counts) = &sink.dead_letters else { continue };
+        // One that is there from the start can be watched before the first comes.
+        for category in [Category::Rejected, Category::Exhausted].map(Category::as_str) {
+            if !counts.contains_key(category) {
+                page.sample("", &[("sink", &sink.name), ("category", category)], 0);
+            }
+        }
+        for (category, count) in counts {
+            page.sample("", &[("sink", &sink.name), ("category", category)], *count);
+        }
+    }
+}
+
+fn histogram(
+    name: &'static str,
+    help: &str,
+    sinks: &[SinkFigures],
+    page: &mut Page,
+    of: impl Fn(&Counters) -> (&[u64; LATENCY_BOUNDS_US.len() + 1], u64),
+) {
+    page.family(name, help, "histogram");
+    for sink in sinks {
+        let (counts, sum_us) = of(&sink.snapshot.counters);
+        let bounds = LATENCY_BOUNDS_US.iter().map(|bound| (float(*bound) / SECOND_US).to_string());
+        let mut total = 0;
+        for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(counts) {
+            total += count;
+            page.sample("_bucket", &[("sink", &sink.name), ("le", &bound)], total);
+        }
+        page.sample("_sum", &[("sink", &sink.name)], float(sum_us) / SECOND_US);
+        page.sample("_count", &[("sink", &sink.name)], total);
+    }
+}
+
+/// The text as it is written, family after family.
+#[derive(Debug, Default)]
+struct Page {
+    out: String,
+    /// The family at hand.
+    name: &'static str,
+}
+
+impl Page {
+    fn gauge(&mut self, name: &'static str, help: &str) {
+        self.family(name, help, "gauge");
+    }
+
+    fn counter(&mut self, name: &'static str, help: &str) {
+        self.family(name, help, "counter");
+    }
+
+    fn family(&mut self, name: &'static str, help: &str, kind: &str) {
+        self.name = name;
+        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    }
+
+    /// A sample of the family at hand, where it is known.
+    fn known(&mut self, labels: &[(&str, &str)], value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.sample("", labels, value);
+        }
+    }
+
+    /// A sample of the family at hand.
+    fn sample(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
+        let name = self.name;
+        self.line(format_args!("{name}{suffix}"));
+        for (index, (name, value)) in labels.iter().enumerate() {
+            let mark = if index == 0 { '{' } else { ',' };
+            self.line(format_args!("{mark}{name}=\"{}\"", escaped(value)));
+        }
+        let end = if labels.is_empty() { "" } else { "}" };
+        self.line(format_args!("{end} {value}\n"));
+    }
+
+    fn line(&mut self, text: std::fmt::Arguments<'_>) {
+        // A string takes whatever it is given.
+        let _always_fine = self.out.write_fmt(text);
+    }
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// Sums what was counted by route and result.
+fn by_result(counters: &Counters) -> BTreeMap<(&str, &'static str), u64> {
+    let delivered = counters.delivered.iter().map(|(route, n)| (route, "delivered", n));
+    let skipped = counters.skipped.iter().map(|((route, _), n)| (route, "skipped", n));
+    let dead = counters.dead.iter().map(|((route, _), n)| (route, "dead", n));
+    let mut sums = BTreeMap::new();
+    for (route, result, count) in delivered.chain(skipped).chain(dead) {
+        *sums.entry((route.as_str(), result)).or_default() += *count;
+    }
+    sums
+}
+
+const fn breaker_state(state: SinkState) -> u8 {
+    match state {
+        SinkState::Ok | SinkState::Retrying => 0,
+        SinkState::HalfOpen => 1,
+        SinkState::Open => 2,
+        SinkState::Halted => 3,
+    }
+}
+
+/// Above 2^53 a float loses the last digits, which say nothing there.
+#[expect(clippy::cast_precision_loss, reason = "see above")]
+const fn float(number: u64) -> f64 {
+    number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::SourceFigures;
+    use crate::chunk::Operation;
+    use crate::delivery::Snapshot;
+    use crate::lsn::Lsn;
+
+    fn figures() -> Figures {
+        let mut counters = Counters::default();
+        counters.delivered.insert("r".into(), 7);
+        counters.skipped.insert(("r".into(), "on_delete".into()), 2);
+        counters.skipped.insert(("r".into(), "field `a`: NULL".into()), 1);
+        counters.dead.insert(("r".into(), Category::Rejected), 4);
+        counters.attempts.insert(None, 5);
+        counters.attempts.insert(Some(Category::Transient), 3);
+        counters.latency[0] = 2;
+        counters.latency[LATENCY_BOUNDS_US.len()] = 1;
+        counters.latency_sum_us = 1_500_000;
+        let snapshot = Snapshot { state: SinkState::Open, counters, ..Snapshot::default() };
+        let sink = SinkFigures {
+            name: "crm".into(),
+            snapshot,
+            freshness_seconds: Some(0.25),
+            checkpoint: Some(Lsn(0x17C_8338)),
+            dead_letters: Some([("rejected".to_owned(), 4)].into()),
+        };
+        let source = SourceFigures {
+            lag_bytes: Some(12),
+            lag_seconds: Some(1.5),
+            retained_wal_bytes: Some(99),
+            events: vec![("sales.\"Order \\ Items\"".into(), Operation::Update, 11)],
+        };
+        Figures { source, journal_bytes: Some(1 << 20), sinks: vec![sink] }
+    }
+
+    #[test]
+    fn names_labels_and_units_are_those_of_the_contract() {
+        let text = text(&figures());
+        for line in [
+            concat!("walgate_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "walgate_source_lag_bytes 12",
+            "walgate_source_lag_seconds 1.5",
+            "walgate_source_retained_wal_bytes 99",
+            "walgate_source_events_total{table=\"sales.\\\"Order \\\\ Items\\\"\",op=\"update\"} 11",
+            "walgate_journal_bytes 1048576",
+            "walgate_sink_events_total{sink=\"crm\",route=\"r\",result=\"delivered\"} 7",
+            "walgate_sink_events_total{sink=\"crm\",route=\"r\",result=\"skipped\"} 3",
+            "walgate_sink_events_total{sink=\"crm\",route=\"r\",result=\"dead\"} 4",
+            "walgate_sink_attempts_total{sink=\"crm\",category=\"acknowledged\"} 5",
+            "walgate_sink_attempts_total{sink=\"crm\",category=\"transient\"} 3",
+            "walgate_delivery_latency_seconds_sum{sink=\"crm\"} 1.5",
+            "walgate_delivery_latency_seconds_count{sink=\"crm\"} 3",
+            "walgate_delivery_latency_seconds_bucket{sink=\"crm\",le=\"0.001\"} 2",
+            "walgate_delivery_latency_seconds_bucket{sink=\"crm\",le=\"600\"} 2",
+            "walgate_delivery_latency_seconds_bucket{sink=\"crm\",le=\"+Inf\"} 3",
+            "walgate_sink_request_seconds_count{sink=\"crm\"} 0",
+            "walgate_sink_freshness_seconds{sink=\"crm\"} 0.25",
+            "walgate_sink_breaker_state{sink=\"crm\"} 2",
+            "walgate_checkpoint_lsn{sink=\"crm\"} 24937272",
+            "walgate_dead_letters{sink=\"crm\",category=\"rejected\"} 4",
+            "walgate_dead_letters{sink=\"crm\",category=\"exhausted\"} 0",
+        ] {
+            assert!(text.lines().any(|have| have == line), "no line {line} in\n{text}");
+        }
+        let mut families: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+        let count = families.len();
+        families.dedup();
+        assert_eq!(families.len(), count, "a family stands in two places");
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_said() {
+        let text = text(&Figures::default());
+        let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(samples.len(), 1, "{text}");
+    }
+}

@@ -1,0 +1,44 @@
+//! The admin listener: health, metrics and the events that receivers fetch, over HTTP/1.1.
+//!
+//! Knows how to answer, not what is true: that it asks of a [`Shown`], which the pipeline gives
+//! it. It changes nothing but what a receiver acknowledges.
+
+mod answer;
+mod fetch;
+mod figures;
+mod guard;
+mod health;
+mod listener;
+mod metrics;
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+
+use crate::delivery::Polled;
+use crate::lsn::Lsn;
+
+pub use figures::{Figures, SinkFigures, SourceFigures};
+pub use listener::serve;
+
+/// What a run shows of itself.
+pub trait Shown: Send + Sync + fmt::Debug {
+    /// Returns why the process or its state does not work; empty when both do.
+    fn ailments(&self) -> Vec<String>;
+
+    /// Returns why it does not do its work: the source is not attached, a sink is halted. Empty
+    /// when it does.
+    fn hindrances(&self) -> Vec<String>;
+
+    /// Returns what is counted and measured, as it is now.
+    fn figures(&self) -> BoxFuture<'_, Figures>;
+
+    /// Whether the run has its sinks.
+    fn is_open(&self) -> bool;
+
+    /// Returns the sink of this name that receivers fetch from; none when there is none.
+    fn polled(&self, sink: &str) -> Option<Polled>;
+
+    /// Returns where the server's log ends, as far as that is known.
+    fn server_end(&self) -> Option<Lsn>;
+}

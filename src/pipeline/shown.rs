@@ -1,0 +1,169 @@
+//! [`Stage`]: what the admin listener is told of a run.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use super::report::{self, Moment};
+use super::shared::Shared;
+use super::status::SourceState;
+use crate::admin::{Figures, Shown, SinkFigures, SourceFigures};
+use crate::delivery::{Polled, SinkState, dead_letter_counts};
+use crate::failure::chain;
+use crate::journal::Journal;
+use crate::lsn::Lsn;
+use crate::progress::store::{self, Stored};
+use crate::state::State;
+
+/// A keeper that is silent for longer is stuck: it ticks ten times a second, and an fsync that
+/// takes so long is no disk to rely on.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// What is there to be shown. The listener answers from the first moment on; what it is asked for
+/// is there once all is open.
+#[derive(Debug, Default)]
+pub(super) struct Stage(OnceLock<Running>);
+
+#[derive(Debug)]
+struct Running {
+    shared: Arc<Shared>,
+    state: State,
+    journal: Arc<Journal>,
+    polled: BTreeMap<String, Polled>,
+}
+
+/// Of each sink: how far it is, and its dead letters by category.
+type InState = (BTreeMap<String, Stored>, BTreeMap<String, BTreeMap<String, u64>>);
+
+impl Stage {
+    /// Shows a run that is open.
+    pub(super) fn open(
+        &self,
+        shared: &Arc<Shared>,
+        state: &State,
+        journal: &Arc<Journal>,
+        polled: BTreeMap<String, Polled>,
+    ) {
+        let running = Running {
+            shared: Arc::clone(shared),
+            state: state.clone(),
+            journal: Arc::clone(journal),
+            polled,
+        };
+        // A run opens once.
+        let _again = self.0.set(running);
+    }
+}
+
+impl Shown for Stage {
+    fn ailments(&self) -> Vec<String> {
+        let Some(running) = self.0.get() else { return Vec::new() };
+        let inner = running.shared.lock();
+        let failing = inner.storing_fails.as_ref();
+        let failing = failing.map(|error| format!("progress can't be stored: {error}"));
+        let silent = inner.kept_at.map(|at| at.elapsed()).filter(|since| *since > SILENCE_MAX);
+        let silent =
+            silent.map(|since| format!("progress was not looked at for {} s", since.as_secs()));
+        failing.into_iter().chain(silent).collect()
+    }
+
+    fn hindrances(&self) -> Vec<String> {
+        let Some(running) = self.0.get() else {
+            return vec!["the source is not attached: the run is starting".to_owned()];
+        };
+        let mut reasons = Vec::new();
+        {
+            let inner = running.shared.lock();
+            if inner.state != SourceState::Streaming {
+                let why = inner.reason.as_deref().unwrap_or("the run is starting");
+                reasons.push(format!("the source is not attached: {why}"));
+            }
+        }
+        for sink in running.shared.sinks() {
+            let snapshot = sink.snapshot();
+            if snapshot.state == SinkState::Halted {
+                let why = snapshot.reason.unwrap_or_default();
+                reasons.push(format!("sink {} is halted: {why}", sink.name()));
+            }
+        }
+        reasons
+    }
+
+    fn figures(&self) -> BoxFuture<'_, Figures> {
+        Box::pin(async {
+            match self.0.get() {
+                Some(running) => running.figures().await,
+                None => Figures::default(),
+            }
+        })
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    fn polled(&self, sink: &str) -> Option<Polled> {
+        self.0.get()?.polled.get(sink).cloned()
+    }
+
+    fn server_end(&self) -> Option<Lsn> {
+        let inner = self.0.get()?.shared.lock();
+        inner.server_lsn.map(|lsn| lsn.max(inner.seen))
+    }
+}
+
+impl Running {
+    async fn figures(&self) -> Figures {
+        let read = self
+            .state
+            .read(|connection| Ok((store::load_all(connection)?, dead_letter_counts(connection)?)));
+        let stored = read.await.inspect_err(|error| {
+            tracing::debug!(error = chain(error), "the state can't be read for /metrics");
+        });
+        let mut stored: Option<InState> = stored.ok();
+        let now = super::now();
+        let (source, end) = {
+            let inner = self.shared.lock();
+            let server = inner.server_lsn.map(|lsn| lsn.max(inner.seen));
+            let events = inner.tally.counts();
+            let source = SourceFigures {
+                lag_bytes: server.map(|server| server.0.saturating_sub(inner.confirmed.0)),
+                lag_seconds: inner.lag.seconds(now),
+                retained_wal_bytes: inner.retained_wal,
+                events: events.map(|(table, op, n)| (table.to_owned(), op, n)).collect(),
+            };
+            (source, inner.end)
+        };
+        let moment = Moment { end, lag: source.lag_seconds, now };
+        let sinks = self.shared.sinks().iter();
+        let sinks = sinks.map(|sink| of_sink(sink.name(), sink.snapshot(), &mut stored, &moment));
+        Figures { sinks: sinks.collect(), source, journal_bytes: Some(self.journal.status().bytes) }
+    }
+}
+
+fn of_sink(
+    name: &str,
+    snapshot: crate::delivery::Snapshot,
+    stored: &mut Option<InState>,
+    moment: &Moment,
+) -> SinkFigures {
+    let (progress, dead_letters) = match stored {
+        Some((progress, letters)) => {
+            (progress.remove(name), Some(letters.remove(name).unwrap_or_default()))
+        }
+        None => (None, None),
+    };
+    // What earlier runs did lies in the state.
+    let newest_done = progress.as_ref().and_then(|stored| stored.newest_done);
+    let newest_done = newest_done.max(snapshot.newest_done);
+    let floor = snapshot.reached.floor;
+    SinkFigures {
+        name: name.to_owned(),
+        freshness_seconds: report::freshness(floor, newest_done, moment),
+        checkpoint: progress.map(|stored| stored.reached.floor.commit_lsn),
+        dead_letters,
+        snapshot,
+    }
+}
