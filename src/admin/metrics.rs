@@ -196,10 +196,11 @@ fn escaped(value: &str) -> String {
 /// Sums what was counted by route and result.
 fn by_result(counters: &Counters) -> BTreeMap<(&str, &'static str), u64> {
     let delivered = counters.delivered.iter().map(|(route, n)| (route, "delivered", n));
+    let replayed = counters.replayed.iter().map(|(route, n)| (route, "replayed", n));
     let skipped = counters.skipped.iter().map(|((route, _), n)| (route, "skipped", n));
     let dead = counters.dead.iter().map(|((route, _), n)| (route, "dead", n));
     let mut sums = BTreeMap::new();
-    for (route, result, count) in delivered.chain(skipped).chain(dead) {
+    for (route, result, count) in delivered.chain(replayed).chain(skipped).chain(dead) {
         *sums.entry((route.as_str(), result)).or_default() += *count;
     }
     sums

@@ -47,6 +47,16 @@ pub(super) fn now() -> Timestamp {
 
 /// Asks the running instance and waits for its answer. Returns the request's number with it.
 pub(super) async fn ask(config: &Config, what: &Request) -> Result<(i64, Answer), Failure> {
+    ask_and(config, what, |_| Ok(true)).await
+}
+
+/// As [`ask`]; calls `taken` with how far it is, as often as there is news, and waits no longer
+/// once that says false.
+pub(super) async fn ask_and(
+    config: &Config,
+    what: &Request,
+    mut taken: impl FnMut(Option<&str>) -> Result<bool, Failure>,
+) -> Result<(i64, Answer), Failure> {
     let arguments =
         serde_json::to_string(what).map_err(|error| Failure::of(Exit::Failed, &error))?;
     let id = request::ask(&config.state, &arguments, now()).map_err(|error| failed(&error))?;
@@ -61,7 +71,11 @@ pub(super) async fn ask(config: &Config, what: &Request) -> Result<(i64, Answer)
             Some(request::Answer::Failed(reason)) => {
                 return Err(Failure::new(Exit::Failed, reason));
             }
-            Some(request::Answer::Taken(_)) => {}
+            Some(request::Answer::Taken(progress)) => {
+                if !taken(progress.as_deref())? {
+                    return Ok((id, Answer::default()));
+                }
+            }
             Some(request::Answer::Waiting) | None if asked_at.elapsed() < TAKEN_WITHIN => {}
             Some(request::Answer::Waiting) | None => {
                 let message = "the running instance did not take what it was asked";

@@ -11,6 +11,7 @@ mod maintain;
 mod map;
 mod named;
 mod output;
+mod replay;
 mod run;
 mod schema;
 mod slot;
@@ -99,6 +100,8 @@ enum Command {
     Status(status::Args),
     /// Tells the life of one row: each change, and what became of it at each sink
     Trace(trace::Args),
+    /// Sends a part of the journal to a sink again
+    Replay(replay::Args),
     /// Lists, shows, sends again and discards what was set aside
     Dlq(dlq::Args),
     /// Pauses a sink, lets go of one that the config no longer has, or says what it is called now
@@ -156,6 +159,7 @@ fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
             Command::Run(args) => Box::pin(run::run(args, global)).await,
             Command::Map(args) => Box::pin(map::run(args, global)).await,
             Command::Status(args) => Box::pin(status::run(args, global)).await,
+            Command::Replay(args) => Box::pin(replay::run(args, global)).await,
             Command::Dlq(args) => Box::pin(dlq::run(args, global)).await,
             Command::Sink(args) => Box::pin(named::sink(args, global)).await,
             Command::Route(args) => Box::pin(named::route(args, global)).await,

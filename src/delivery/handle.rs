@@ -9,8 +9,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::record::{Delivered, Recorder, Records};
+use super::scheduler::Reopened;
 use crate::failure::Category;
-use crate::lsn::{EventId, Position, Timestamp};
+use crate::lsn::{Position, Timestamp};
 use crate::progress::ledger::{Ledger, Ordinal, Reached};
 
 /// Upper bounds of the latency histogram's buckets, in microseconds; one more bucket lies above.
@@ -67,6 +68,8 @@ impl SinkState {
 pub struct Counters {
     /// Events the sink acknowledged, by route.
     pub delivered: BTreeMap<String, u64>,
+    /// Events of the journal that an operator had sent again and the sink acknowledged, by route.
+    pub replayed: BTreeMap<String, u64>,
     /// Events that a rule of their route skipped, by route and reason.
     pub skipped: BTreeMap<(String, String), u64>,
     /// Events that became dead letters, by route and category.
@@ -311,11 +314,11 @@ impl SinkProgress {
     }
 
     /// Takes events back. Returns what is to be stored in the same transaction.
-    pub(super) fn reopen(&self, events: &[(Ordinal, EventId)]) -> Reached {
+    pub(super) fn reopen(&self, events: &[Reopened]) -> Reached {
         let mut inner = self.lock();
         self.0.generation.fetch_add(1, Ordering::AcqRel);
-        for (ordinal, id) in events {
-            inner.ledger.reopen(*ordinal, id.position);
+        for event in events.iter().filter(|event| !event.is_replay) {
+            inner.ledger.reopen(event.ordinal, event.id.position);
         }
         inner.ledger.reached()
     }

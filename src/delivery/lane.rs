@@ -20,13 +20,15 @@ pub struct Tracked {
     /// Its place in its lane, from 1, given when it first came there: neighbours there have
     /// neighbouring numbers.
     pub(super) place: u64,
+    /// Which replay of an operator's it is part of; 0: none, it comes from the stream.
+    pub(super) replay: u32,
 }
 
 impl Tracked {
     /// Joins the two; the event has not come to its lane yet.
     #[must_use]
     pub const fn new(ordinal: Ordinal, envelope: Envelope) -> Self {
-        Self { ordinal, envelope, place: 0 }
+        Self { ordinal, envelope, place: 0, replay: 0 }
     }
 }
 
@@ -84,13 +86,14 @@ impl Piece {
         let mut ordinals = Vec::with_capacity(events.len());
         let mut places = Vec::with_capacity(events.len());
         let mut envelopes = Vec::with_capacity(events.len());
-        for Tracked { ordinal, envelope, place } in events {
+        let replay = events.first().map_or(0, |event| event.replay);
+        for Tracked { ordinal, envelope, place, .. } in events {
             ordinals.push(ordinal);
             places.push(place);
             envelopes.push(envelope);
         }
         Self {
-            batch: Arc::new(Batch { events: envelopes, replay: 0 }),
+            batch: Arc::new(Batch { events: envelopes, replay }),
             ordinals,
             places,
             failures: 0,
@@ -133,13 +136,14 @@ impl Piece {
 
     /// Takes it apart.
     pub(super) fn into_events(self) -> impl Iterator<Item = Tracked> {
+        let replay = self.batch.replay;
         let events = match Arc::try_unwrap(self.batch) {
             Ok(batch) => batch.events,
             Err(shared) => shared.events.clone(),
         };
         let numbers = self.ordinals.into_iter().zip(self.places);
         let pairs = numbers.zip(events);
-        pairs.map(|((ordinal, place), envelope)| Tracked { ordinal, envelope, place })
+        pairs.map(move |((ordinal, place), envelope)| Tracked { ordinal, envelope, place, replay })
     }
 
     fn keys(&self) -> impl Iterator<Item = u64> {
@@ -298,10 +302,15 @@ impl Lane {
 
     /// Returns how much a batch formed now would hold.
     fn measure(&self, limits: &BatchLimits) -> (u64, u64) {
-        let (mut events, mut bytes) = (0, 0);
+        let (mut events, mut bytes, mut replay) = (0, 0, 0);
         for queued in &self.queue {
             let Queued::Event { tracked, joins: None, .. } = queued else { break };
             let more = weight(&tracked.envelope);
+            // What is sent again says so, and goes apart from what is not.
+            if events > 0 && tracked.replay != replay {
+                break;
+            }
+            replay = tracked.replay;
             if events > 0
                 && (events >= u64::from(limits.max_events) || bytes + more > limits.max_bytes)
             {

@@ -26,6 +26,7 @@ mod scheduler;
 mod settings;
 mod view;
 mod ward;
+mod window;
 
 pub use batches::{
     prune as prune_batches, rename_route as rename_route_of_batches, store as store_batches,
@@ -49,7 +50,8 @@ pub use poll::{Asked, Page, PollParts, Polled, Poller, Refusal, WAIT_MAX};
 pub use record::{Record, Records, Sent};
 pub use registry::{NotKept, Versions, mapping as kept_mapping};
 pub use runner::{Error, Parts, Runner};
-pub use scheduler::{Dispatch, DispatchId, Effect, Scheduler, What};
+pub use scheduler::{Dispatch, DispatchId, Effect, Reopened, Scheduler, What};
 pub use settings::{
     BatchLimits, BreakerSettings, OnDead, Rate, RateLimit, RetrySettings, Settings,
 };
+pub use window::{Progress as WindowProgress, Told as WindowTold, WindowOrder};

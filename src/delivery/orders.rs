@@ -3,6 +3,7 @@
 use tokio::sync::{mpsc, oneshot};
 
 use super::dead_letter::{Begin, Begun, Filter};
+use super::window::WindowOrder;
 
 /// Orders that may wait; whoever gives more waits with them.
 const ORDERS_MAX: usize = 16;
@@ -14,6 +15,8 @@ pub enum Order {
     Replay(Box<Begin>, oneshot::Sender<Begun>),
     /// Discard what was set aside, with a reason. Answered with how many there were.
     Discard(Box<Filter>, String, oneshot::Sender<u64>),
+    /// Send a part of the journal again. Answered when it has begun, or with why it can't.
+    Window(Box<WindowOrder>, oneshot::Sender<Result<(), String>>),
     /// Send nothing more, with a reason; none: go on.
     Pause(Option<String>, oneshot::Sender<()>),
     /// Hold this route, or let it go.

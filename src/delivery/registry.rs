@@ -62,10 +62,11 @@ impl Versions {
         SinkMapper::new(self.routes.clone(), &self.source, self.format)
     }
 
-    /// Returns the mapper with this version in place of its mapping's own.
+    /// Returns the mapper with these versions in place of their mappings' own.
     #[must_use]
-    pub fn with(&self, mapping: &Arc<Mapping>) -> SinkMapper {
-        SinkMapper::new(routes_at(&self.routes, mapping), &self.source, self.format)
+    pub fn at(&self, mappings: &[Arc<Mapping>]) -> SinkMapper {
+        let routes = mappings.iter().fold(self.routes.clone(), |routes, m| routes_at(&routes, m));
+        SinkMapper::new(routes, &self.source, self.format)
     }
 }
 

@@ -7,13 +7,12 @@ use std::time::{Duration, SystemTime};
 use super::breaker::{BreakerState, HaltReason};
 use super::handle::{Counters, SinkProgress, SinkState, bucket};
 use super::parked::LetterState;
-use super::scheduler::Scheduler;
+use super::scheduler::{Reopened, Scheduler};
 use crate::envelope::{Envelope, RouteLabel};
 use crate::failure::Category;
 use crate::journal::record;
 use crate::lsn::{EventId, Position, Timestamp};
-use crate::progress::ledger::Ordinal;
-use crate::sink::{Answer, Failure};
+use crate::sink::{Answer, Batch, Failure};
 
 /// Dead letters are told of at most so often, with their number.
 const DEAD_LOG_EVERY: Duration = Duration::from_secs(1);
@@ -72,9 +71,15 @@ impl View {
     }
 
     /// The far side has these events.
-    pub(super) fn delivered(&self, events: &[Envelope]) {
-        let now = now_micros();
+    pub(super) fn delivered(&self, batch: &Batch) {
+        let (events, now) = (&batch.events, now_micros());
         self.progress.with_snapshot(|snapshot| {
+            if batch.replay > 0 {
+                for event in events {
+                    *snapshot.counters.replayed.entry(event.route.name.clone()).or_default() += 1;
+                }
+                return;
+            }
             // Events of one route mostly lie together: one look-up serves them all.
             for run in events.chunk_by(|a, b| Arc::ptr_eq(&a.route, &b.route)) {
                 let Some(first) = run.first() else { continue };
@@ -163,7 +168,7 @@ impl View {
     }
 
     /// Dead letters were none.
-    pub(super) fn reopened(&mut self, events: &[(Ordinal, EventId)]) {
+    pub(super) fn reopened(&mut self, events: &[Reopened]) {
         self.stale = true;
         let mut left = events.len() as u64;
         self.progress.with_snapshot(|snapshot| {

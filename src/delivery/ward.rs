@@ -10,6 +10,7 @@ use super::dead_letter::{self, Begin, Begun, Discarded, Filter, Letter, Newer, S
 use super::handle::{SinkProgress, Snapshot};
 use super::parked::LetterState;
 use super::record::Record;
+use super::scheduler::Reopened;
 use crate::envelope::Envelope;
 use crate::lsn::{EventId, Position};
 use crate::progress::ledger::{Ordinal, Reached};
@@ -43,7 +44,7 @@ pub(super) enum Write {
     /// No route of the sink takes a stored event any more.
     Withdraw { id: EventId, row: i64 },
     /// Dead letters that were none.
-    Reopen { events: Vec<(Ordinal, EventId)>, reached: Reached },
+    Reopen { events: Vec<Reopened>, reached: Reached },
     /// The sink took these, of whose keys there are dead letters. Done once that is noted.
     Newer { newer: Vec<Newer>, ordinals: Vec<Ordinal>, at_us: i64 },
     /// A person has dead letters sent again.
@@ -197,7 +198,7 @@ impl Ward {
                     written.push(Written::Deleted { id: *id });
                 }
                 (Write::Reopen { events, .. }, _) => {
-                    events.iter().for_each(|(_, id)| self.forget(*id));
+                    events.iter().for_each(|event| self.forget(event.id));
                 }
                 (Write::Newer { ordinals, .. }, _) => {
                     written.push(Written::Noted { ordinals: ordinals.clone() });
@@ -229,7 +230,7 @@ fn take_back(mut writes: Vec<Write>, progress: &SinkProgress) -> Vec<Write> {
     for write in &mut writes {
         if let Write::Reopen { events, reached } = write {
             *reached = progress.reopen(events);
-            taken.extend(events.iter().map(|(ordinal, _)| *ordinal));
+            taken.extend(events.iter().map(|event| event.ordinal));
         }
     }
     writes.retain(|write| !matches!(write, Write::Put { ordinal, .. } if taken.contains(ordinal)));
@@ -263,8 +264,8 @@ fn run_one(connection: &Connection, sink: &str, write: &Write) -> rusqlite::Resu
         }
         Write::Withdraw { row, .. } => dead_letter::withdraw(connection, *row)?,
         Write::Reopen { events, reached } => {
-            for (_, id) in events {
-                dead_letter::delete_event(connection, sink, *id)?;
+            for event in events {
+                dead_letter::delete_event(connection, sink, event.id)?;
             }
             go_back(connection, sink, reached)?;
         }

@@ -131,6 +131,13 @@ impl Journal {
         self.shared.lock().written
     }
 
+    /// Returns a position before which nothing committed at or after `time`, as far as what is on
+    /// disk goes: where to begin to read.
+    #[must_use]
+    pub fn position_at(&self, time: Timestamp) -> Position {
+        self.shared.lock().position_at(time)
+    }
+
     /// Says where a journal that holds nothing yet begins: what lies before will never come.
     pub fn begin_at(&self, position: Position) {
         self.shared.lock().begin_at(position);

@@ -299,6 +299,13 @@ impl Inner {
         removed
     }
 
+    /// See [`super::Journal::position_at`].
+    pub(super) fn position_at(&self, time: Timestamp) -> Position {
+        let mut runs = self.segments.iter().flat_map(|segment| &segment.runs);
+        let run = runs.find(|run| run.newest.is_some_and(|newest| newest >= time));
+        run.map_or(self.written, |run| run.first.max(self.begin()))
+    }
+
     /// Bytes of the runs that hold what lies behind `from`.
     pub(super) fn bytes_behind(&self, from: Position) -> u64 {
         let runs = self.segments.iter().rev().flat_map(|segment| segment.runs.iter().rev());

@@ -25,6 +25,7 @@ mod shown;
 mod status;
 mod tally;
 mod watch;
+mod windows;
 mod withheld;
 
 use std::sync::Arc;
@@ -136,7 +137,7 @@ pub async fn run(
     let keeper = keeper::Keeper::new(&config, &shared, &state, &journal, bases);
     keepers.spawn(keeper.run(keeping.clone()));
     let mut operators = JoinSet::new();
-    operators.spawn(Operator::new(&config, &state, orders).run());
+    operators.spawn(Operator::new(&config, &state, &journal, orders).run());
     let mut watchers = JoinSet::new();
     watchers.spawn(watch::run(config.source.clone(), Arc::clone(&shared), options));
 

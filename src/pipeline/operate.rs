@@ -46,15 +46,23 @@ pub async fn operate(
     let mut keepers = JoinSet::new();
     let keeper = keeper::Keeper::new(&config, &shared, &state, &journal, bases);
     keepers.spawn(keeper.run(keeping.clone()));
-    let operator = Operator::new(&config, &state, orders);
-    let answer = operator.answer(id, what).await;
-    let settled = answer.clone().map(|answer| serde_json::to_string(&answer).unwrap_or_default());
-    let settle = state.write(move |c| request::settle(c, id, &settled, at));
-    settle.await.map_err(Error::State)?;
+    let mut operator = Operator::new(&config, &state, &journal, orders);
+    let answer = operator.answer(id, what, None).await;
+    let answer = match answer {
+        Ok(None) => Ok(Outcome::default()),
+        Ok(Some(outcome)) => {
+            settle(&state, id, Ok(&outcome)).await?;
+            Ok(outcome)
+        }
+        Err(reason) => {
+            settle(&state, id, Err(&reason)).await?;
+            Err(reason)
+        }
+    };
     let answer = answer.map(|answer| begun(id, answer));
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(()),
-        done = replayed(&state, id) => done,
+        done = replayed(&state, id, &mut operator) => done,
         Some(ended) = sinks.join_next() => {
             failed(ended.map(|ended| ended.map_err(Error::Delivery))).map(drop)
         }
@@ -71,10 +79,23 @@ pub async fn operate(
     ended.map(|()| answer)
 }
 
+async fn settle(state: &State, id: i64, outcome: Result<&Outcome, &String>) -> Result<(), Error> {
+    let settled = match outcome {
+        Ok(outcome) => Ok(serde_json::to_string(outcome).unwrap_or_default()),
+        Err(reason) => Err(reason.clone()),
+    };
+    let at = now();
+    let written = state.write(move |c| request::settle(c, id, &settled, at));
+    written.await.map_err(Error::State)
+}
+
 /// Ends when nothing that a request has sent again is under way any more.
-async fn replayed(state: &State, request: i64) -> Result<(), Error> {
-    while operator::is_replaying(state, request).await.map_err(Error::State)? {
+async fn replayed(state: &State, request: i64, operator: &mut Operator) -> Result<(), Error> {
+    loop {
+        let is_idle = operator.look_at_windows().await?;
+        if is_idle && !operator::is_replaying(state, request).await.map_err(Error::State)? {
+            return Ok(());
+        }
         tokio::time::sleep(TICK).await;
     }
-    Ok(())
 }

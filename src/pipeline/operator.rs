@@ -1,15 +1,18 @@
 //! [`Operator`]: does what commands ask of a running instance.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Error;
 use super::request::{Outcome, Request};
+use super::windows::Windows;
 use crate::config::Config;
 use crate::delivery::{
     DeadLetterFilter, NotServed, Order, Orders, Replay, discard_selected_dead_letters,
 };
 use crate::failure::{Category, Classify, chain};
+use crate::journal::Journal;
 use crate::progress::{known, store};
 use crate::state::{self, State, request};
 
@@ -24,17 +27,30 @@ pub(super) struct Operator {
     /// The sink of each route.
     routes: BTreeMap<String, String>,
     sinks: Vec<String>,
+    /// What makes a part of the journal's way to a sink again.
+    windows: Windows,
 }
 
 impl Operator {
-    pub(super) fn new(config: &Config, state: &State, orders: BTreeMap<String, Orders>) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        state: &State,
+        journal: &Arc<Journal>,
+        orders: BTreeMap<String, Orders>,
+    ) -> Self {
         let routes = config.routes.iter().map(|route| (route.name.clone(), route.sink.clone()));
         let sinks = config.sinks.iter().map(|sink| sink.name.clone());
-        Self { state: state.clone(), orders, routes: routes.collect(), sinks: sinks.collect() }
+        Self {
+            state: state.clone(),
+            orders,
+            routes: routes.collect(),
+            sinks: sinks.collect(),
+            windows: Windows::new(config, state, journal),
+        }
     }
 
     /// Runs until dropped.
-    pub(super) async fn run(self) -> Result<(), Error> {
+    pub(super) async fn run(mut self) -> Result<(), Error> {
         // What an earlier run had begun with is begun with again: each can be done twice.
         let mut taken = true;
         loop {
@@ -48,20 +64,51 @@ impl Operator {
                 Err(error) if error.category() == Category::Transient => {}
                 Err(error) => return Err(Error::State(error)),
             }
+            self.look_at_windows().await?;
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    async fn take(&self, asked: request::Asked) -> Result<(), Error> {
-        let id = asked.id;
-        self.write(move |c| request::take(c, id, None)).await?;
+    async fn take(&mut self, asked: request::Asked) -> Result<(), Error> {
+        let (id, progress) = (asked.id, asked.progress.clone());
+        let noted = progress.clone();
+        self.write(move |c| request::take(c, id, noted.as_deref())).await?;
         let outcome = match serde_json::from_str::<Request>(&asked.arguments) {
             Ok(what) => {
                 tracing::info!(request = id, ?what, "doing what a command asks for");
-                self.answer(id, what).await
+                self.answer(id, what, progress.as_deref()).await
             }
             Err(error) => Err(format!("this walgate does not know the request: {error}")),
         };
+        // It is under way: told of again and again, and settled at its end.
+        let outcome = match outcome {
+            Ok(None) => return Ok(()),
+            Ok(Some(outcome)) => Ok(outcome),
+            Err(reason) => Err(reason),
+        };
+        self.settle(id, outcome).await
+    }
+
+    /// Tells how far what is under way is.
+    pub(super) async fn look_at_windows(&mut self) -> Result<bool, Error> {
+        for (id, told) in self.windows.look() {
+            let (progress, _) = told.now();
+            if !progress.ended {
+                let text = serde_json::to_string(&progress).unwrap_or_default();
+                self.write(move |c| request::take(c, id, Some(&text))).await?;
+                continue;
+            }
+            let outcome = match progress.failed.clone() {
+                Some(reason) => Err(format!("{reason}; it came to {}", progress.at)),
+                None => Ok(Outcome { window: Some(progress), ..Outcome::default() }),
+            };
+            self.windows.end(id);
+            self.settle(id, outcome).await?;
+        }
+        Ok(self.windows.is_empty())
+    }
+
+    async fn settle(&self, id: i64, outcome: Result<Outcome, String>) -> Result<(), Error> {
         if let Err(reason) = &outcome {
             tracing::warn!(request = id, reason, "what a command asked for can't be done");
         }
@@ -70,9 +117,27 @@ impl Operator {
         self.write(move |c| request::settle(c, id, &settled, now)).await
     }
 
-    /// Does what is asked and returns what came of it, or why it can't be done.
-    pub(super) async fn answer(&self, id: i64, what: Request) -> Result<Outcome, String> {
+    /// Does what is asked and returns what came of it, or why it can't be done; none: it is under
+    /// way. `progress` is how far an earlier run came.
+    pub(super) async fn answer(
+        &mut self,
+        id: i64,
+        what: Request,
+        progress: Option<&str>,
+    ) -> Result<Option<Outcome>, String> {
+        let Request::Replay { sink, .. } = &what else { return self.act(id, what).await.map(Some) };
+        let orders = self.orders.get(sink).ok_or(NotServed).map_err(not_served(sink))?;
+        let (order, told) = self.windows.order(id, &what, progress).await?;
+        let name = sink.clone();
+        let begun = orders.give(|asked| Order::Window(Box::new(order), asked)).await;
+        begun.map_err(not_served(&name))??;
+        self.windows.begin(id, told);
+        Ok(None)
+    }
+
+    async fn act(&self, id: i64, what: Request) -> Result<Outcome, String> {
         match what {
+            Request::Replay { .. } => Err("it is done elsewhere".to_owned()),
             Request::ReplayDead { filter, mapping, force } => {
                 let what = Replay { request: id, filter, mapping, force };
                 self.replay(&what).await

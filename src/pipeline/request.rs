@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::delivery::{Begun, DeadLetterFilter};
+use crate::delivery::{Begun, DeadLetterFilter, WindowProgress};
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,23 @@ pub enum Request {
         mapping: Option<u32>,
         /// Although the sink has something newer.
         force: bool,
+    },
+    /// Send a part of the journal to a sink again.
+    Replay {
+        /// The sink.
+        sink: String,
+        /// From then on: RFC 3339 or an LSN.
+        from: String,
+        /// Up to then; none: up to the present.
+        to: Option<String>,
+        /// Of this table, as SQL would quote it; none: of all.
+        table: Option<String>,
+        /// With these columns in the key, as a JSON object; none: of all keys.
+        key: Option<String>,
+        /// The version of the mapping; none: today's.
+        mapping_version: Option<u32>,
+        /// Events in a time, as the config has it: `50/s`; none: as fast as the sink takes them.
+        rate: Option<String>,
     },
     /// Discard what was set aside.
     Discard {
@@ -51,7 +68,7 @@ pub enum Request {
 }
 
 /// What came of a request, as far as there is more to say than that it is done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Outcome {
     /// Dead letters that are on their way.
@@ -60,6 +77,8 @@ pub struct Outcome {
     pub refused: u64,
     /// Events that were discarded.
     pub discarded: u64,
+    /// How a part of the journal was sent again.
+    pub window: Option<WindowProgress>,
 }
 
 impl Outcome {

@@ -100,6 +100,17 @@ impl Ledger {
         self.base + self.window.len() as u64 - 1
     }
 
+    /// Returns an ordinal for an event that is sent again: in the order of the others, but done as
+    /// far as the ledger is concerned.
+    pub fn pass(&mut self) -> Ordinal {
+        let Some(last) = self.window.back().copied() else {
+            self.base += 1;
+            return self.base - 1;
+        };
+        self.window.push_back(Slot { done: true, followed: false, ..last });
+        self.base + self.window.len() as u64 - 1
+    }
+
     /// Says that everything below `end` was read: what is there and not tracked is not wanted.
     pub fn scanned(&mut self, end: Position) {
         self.scanned = self.scanned.max(end);
@@ -248,6 +259,22 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.scanned(Position::after_transaction(Lsn(7)));
         assert_eq!(ledger.floor(), Position::after_transaction(Lsn(7)));
+    }
+
+    #[test]
+    fn what_is_sent_again_takes_its_turn_and_holds_back_nothing() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.pass(), 0);
+        let first = ledger.track(at(10, 0));
+        let again = ledger.pass();
+        let second = ledger.track(at(10, 1));
+        assert_eq!((first, again, second), (1, 2, 3));
+        ledger.acknowledge(again);
+        assert_eq!((ledger.floor(), ledger.undone()), (at(10, 0), 2));
+        ledger.acknowledge(first);
+        assert_eq!(ledger.floor(), at(10, 1));
+        ledger.acknowledge(second);
+        assert_eq!((ledger.floor(), ledger.undone()), (at(10, 2), 0));
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod lost;
 mod map;
 mod paces;
 mod reconnects;
+mod replay;
 mod resumes;
 mod sinks;
 mod source;

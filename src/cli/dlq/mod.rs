@@ -143,7 +143,7 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     match &args.command {
         Command::List { select, json } => list(&config, &select.filter()?, *json),
         Command::Show { id, json } => show::run(&config, *id, *json),
-        Command::Replay(args) => act::replay(config, args).await,
+        Command::Replay(args) => Box::pin(act::replay(config, args)).await,
         Command::Discard(args) => act::discard(config, args).await,
         Command::Export { select } => show::export(&config, &select.filter()?),
     }

@@ -164,7 +164,7 @@ fn say_nothing_found(args: &Args, archive: &Archive) {
     output::note(&format!("nothing found{within} of {} {}{since}", args.table, args.key));
 }
 
-fn table(text: &str) -> Result<TablePattern, Failure> {
+pub(super) fn table(text: &str) -> Result<TablePattern, Failure> {
     let wrong = |message: String| Failure::new(Exit::Usage, format!("--table: {message}"));
     let pattern = TablePattern::parse(text).map_err(|error| wrong(error.to_string()))?;
     match pattern.literal() {
@@ -187,7 +187,7 @@ fn sinks<'c>(config: &'c Config, wanted: Option<&str>) -> Result<Vec<&'c str>, F
 }
 
 /// What events say of their source.
-fn label(reader: &Reader) -> Result<SourceLabel, Failure> {
+pub(super) fn label(reader: &Reader) -> Result<SourceLabel, Failure> {
     let meta = reader.read(meta::load);
     let meta = meta.map_err(|error| Failure::of_stage(Exit::Failed, &error))?;
     let label = |identity: meta::Identity| SourceLabel {

@@ -81,13 +81,19 @@ impl Runner {
                     let (events, sent, replay) = (&batch.events[..], &sent, batch.replay);
                     let delivered = Delivered { events, sent, replay, started_us, took_us };
                     self.acknowledge(ordinals, &delivered);
-                    self.view.delivered(&batch.events);
+                    self.view.delivered(&batch);
+                    if batch.replay > 0 {
+                        self.window_delivered(&batch.events);
+                    }
                     self.progress.notify();
                 }
                 Effect::Safe { ordinal } => {
                     self.progress.with_ledger(|ledger| ledger.acknowledge(ordinal));
                 }
                 Effect::SetAside { event, state, category, failure, attempts } => {
+                    if event.replay > 0 {
+                        self.window_set_aside(event.envelope.id.position, false);
+                    }
                     self.view.set_aside(&event.envelope, state, category, &failure, now);
                     if state == LetterState::Dead && !is_keyless(&event.envelope) {
                         self.operator.died(keys(&event.envelope));
@@ -95,7 +101,12 @@ impl Runner {
                     let verdict = Verdict { category, failure, attempts, at_us: now_micros() };
                     self.put(event, state, Some(verdict));
                 }
-                Effect::Park { event } => self.put(event, LetterState::Blocked, None),
+                Effect::Park { event } => {
+                    if event.replay > 0 {
+                        self.window_set_aside(event.envelope.id.position, false);
+                    }
+                    self.put(event, LetterState::Blocked, None);
+                }
                 Effect::Tried { id, keys, state, category, failure, attempts } => {
                     self.view.tried(id, state, category, &failure, now);
                     let verdict = Verdict { category, failure, attempts, at_us: now_micros() };
@@ -123,6 +134,9 @@ impl Runner {
                 }
                 Effect::Reopen { events } => {
                     self.view.reopened(&events);
+                    for event in events.iter().filter(|event| event.is_replay) {
+                        self.window_set_aside(event.id.position, true);
+                    }
                     self.ward.add(Write::Reopen { events, reached: Reached::default() });
                 }
             }

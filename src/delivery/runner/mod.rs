@@ -4,6 +4,7 @@ mod effects;
 mod operator;
 pub(super) mod original;
 mod parts;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,12 +22,14 @@ use super::bounds::Bounds;
 use super::dead_letter;
 use super::gate::Gate;
 use super::handle::SinkProgress;
+use super::lane::keys;
 use super::orders::{Order, Ordered};
 use super::reader::{Read, Reader};
 use super::scheduler::{Dispatch, DispatchId, Effect, Scheduler, What};
 use super::settings::Settings;
 use super::view::{View, micros, now_micros};
 use super::ward::{Outcome, Ward};
+use super::window::Window;
 use crate::failure::{Category, chain};
 use crate::journal::{self, Journal};
 use crate::lsn::EventId;
@@ -69,6 +72,8 @@ pub struct Runner {
     recount_at: Option<Duration>,
     orders: Ordered,
     operator: Operator,
+    /// A part of the journal that is sent again.
+    window: Option<Box<Window>>,
 }
 
 /// What comes back from outside.
@@ -87,6 +92,7 @@ enum Happened {
     Landed(Landed),
     Read(Result<(), journal::Error>),
     Ordered(Order),
+    ReadWindow(Result<(), journal::Error>),
     Woke,
 }
 
@@ -132,6 +138,7 @@ impl Runner {
             reads,
             orders,
             operator: Operator::new(versions),
+            window: None,
         })
     }
 
@@ -155,6 +162,8 @@ impl Runner {
                 Happened::Read(Err(_)) if self.progress.is_detached() => break,
                 Happened::Read(read) => read.map_err(|source| self.journal_error(source))?,
                 Happened::Ordered(order) => self.ordered(order, self.now()),
+                Happened::ReadWindow(Ok(())) => {}
+                Happened::ReadWindow(Err(error)) => self.window_failed(chain(&error)),
                 Happened::Woke => {}
             }
         }
@@ -194,6 +203,9 @@ impl Runner {
         if !self.reader.needs_chunk() && self.has_room() {
             self.read_slice(now)?;
         }
+        if self.window.is_some() {
+            self.work_on_window(now)?;
+        }
         if let Some(until) = self.gate.hear() {
             let until = until.saturating_duration_since(self.started);
             self.scheduler.told_to_wait(until, now);
@@ -219,7 +231,12 @@ impl Runner {
             .map_err(|source| Error::Mapping { sink: self.name.to_string(), source })?;
         for item in read.drain(..) {
             match item {
-                Read::Event(event) => self.scheduler.push(event, now, &mut self.effects),
+                Read::Event(event) => {
+                    if let Some(window) = &mut self.window {
+                        window.passed(keys(&event.envelope));
+                    }
+                    self.scheduler.push(event, now, &mut self.effects);
+                }
                 Read::Rejected(event, failure) => {
                     self.scheduler.refuse(event, failure, now, &mut self.effects);
                 }
@@ -235,9 +252,14 @@ impl Runner {
     /// Whether more may be read. Chunks are only counted while something waits: nothing stops a sink
     /// that has nothing to do.
     fn has_room(&mut self) -> bool {
+        let waits = self.window.as_ref().is_some_and(|window| window.holds_stream());
+        self.reads && !waits && self.has_space()
+    }
+
+    /// Whether more may wait to be sent.
+    fn has_space(&mut self) -> bool {
         let (events, bytes) = self.scheduler.holds();
-        self.reads
-            && events < self.bounds.events_max
+        events < self.bounds.events_max
             && bytes < self.bounds.bytes_max
             && !self.scheduler.is_full()
             && !self.scheduler.has_too_many_dead()
@@ -250,12 +272,15 @@ impl Runner {
         let has_room = self.has_room();
         let wants_chunk = has_room && self.reader.needs_chunk();
         let goes_on = !stop.is_cancelled() && !self.progress.is_detached();
-        if has_room && !wants_chunk && goes_on {
+        let now = self.now();
+        let reads_on = (has_room && !wants_chunk) || self.window_goes_on(now);
+        if reads_on && goes_on {
             // More of the chunk can be mapped at once; look at the answers that are there first.
             let landed = futures_util::FutureExt::now_or_never(self.flights.next());
             tokio::task::coop::consume_budget().await;
             return landed.flatten().map_or(Happened::Woke, Happened::Landed);
         }
+        let wants_window = self.wants_window_chunk(now);
         let wake = self.wake_at();
         tokio::select! {
             biased;
@@ -264,6 +289,7 @@ impl Runner {
             order = self.orders.next() => Happened::Ordered(order),
             Some(landed) = self.flights.next() => Happened::Landed(landed),
             read = self.reader.next_chunk(), if wants_chunk => Happened::Read(read),
+            read = next_of(&mut self.window), if wants_window => Happened::ReadWindow(read),
             () = self.gate.wakes() => Happened::Woke,
             () = tokio::time::sleep_until(wake.unwrap_or(self.started)), if wake.is_some() => {
                 Happened::Woke
@@ -274,7 +300,13 @@ impl Runner {
     fn wake_at(&self) -> Option<Instant> {
         let now = self.now();
         let scheduler = self.scheduler.wake_at(now).filter(|_| !self.ward.is_reopening());
-        let wake = scheduler.into_iter().chain(self.recount_at).chain(self.view.wake_at()).min()?;
+        let window = self.window.as_ref().map(|window| window.next_at).filter(|at| *at > now);
+        let wake = scheduler
+            .into_iter()
+            .chain(window)
+            .chain(self.recount_at)
+            .chain(self.view.wake_at())
+            .min()?;
         // A timer of tokio's has a resolution of a millisecond and never fires early.
         self.started.checked_add(wake)
     }
@@ -392,7 +424,8 @@ impl Runner {
     /// Shows the rest of the process how the sink is.
     fn show(&mut self) {
         let now = self.now();
-        let reopening = self.ward.pinned_from();
+        let window = self.window.as_ref().map(|window| window.needed_from());
+        let reopening = self.ward.pinned_from().into_iter().chain(window).min();
         self.view.show(&self.scheduler, reopening, now);
     }
 
@@ -410,6 +443,14 @@ impl Runner {
 
     fn state_error(&self, source: state::Error) -> Error {
         Error::State { sink: self.name.to_string(), source }
+    }
+}
+
+/// Waits for the next chunk of a window; never returns without one.
+async fn next_of(window: &mut Option<Box<Window>>) -> Result<(), journal::Error> {
+    match window {
+        Some(window) => window.next_chunk().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -61,10 +61,15 @@ impl Operator {
             *name == mapping.name && *version == mapping.version
         };
         if !self.older.as_ref().is_some_and(fits) {
-            let mapper = self.versions.with(mapping);
+            let mapper = self.versions.at(std::slice::from_ref(mapping));
             self.older = Some((mapping.name.clone(), mapping.version, mapper));
         }
         self.older.as_mut().map(|(.., mapper)| mapper)
+    }
+
+    /// Returns what makes mappers of other versions.
+    pub(super) const fn versions(&self) -> &Versions {
+        &self.versions
     }
 
     /// Takes up what an earlier run knew.
@@ -116,6 +121,9 @@ impl Runner {
             Order::Discard(filter, reason, asked) => {
                 self.ward.add(Write::Discard { filter, reason });
                 self.operator.discards.push_back(asked);
+            }
+            Order::Window(order, asked) => {
+                let _gone = asked.send(self.begin_window(*order));
             }
             Order::Pause(reason, asked) => {
                 self.scheduler.set_paused(reason);

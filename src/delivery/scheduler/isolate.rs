@@ -8,7 +8,7 @@ use super::super::lane::{Flight, Lane, Piece, Tracked, keys};
 use super::super::parked::{Entry, LetterState};
 use super::super::settings::OnDead;
 use super::answer::{Heard, unknown};
-use super::{Effect, ISOLATION_REQUESTS_MAX, ISOLATION_WINDOW, Scheduler, other_key};
+use super::{Effect, ISOLATION_REQUESTS_MAX, ISOLATION_WINDOW, Reopened, Scheduler, other_key};
 use crate::chunk::Operation;
 use crate::failure::Category;
 use crate::sink::Failure;
@@ -240,7 +240,12 @@ impl Scheduler {
             return;
         }
         self.dead = self.dead.saturating_sub(events.len() as u64);
-        let named = events.iter().map(|event| (event.ordinal, event.envelope.id)).collect();
+        let named = events.iter().map(|event| Reopened {
+            ordinal: event.ordinal,
+            id: event.envelope.id,
+            is_replay: event.replay > 0,
+        });
+        let named = named.collect();
         effects.push(Effect::Reopen { events: named });
         self.put_back(events, heard.now, effects);
     }

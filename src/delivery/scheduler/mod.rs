@@ -148,8 +148,19 @@ pub enum Effect {
     /// These dead letters were none: the rows go, the ledger takes them back.
     Reopen {
         /// The events, which are in their lanes again.
-        events: Vec<(Ordinal, EventId)>,
+        events: Vec<Reopened>,
     },
+}
+
+/// An event that is in its lane again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reopened {
+    /// Its number in the ledger.
+    pub ordinal: Ordinal,
+    /// Which.
+    pub id: EventId,
+    /// It is sent again anyway: the ledger knows it as done.
+    pub is_replay: bool,
 }
 
 /// Rejections in a row, without one acceptance, that mean that the set-up is wrong, not the data.

@@ -108,7 +108,7 @@ enum Pending {
     /// What was taken of keys that have dead letters, and what is done once that is noted.
     Note(Vec<usize>, Vec<Ordinal>),
     Refuse(EventId),
-    Reopen(Vec<(Ordinal, EventId)>),
+    Reopen(Vec<Reopened>),
 }
 
 struct World {
@@ -391,8 +391,8 @@ impl World {
                 }
                 Effect::Wait { .. } => {}
                 Effect::Reopen { events } => {
-                    for (_, id) in &events {
-                        self.dead.remove(&index_of(*id));
+                    for event in &events {
+                        self.dead.remove(&index_of(event.id));
                     }
                     self.pending.push(Pending::Reopen(events));
                 }
@@ -437,7 +437,7 @@ impl World {
                     self.scheduler.resolved(id, self.now, &mut effects);
                 }
                 Pending::Reopen(events) => {
-                    for (ordinal, id) in events {
+                    for Reopened { ordinal, id, .. } in events {
                         self.rows.remove(&id);
                         self.ledger.reopen(ordinal, id.position);
                     }
