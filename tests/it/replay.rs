@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use walgate::demo::cluster::Cluster;
 
 use super::support::process::{eventually, pause};
-use super::support::receiver::{Event, Receiver, Reply};
+use super::support::receiver::{Event, Receiver, Reply, Request};
 use super::support::road::{PATIENCE, Road, T, http, route};
 
 /// Runs `walgate replay …`; returns exit code, what it printed, and what it said.
@@ -22,7 +22,7 @@ fn replay(road: &Road, args: &[&str]) -> (i32, Vec<Value>, String) {
 fn again(receiver: &Receiver) -> Vec<Event> {
     let journal = receiver.journal();
     let replayed = journal.requests.iter().filter(|r| r.header("walgate-replay").is_some());
-    replayed.flat_map(|request| request.events()).collect()
+    replayed.flat_map(Request::events).collect()
 }
 
 #[test]
