@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::Outcome;
-use crate::backlog::Backlog;
+use crate::backlog::{Backlog, Workload};
 use crate::measure::{self, Measured};
 use crate::receiver::Receiver;
 
@@ -16,16 +16,25 @@ pub(crate) enum Client {
     Recvlogical,
     File,
     Http,
+    Single,
 }
 
 impl Client {
-    pub(crate) const ALL: [Self; 3] = [Self::Recvlogical, Self::File, Self::Http];
+    /// Single events only where transactions are single rows: a request an event takes its time.
+    pub(crate) fn of(workload: Workload) -> Vec<Self> {
+        let mut clients = vec![Self::Recvlogical, Self::File, Self::Http];
+        if workload.rows_per_transaction == 1 {
+            clients.push(Self::Single);
+        }
+        clients
+    }
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Recvlogical => "pg_recvlogical",
             Self::File => "walgate file",
             Self::Http => "walgate http 500",
+            Self::Single => "walgate http 1 x 32",
         }
     }
 }
@@ -51,10 +60,14 @@ pub(crate) fn run(
     let receiver = Receiver::start()?;
     let sink = match client {
         Client::File => "[sink.out.file]\npath = \"events.ndjson\"\n".to_owned(),
-        _ => format!(
-            "[sink.out]\nbatch = {{ max_events = 500 }}\nconcurrency = 4\n\n[sink.out.http]\nurl = \"http://{}/discard\"\n",
-            receiver.address
-        ),
+        _ => {
+            let (events, concurrency) = if client == Client::Single { (1, 32) } else { (500, 4) };
+            format!(
+                "[sink.out]\nbatch = {{ max_events = {events} }}\nconcurrency = {concurrency}\n\n\
+                 [sink.out.http]\nurl = \"http://{}/discard\"\n",
+                receiver.address
+            )
+        }
     };
     let config = folder.path().join("walgate.toml");
     fs::write(&config, configuration(&url, slot, "bench", &sink))?;

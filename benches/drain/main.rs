@@ -83,7 +83,7 @@ fn compare(runtime: &tokio::runtime::Runtime, workload: Workload, rounds: u32) -
     let backlog = runtime.block_on(Backlog::prepare(workload))?;
     let mut report = Report::new(&backlog);
     for round in 1..=rounds {
-        for client in Client::ALL {
+        for client in Client::of(workload) {
             let slot = runtime.block_on(backlog.copy_slot())?;
             let measured = drain::run(&backlog, client, &slot, Path::new(WALGATE))?;
             eprintln!(

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use crate::backlog::Backlog;
+use crate::backlog::{Backlog, Workload};
 use crate::drain::Client;
 use crate::measure::Measured;
 
 /// What was measured on one backlog.
 pub(crate) struct Report {
+    workload: Workload,
     title: String,
     rows: f64,
     wal_bytes: f64,
@@ -18,6 +19,7 @@ impl Report {
     pub(crate) fn new(backlog: &Backlog) -> Self {
         let workload = backlog.workload;
         Self {
+            workload,
             title: format!(
                 "PostgreSQL {}, {}: {} rows, {} a transaction, {:.0} MB of WAL",
                 backlog.cluster.version(),
@@ -59,7 +61,7 @@ impl fmt::Display for Report {
              walsender CPU µs/row | receiver CPU µs/row | peak memory MiB | other load, cores |"
         )?;
         writeln!(f, "|---|---|---|---|---|---|---|---|---|")?;
-        for client in Client::ALL {
+        for client in Client::of(self.workload) {
             let rate = self.of(client, |run| self.rows / run.seconds);
             let megabytes = self.of(client, |run| self.wal_bytes / 1e6 / run.seconds);
             let per_row = |figure: fn(&Measured) -> f64| {

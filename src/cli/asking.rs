@@ -21,6 +21,15 @@ pub(super) fn is_running(config: &Config) -> bool {
     State::is_in_use(&config.state)
 }
 
+/// Refuses what goes by the journal where there is none.
+pub(super) fn needs_journal(config: &Config) -> Result<(), Failure> {
+    if config.journal.max_size > 0 {
+        return Ok(());
+    }
+    let message = "there is no journal: journal.max_size is \"0\"";
+    Err(Failure::new(Exit::Usage, message).help("give it a size, such as \"10GiB\""))
+}
+
 /// Returns the state's reader.
 pub(super) fn reader(config: &Config) -> Result<Reader, Failure> {
     State::open_reader(&config.state).map_err(|error| failed(&error))

@@ -60,6 +60,9 @@ pub(super) async fn route(config: &Config, what: Request) -> Result<Exit, Failur
     let names = config.routes.iter().map(|route| route.name.as_str());
     check("route", &name, names.collect())?;
     let holds = matches!(what, Request::Hold { .. });
+    if holds {
+        asking::needs_journal(config)?;
+    }
     let reader = asking::reader(config)?;
     let held = asking::read(&reader, known::held)?;
     if !holds && !held.contains(&name) {

@@ -170,7 +170,7 @@ static JOURNAL: Section = Section {
             "max_size",
             Size,
             Toml("\"10GiB\""),
-            "how much is kept; never less than what a sink has not done",
+            "how much is kept; never less than what a sink has not done; `\"0\"` keeps nothing: all sinks share the pace of the slowest, and `replay`, `trace` and `route hold` have nothing to go by",
         ),
         key(
             "on_full",
@@ -455,9 +455,9 @@ pub(super) static ROUTE: Section = Section {
         ),
         key(
             "start",
-            Word(&["load", "now"], &["journal"]),
+            Word(&["load", "now", "journal"], &[]),
             Toml("\"load\""),
-            "where a new route begins; rows that are there already are not sent by this version, `check` and `run` say so",
+            "where a new route begins: with the rows that are there (not sent by this version, `check` and `run` say so), with the next change, or as far back as the journal goes",
         ),
         key(
             "on_schema_change",

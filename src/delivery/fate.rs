@@ -8,6 +8,9 @@ use super::record::Record;
 use crate::lsn::{EventId, Timestamp};
 use crate::state::lsn_to_sql;
 
+/// The state of an event that got through after all.
+const DELIVERED: &str = "delivered";
+
 /// Tries of one event that are told: the newest.
 const TRIES_MAX: u32 = 100;
 
@@ -69,11 +72,29 @@ pub fn fate(
     key_hash: u64,
 ) -> rusqlite::Result<Fate> {
     // First: what waits outside its lane lies among the delivered of that lane, too.
-    if let Some(set_aside) = set_aside(connection, sink, id)? {
-        return Ok(Fate::SetAside(set_aside));
+    let set_aside = set_aside(connection, sink, id)?;
+    if let Some(waiting) = set_aside.as_ref().filter(|set_aside| set_aside.state != DELIVERED) {
+        return Ok(Fate::SetAside(waiting.clone()));
     }
     let found = batches::find(connection, sink, key_hash, id.position)?;
-    Ok(found.map_or(Fate::Untold, Fate::Delivered))
+    Ok(match (set_aside, found) {
+        // It got through in the end: how, and what had failed before.
+        (Some(set_aside), record) => {
+            let answered = |record: &Record| {
+                let at_us = record.started_us.saturating_add_unsigned(record.took_us);
+                Timestamp::from_unix_micros(at_us)
+            };
+            Fate::SetAside(SetAside {
+                attempts: record.as_ref().map_or(set_aside.attempts, |record| record.attempts),
+                last_failed: record.as_ref().map(answered).or(set_aside.last_failed),
+                category: None,
+                message: None,
+                ..set_aside
+            })
+        }
+        (None, Some(record)) => Fate::Delivered(record),
+        (None, None) => Fate::Untold,
+    })
 }
 
 fn set_aside(

@@ -317,7 +317,7 @@ impl SinkProgress {
     pub(super) fn reopen(&self, events: &[Reopened]) -> Reached {
         let mut inner = self.lock();
         self.0.generation.fetch_add(1, Ordering::AcqRel);
-        for event in events.iter().filter(|event| !event.is_replay) {
+        for event in events.iter().filter(|event| !event.is_beside) {
             inner.ledger.reopen(event.ordinal, event.id.position);
         }
         inner.ledger.reached()

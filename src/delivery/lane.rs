@@ -20,15 +20,17 @@ pub struct Tracked {
     /// Its place in its lane, from 1, given when it first came there: neighbours there have
     /// neighbouring numbers.
     pub(super) place: u64,
-    /// Which replay of an operator's it is part of; 0: none, it comes from the stream.
+    /// Which replay of an operator's it is part of; 0: none.
     pub(super) replay: u32,
+    /// It does not come from the stream: the ledger knows it as done.
+    pub(super) beside: bool,
 }
 
 impl Tracked {
     /// Joins the two; the event has not come to its lane yet.
     #[must_use]
     pub const fn new(ordinal: Ordinal, envelope: Envelope) -> Self {
-        Self { ordinal, envelope, place: 0, replay: 0 }
+        Self { ordinal, envelope, place: 0, replay: 0, beside: false }
     }
 }
 
@@ -69,6 +71,8 @@ pub(super) struct Piece {
     pub(super) ordinals: Vec<Ordinal>,
     /// Where each lies in the lane.
     pub(super) places: Vec<u64>,
+    /// See [`Tracked::beside`]: all of them, or none.
+    pub(super) beside: bool,
     /// Failures in a row.
     pub(super) failures: u32,
     /// The number of the dispatch that sent it last.
@@ -86,7 +90,8 @@ impl Piece {
         let mut ordinals = Vec::with_capacity(events.len());
         let mut places = Vec::with_capacity(events.len());
         let mut envelopes = Vec::with_capacity(events.len());
-        let replay = events.first().map_or(0, |event| event.replay);
+        let first = events.first();
+        let (replay, beside) = first.map_or((0, false), |event| (event.replay, event.beside));
         for Tracked { ordinal, envelope, place, .. } in events {
             ordinals.push(ordinal);
             places.push(place);
@@ -96,6 +101,7 @@ impl Piece {
             batch: Arc::new(Batch { events: envelopes, replay }),
             ordinals,
             places,
+            beside,
             failures: 0,
             last_sent: 0,
             isolating: false,
@@ -136,14 +142,20 @@ impl Piece {
 
     /// Takes it apart.
     pub(super) fn into_events(self) -> impl Iterator<Item = Tracked> {
-        let replay = self.batch.replay;
+        let (replay, beside) = (self.batch.replay, self.beside);
         let events = match Arc::try_unwrap(self.batch) {
             Ok(batch) => batch.events,
             Err(shared) => shared.events.clone(),
         };
         let numbers = self.ordinals.into_iter().zip(self.places);
         let pairs = numbers.zip(events);
-        pairs.map(move |((ordinal, place), envelope)| Tracked { ordinal, envelope, place, replay })
+        pairs.map(move |((ordinal, place), envelope)| Tracked {
+            ordinal,
+            envelope,
+            place,
+            replay,
+            beside,
+        })
     }
 
     fn keys(&self) -> impl Iterator<Item = u64> {
@@ -302,15 +314,16 @@ impl Lane {
 
     /// Returns how much a batch formed now would hold.
     fn measure(&self, limits: &BatchLimits) -> (u64, u64) {
-        let (mut events, mut bytes, mut replay) = (0, 0, 0);
+        let (mut events, mut bytes, mut kind) = (0, 0, (0, false));
         for queued in &self.queue {
             let Queued::Event { tracked, joins: None, .. } = queued else { break };
             let more = weight(&tracked.envelope);
-            // What is sent again says so, and goes apart from what is not.
-            if events > 0 && tracked.replay != replay {
+            // What does not come from the stream goes apart from what does.
+            let own = (tracked.replay, tracked.beside);
+            if events > 0 && own != kind {
                 break;
             }
-            replay = tracked.replay;
+            kind = own;
             if events > 0
                 && (events >= u64::from(limits.max_events) || bytes + more > limits.max_bytes)
             {

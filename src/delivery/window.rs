@@ -31,6 +31,10 @@ pub struct WindowOrder {
     pub from: Position,
     /// Which changes.
     pub window: journal::Window,
+    /// In these ranges alone, rising and apart; none: everywhere.
+    pub ranges: Vec<(Position, Position)>,
+    /// Of these routes; none: of all.
+    pub routes: BTreeSet<String>,
     /// Of this table; none: of all.
     pub table: Option<TablePattern>,
     /// With these values in the key: column and JSON text of each.
@@ -39,7 +43,8 @@ pub struct WindowOrder {
     pub mappings: Vec<Arc<Mapping>>,
     /// So many events at most.
     pub rate: Option<Rate>,
-    /// Sent with each of them, so that the receiver can tell replays apart.
+    /// Sent with each of them, so that the receiver can tell replays apart; 0: it gets them for
+    /// the first time.
     pub number: u32,
     /// Where it is told how far this is.
     pub told: Told,
@@ -212,7 +217,12 @@ impl Window {
         let is_of = |table: &TablePattern| {
             chunk.relation(entry).is_some_and(|relation| table.matches(relation))
         };
-        self.order.window.holds(chunk, entry) && self.order.table.as_ref().is_none_or(is_of)
+        let position = chunk.position(entry);
+        let ranges = &self.order.ranges;
+        let in_range = |(start, end): &(Position, Position)| (*start..*end).contains(&position);
+        (ranges.is_empty() || ranges.iter().any(in_range))
+            && self.order.window.holds(chunk, entry)
+            && self.order.table.as_ref().is_none_or(is_of)
     }
 
     /// Maps one change out of a chunk of its own: an event that waits must not keep a whole one.
@@ -231,7 +241,10 @@ impl Window {
                     only.contains(&draft.key_hash)
                         || draft.before_key_hash.is_some_and(|key| only.contains(&key))
                 };
-                if has_key(key, &self.order.key) && self.only.as_ref().is_none_or(of_pass) {
+                let routes = &self.order.routes;
+                let is_of = routes.is_empty() || routes.contains(&draft.route.name);
+                if is_of && has_key(key, &self.order.key) && self.only.as_ref().is_none_or(of_pass)
+                {
                     slice.drafts.push((draft, buffer));
                 }
             }
@@ -251,13 +264,10 @@ impl Window {
         }
     }
 
-    /// Events that are being sent again came to an end, or back to their lanes.
-    pub(super) fn settle(&mut self, position: Position, is_back: bool) {
-        if is_back {
-            self.under_way.insert(position);
-        } else {
-            self.under_way.remove(&position);
-        }
+    /// Events that are being sent again came to an end, or back to their lanes. Returns whether
+    /// it was one of these.
+    pub(super) fn settle(&mut self, position: Position, is_back: bool) -> bool {
+        if is_back { self.under_way.insert(position) } else { self.under_way.remove(&position) }
     }
 
     /// The stream brought an event of these keys.
@@ -274,6 +284,7 @@ impl Window {
         self.only = Some(std::mem::take(&mut self.overwritten));
         self.live.clear();
         self.order.window.to = None;
+        self.order.ranges.clear();
         self.order.from = self.to;
         self.to = to;
         true

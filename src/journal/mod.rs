@@ -222,6 +222,28 @@ impl Journal {
         Ok(())
     }
 
+    /// Where the journal is off: removes what an earlier run kept.
+    ///
+    /// # Errors
+    /// When a file can't be removed or the index can't be changed.
+    pub async fn forget_disk(&self) -> Result<(), Error> {
+        if self.writer.is_some() {
+            return Ok(());
+        }
+        // The index first: what it no longer names is looked for by nobody.
+        let forget = |connection: &rusqlite::Connection| {
+            connection.execute("DELETE FROM chunks", []).map(drop)
+        };
+        self.state.write(forget).await.map_err(Error::State)?;
+        if !self.folder.exists() {
+            return Ok(());
+        }
+        for number in segment::list(&self.folder)? {
+            segment::remove(&self.folder, number)?;
+        }
+        Ok(())
+    }
+
     /// Why nothing more is taken for now, if so.
     #[must_use]
     pub fn paused(&self) -> Option<&'static str> {

@@ -49,6 +49,12 @@ pub enum Error {
         /// What is there.
         source: journal::Error,
     },
+    /// The journal is to be off, and still has what a sink has not done.
+    #[error("journal.max_size is \"0\", and the journal still has what sink `{name}` has not done")]
+    JournalNeeded {
+        /// The sink.
+        name: String,
+    },
     /// The state knows of no database yet, so there is nothing to send again.
     #[error("nothing has run on this state yet, so there is nothing to send again")]
     NothingYet,
@@ -85,6 +91,7 @@ impl Error {
             Self::State(state::Error::OtherSource { .. })
             | Self::MappingChanged { .. }
             | Self::Gone { .. }
+            | Self::JournalNeeded { .. }
             | Self::SinkBehind { .. } => Ending::Halted,
             Self::Sink { .. } => Ending::Preflight,
             Self::State(_)
@@ -106,6 +113,7 @@ impl Classify for Error {
             Self::Sink { .. }
             | Self::MappingChanged { .. }
             | Self::Gone { .. }
+            | Self::JournalNeeded { .. }
             | Self::NothingYet
             | Self::Panicked => Category::Setup,
         }
@@ -130,6 +138,10 @@ impl Classify for Error {
                 let ways: Vec<String> = ways.collect();
                 Some(format!("give it back, or: {}", ways.join("; ")))
             }
+            Self::JournalNeeded { name } => Some(format!(
+                "run with a journal until `walgate status` says that {name} has no lag and nothing \
+                 is retrying or blocked there, or `walgate sink forget {name}`"
+            )),
             Self::Delivery(_) | Self::Sink { .. } | Self::NothingYet | Self::Panicked => None,
         }
     }

@@ -56,10 +56,11 @@ impl Operator {
         loop {
             match self.state.read(move |c| request::waiting(c, taken)).await {
                 Ok(asked) => {
-                    taken = false;
+                    let mut waits = false;
                     for asked in asked {
-                        self.take(asked).await?;
+                        waits |= !self.take(asked).await?;
                     }
+                    taken = taken && waits;
                 }
                 Err(error) if error.category() == Category::Transient => {}
                 Err(error) => return Err(Error::State(error)),
@@ -69,11 +70,22 @@ impl Operator {
         }
     }
 
-    async fn take(&mut self, asked: request::Asked) -> Result<(), Error> {
+    /// Takes what is asked; false when it has to wait for its turn.
+    async fn take(&mut self, asked: request::Asked) -> Result<bool, Error> {
         let (id, progress) = (asked.id, asked.progress.clone());
+        if self.windows.is_under_way(id) {
+            return Ok(true);
+        }
+        let what = serde_json::from_str::<Request>(&asked.arguments);
+        if let Ok(Request::Begin { sink, .. }) = &what
+            && self.windows.is_busy(sink)
+        {
+            // Nobody stands there and waits for it.
+            return Ok(false);
+        }
         let noted = progress.clone();
         self.write(move |c| request::take(c, id, noted.as_deref())).await?;
-        let outcome = match serde_json::from_str::<Request>(&asked.arguments) {
+        let outcome = match what {
             Ok(what) => {
                 tracing::info!(request = id, ?what, "doing what a command asks for");
                 self.answer(id, what, progress.as_deref()).await
@@ -82,11 +94,12 @@ impl Operator {
         };
         // It is under way: told of again and again, and settled at its end.
         let outcome = match outcome {
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(true),
             Ok(Some(outcome)) => Ok(outcome),
             Err(reason) => Err(reason),
         };
-        self.settle(id, outcome).await
+        self.settle(id, outcome).await?;
+        Ok(true)
     }
 
     /// Tells how far what is under way is.
@@ -125,19 +138,23 @@ impl Operator {
         what: Request,
         progress: Option<&str>,
     ) -> Result<Option<Outcome>, String> {
-        let Request::Replay { sink, .. } = &what else { return self.act(id, what).await.map(Some) };
+        let (Request::Replay { sink, .. } | Request::Begin { sink, .. }) = &what else {
+            return self.act(id, what).await.map(Some);
+        };
         let orders = self.orders.get(sink).ok_or(NotServed).map_err(not_served(sink))?;
         let (order, told) = self.windows.order(id, &what, progress).await?;
         let name = sink.clone();
         let begun = orders.give(|asked| Order::Window(Box::new(order), asked)).await;
         begun.map_err(not_served(&name))??;
-        self.windows.begin(id, told);
+        self.windows.begin(id, &name, told);
         Ok(None)
     }
 
     async fn act(&self, id: i64, what: Request) -> Result<Outcome, String> {
         match what {
-            Request::Replay { .. } => Err("it is done elsewhere".to_owned()),
+            Request::Replay { .. } | Request::Begin { .. } => {
+                Err("it is done elsewhere".to_owned())
+            }
             Request::ReplayDead { filter, mapping, force } => {
                 let what = Replay { request: id, filter, mapping, force };
                 self.replay(&what).await

@@ -34,6 +34,15 @@ pub enum Request {
         /// Events in a time, as the config has it: `50/s`; none: as fast as the sink takes them.
         rate: Option<String>,
     },
+    /// Send what the journal has of routes that are new, and that their sink has passed already.
+    Begin {
+        /// The sink.
+        sink: String,
+        /// Its new routes.
+        routes: Vec<String>,
+        /// Where, in print: `0/17C8338#3`; half open, rising, apart.
+        ranges: Vec<(String, String)>,
+    },
     /// Discard what was set aside.
     Discard {
         /// Which.

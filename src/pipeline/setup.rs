@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::intake::{Attach, Attached, Intake};
 use super::report::{self, Base};
+use super::request::Request;
 use super::shared::Shared;
 use super::{Error, Options};
 use crate::config::{Config, SinkKind};
@@ -20,7 +21,7 @@ use crate::progress::known::{self as roster, Kind};
 use crate::progress::ledger::Reached;
 use crate::progress::store::{self, Stored};
 use crate::source::{Identity, Resume};
-use crate::state::{self, State, meta};
+use crate::state::{self, State, meta, request};
 
 /// Between two looks at a state folder that another instance has.
 const LOCK_POLL: Duration = Duration::from_secs(1);
@@ -46,12 +47,19 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
     let now = super::now();
     check_mappings(config, &state, now).await?;
     let (mut known, progress) = known(&state).await?;
-    check_known(config, &state, now).await?;
+    check_known(config, &state).await?;
     let journal =
         Arc::new(Journal::open(journal_settings(config), &state).map_err(Error::Journal)?);
+    let received = if journal.is_on() {
+        journal.received().unwrap_or_default().max(known.received)
+    } else {
+        // What is not done is nowhere but at the source.
+        leave_journal(config, &state, &journal, &progress).await?;
+        known.confirmed
+    };
     let resume = Resume {
         identity: known.identity.as_ref().map(identity),
-        received: journal.received().unwrap_or_default().max(known.received),
+        received,
         journaled: journal.end().previous(),
         confirmed: known.confirmed,
         intent: None,
@@ -69,8 +77,12 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
         }
     };
     let label = attach.resume.identity.as_ref().map(label).unwrap_or_default();
-    journal.begin_at(Position::new(known.received, 0));
+    let received = if journal.is_on() { known.received } else { known.confirmed };
+    let floors = progress.values().map(|stored| stored.reached.floor);
+    let lowest = floors.min().filter(|_| !journal.is_on());
+    journal.begin_at(lowest.into_iter().fold(Position::new(received, 0), Position::min));
     let sinks = sinks(config, &state, &journal, &progress, now).await?;
+    remember(config, &state, journal.begin(), &sinks, now).await?;
     let end = journal.end();
     let handles = sinks.iter().map(|(_, progress)| progress.clone()).collect();
     let shared = Arc::new(Shared::new(handles, end, known.confirmed));
@@ -80,7 +92,7 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
         let road = Road { config, state: &state, journal: &journal, label: &label };
         served(&road, sinks, &progress, &held, !options.only_asked)?
     };
-    let intake = Intake::new(attach, &shared, &state, &journal, known.received, first);
+    let intake = Intake::new(attach, &shared, &state, &journal, received, first);
     let bases = progress.into_iter().map(|(name, stored)| (name, Base::of(&stored))).collect();
     Ok(Opened { shared, state, journal, intake, runners, pollers, bases, orders })
 }
@@ -199,7 +211,7 @@ async fn check_mappings(config: &Config, state: &State, now: Timestamp) -> Resul
 }
 
 /// What the state knows and the config no longer has would be lost without a word.
-async fn check_known(config: &Config, state: &State, now: Timestamp) -> Result<(), Error> {
+async fn check_known(config: &Config, state: &State) -> Result<(), Error> {
     let has_sink = |name: &str| config.sinks.iter().any(|sink| sink.name == name);
     let has_route = |name: &str| config.routes.iter().any(|route| route.name == name);
     let mut gone: Vec<(Kind, String)> = Vec::new();
@@ -214,11 +226,41 @@ async fn check_known(config: &Config, state: &State, now: Timestamp) -> Result<(
     if !gone.is_empty() {
         return Err(Error::Gone { gone });
     }
+    Ok(())
+}
+
+/// Remembers what the config has. What the journal has of a route that is new, and that begins
+/// there, is asked for where its sink has passed it already.
+async fn remember(
+    config: &Config,
+    state: &State,
+    begin: Position,
+    sinks: &[(&crate::config::Sink, SinkProgress)],
+    now: Timestamp,
+) -> Result<(), Error> {
+    let known = state.read(roster::load).await.map_err(Error::State)?;
+    let is_new =
+        |name: &str| !known.iter().any(|(kind, other, _)| *kind == Kind::Route && other == name);
+    let mut asked = Vec::new();
+    for (sink, progress) in sinks {
+        let of = config.routes.iter().filter(|route| route.sink == sink.name);
+        let new = of.filter(|route| route.start == Start::Journal && is_new(&route.name));
+        let routes: Vec<String> = new.map(|route| route.name.clone()).collect();
+        let reached = progress.snapshot().reached;
+        let passed = std::iter::once((begin, reached.floor)).chain(reached.finished);
+        let passed = passed.filter(|(start, end)| start < end);
+        let ranges: Vec<_> = passed.map(|(a, b)| (a.to_string(), b.to_string())).collect();
+        if !routes.is_empty() && !ranges.is_empty() && !progress.is_detached() {
+            let what = Request::Begin { sink: sink.name.clone(), routes, ranges };
+            asked.push(serde_json::to_string(&what).unwrap_or_default());
+        }
+    }
     let sinks = config.sinks.iter().map(|sink| (Kind::Sink, sink.name.clone(), String::new()));
     let routes = config.routes.iter();
     let routes = routes.map(|route| (Kind::Route, route.name.clone(), route.sink.clone()));
     let all: Vec<_> = sinks.chain(routes).collect();
     let write = state.write(move |connection| {
+        asked.iter().try_for_each(|what| request::add(connection, what, now).map(drop))?;
         all.iter()
             .try_for_each(|(kind, name, sink)| roster::remember(connection, *kind, name, sink, now))
     });
@@ -269,6 +311,34 @@ async fn sinks<'a>(
         sinks.push((sink, handle));
     }
     Ok(sinks)
+}
+
+/// Gives up what an earlier run kept in a journal, or says who still needs it.
+async fn leave_journal(
+    config: &Config,
+    state: &State,
+    journal: &Journal,
+    progress: &BTreeMap<String, Stored>,
+) -> Result<(), Error> {
+    let floors = config.sinks.iter().filter_map(|sink| {
+        let stored = progress.get(&sink.name).filter(|stored| stored.gap().is_none())?;
+        Some((sink.name.clone(), stored.reached.floor))
+    });
+    let floors: Vec<_> = floors.collect();
+    let needed = state.read(move |connection| {
+        for (name, floor) in floors {
+            if journal::stored_bytes_behind(connection, floor)? > 0 {
+                return Ok(Some(name));
+            }
+        }
+        let sql = "SELECT sink FROM dead_letters
+                   WHERE original IS NULL AND state IN ('retrying', 'blocked', 'replaying') LIMIT 1";
+        connection.prepare(sql)?.query_row([], |row| row.get(0)).optional()
+    });
+    if let Some(name) = needed.await.map_err(Error::State)? {
+        return Err(Error::JournalNeeded { name });
+    }
+    journal.forget_disk().await.map_err(Error::Journal)
 }
 
 fn far_side(

@@ -1,6 +1,6 @@
 //! [`Windows`]: parts of the journal that are on their way to a sink again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::request::Request;
@@ -22,7 +22,7 @@ pub(super) struct Windows {
     journal: Arc<Journal>,
     /// The mappings of each sink's routes.
     mappings: BTreeMap<String, Vec<String>>,
-    under_way: BTreeMap<i64, WindowTold>,
+    under_way: BTreeMap<i64, (String, WindowTold)>,
 }
 
 impl Windows {
@@ -42,8 +42,18 @@ impl Windows {
         self.under_way.is_empty()
     }
 
-    pub(super) fn begin(&mut self, id: i64, told: WindowTold) {
-        self.under_way.insert(id, told);
+    /// Whether a request is being done.
+    pub(super) fn is_under_way(&self, id: i64) -> bool {
+        self.under_way.contains_key(&id)
+    }
+
+    /// Whether one is on its way to this sink.
+    pub(super) fn is_busy(&self, sink: &str) -> bool {
+        self.under_way.values().any(|(name, _)| name == sink)
+    }
+
+    pub(super) fn begin(&mut self, id: i64, sink: &str, told: WindowTold) {
+        self.under_way.insert(id, (sink.to_owned(), told));
     }
 
     pub(super) fn end(&mut self, id: i64) {
@@ -52,7 +62,7 @@ impl Windows {
 
     /// Returns what is under way.
     pub(super) fn look(&self) -> Vec<(i64, WindowTold)> {
-        self.under_way.iter().map(|(id, told)| (*id, told.clone())).collect()
+        self.under_way.iter().map(|(id, (_, told))| (*id, told.clone())).collect()
     }
 
     /// Makes an order of a request, or says what is wrong with it. One that an earlier run began
@@ -64,6 +74,9 @@ impl Windows {
         what: &Request,
         progress: Option<&str>,
     ) -> Result<(WindowOrder, WindowTold), String> {
+        if let Request::Begin { routes, ranges, .. } = what {
+            return begin(id, routes, ranges, progress);
+        }
         let Request::Replay { sink, from, to, table, key, mapping_version, rate } = what else {
             return Err("this is no replay".to_owned());
         };
@@ -89,6 +102,8 @@ impl Windows {
             request: id,
             from: begin,
             window: Window { from: Some(from), to: to.filter(|_| reached.is_none()), tables: None },
+            ranges: Vec::new(),
+            routes: BTreeSet::new(),
             table: table.map_err(|error| wrong("the table", &error))?,
             key: key.map_err(|error| wrong("the key", &error))?.unwrap_or_default(),
             mappings: self.versions(sink, *mapping_version).await?,
@@ -119,6 +134,37 @@ impl Windows {
         }
         Ok(found)
     }
+}
+
+/// Makes the order of routes that are new. One that an earlier run began with goes on where that
+/// came to.
+fn begin(
+    id: i64,
+    routes: &[String],
+    ranges: &[(String, String)],
+    progress: Option<&str>,
+) -> Result<(WindowOrder, WindowTold), String> {
+    let range = |(start, end): &(String, String)| Some((position(start)?, position(end)?));
+    let ranges: Option<Vec<_>> = ranges.iter().map(range).collect();
+    let ranges = ranges.ok_or_else(|| "its ranges can't be read".to_owned())?;
+    let earlier = progress.and_then(|text| serde_json::from_str::<WindowProgress>(text).ok());
+    let reached = earlier.and_then(|progress| position(&progress.at));
+    let first = ranges.first().map(|(start, _)| *start).unwrap_or_default();
+    let told = WindowTold::default();
+    let order = WindowOrder {
+        request: id,
+        from: reached.unwrap_or(first),
+        window: Window::default(),
+        ranges,
+        routes: routes.iter().cloned().collect(),
+        table: None,
+        key: BTreeMap::new(),
+        mappings: Vec::new(),
+        rate: None,
+        number: 0,
+        told: told.clone(),
+    };
+    Ok((order, told))
 }
 
 /// Reads a position in print: `0/17C8338#3`.

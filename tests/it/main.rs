@@ -19,6 +19,7 @@ mod journal;
 mod layers;
 mod lost;
 mod map;
+mod off;
 mod paces;
 mod reconnects;
 mod replay;

@@ -207,3 +207,54 @@ fn without_an_instance_and_over_a_crash() {
         seen.values().filter(|times| **times >= 2).count() >= 60
     });
 }
+
+/// A route or a sink that is new begins as far back as the journal goes, where it says so.
+#[test]
+fn what_is_new_begins_with_the_journal_where_it_says_so() {
+    let (far, late) = (Receiver::start(), Receiver::start());
+    let schema = format!("{T}; CREATE TABLE u (id int PRIMARY KEY, v text)");
+    let one = format!("{}{}", http("far", &far.url("/"), ""), route("t", "far"));
+    let mut road = Road::new(Cluster::builder().major(15), &schema, &one);
+    road.sql("INSERT INTO t SELECT g, 'a' FROM generate_series(1, 40) g");
+    road.sql("INSERT INTO u SELECT g, 'a' FROM generate_series(1, 40) g; UPDATE u SET v = 'b'");
+    road.confirms(&road.wal_end());
+    road.stop();
+    let from_journal = |table: &str, sink: &str| {
+        route(table, sink).replace("start = \"now\"", "start = \"journal\"")
+    };
+    let more = [
+        one.clone(),
+        from_journal("u", "far"),
+        http("late", &late.url("/"), ""),
+        from_journal("t", "late"),
+        route("u", "late"),
+    ];
+    road.configure(&more.concat());
+    road.start();
+    road.sql("UPDATE u SET v = 'c' WHERE id <= 5; UPDATE t SET v = 'c' WHERE id <= 5");
+    let of = |receiver: &Receiver, table: &str| {
+        let events = receiver.journal().events();
+        events.iter().filter(|event| event.0["table"] == format!("public.{table}")).count()
+    };
+    eventually("the new route has all of it", PATIENCE, || of(&far, "u") >= 85);
+    eventually("the new sink has all of it", PATIENCE, || of(&late, "t") >= 45);
+    road.confirms(&road.wal_end());
+    // Those of the new sink that do not say so begin now.
+    assert_eq!(of(&late, "u"), 5);
+    for (receiver, table) in [(&far, "u"), (&late, "t")] {
+        let mut rows = std::collections::BTreeMap::new();
+        for event in receiver.journal().events() {
+            if event.0["table"] == format!("public.{table}") {
+                rows.insert(event.key(), event.0["data"].clone());
+            }
+        }
+        assert_eq!(rows, road.table(table));
+    }
+    assert_eq!((of(&far, "t"), again(&far).len(), again(&late).len()), (45, 0, 0));
+    // It is done once.
+    road.stop();
+    road.start();
+    road.sql("INSERT INTO t VALUES (1000, 'on')");
+    eventually("it goes on", PATIENCE, || of(&far, "t") == 46 && of(&late, "t") == 46);
+    assert!(of(&far, "u") <= 90, "only what changed meanwhile comes once more");
+}

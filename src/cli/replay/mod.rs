@@ -69,6 +69,7 @@ fn rate(text: &str) -> Result<String, String> {
 
 pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     let config = global.load()?;
+    asking::needs_journal(&config)?;
     let sink = sink(&config, &args.sink)?;
     args.table.as_deref().map(trace::table).transpose()?;
     if args.dry_run {

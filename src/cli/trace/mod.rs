@@ -10,7 +10,7 @@ use self::key::Key;
 use self::life::{Event, Life, Wanted};
 use self::tell::Told;
 use super::failure::{Exit, Failure};
-use super::{Global, output};
+use super::{Global, asking, output};
 use crate::config::{Config, suggestion};
 use crate::delivery::{Fate, fate};
 use crate::journal::{self, Archive, Moment, Window};
@@ -53,6 +53,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     let config = global.load()?;
+    asking::needs_journal(&config)?;
     let key = Key::parse(&args.key)?;
     let table = table(&args.table)?;
     let sinks = sinks(&config, args.sink.as_deref())?;

@@ -184,11 +184,6 @@ fn journal(table: &Table, notes: &mut Notes<'_>) -> Option<Journal> {
     };
     let max_size = table.size("max_size")?;
     if max_size == 0 {
-        notes.problem(
-            &table.span("max_size"),
-            "max_size = \"0\" (no journal) is not available in this version; give it a size such \
-             as \"10GiB\"",
-        );
         if confirm == Confirm::Journaled {
             notes.problem(
                 &table.span("confirm"),

@@ -67,6 +67,7 @@ fn route(table: &Table, mappings: &[Arc<Mapping>], notes: &mut Notes<'_>) -> Opt
         on_delete: on_delete(table)?,
         start: match table.text("start")? {
             "now" => Start::Now,
+            "journal" => Start::Journal,
             _ => Start::Load,
         },
         ..Route::new(table.text("name")?, selector?, table.text("sink")?)

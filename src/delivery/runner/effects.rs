@@ -82,16 +82,14 @@ impl Runner {
                     let delivered = Delivered { events, sent, replay, started_us, took_us };
                     self.acknowledge(ordinals, &delivered);
                     self.view.delivered(&batch);
-                    if batch.replay > 0 {
-                        self.window_delivered(&batch.events);
-                    }
+                    self.window_delivered(&batch.events);
                     self.progress.notify();
                 }
                 Effect::Safe { ordinal } => {
                     self.progress.with_ledger(|ledger| ledger.acknowledge(ordinal));
                 }
                 Effect::SetAside { event, state, category, failure, attempts } => {
-                    if event.replay > 0 {
+                    if event.beside {
                         self.window_set_aside(event.envelope.id.position, false);
                     }
                     self.view.set_aside(&event.envelope, state, category, &failure, now);
@@ -102,7 +100,7 @@ impl Runner {
                     self.put(event, state, Some(verdict));
                 }
                 Effect::Park { event } => {
-                    if event.replay > 0 {
+                    if event.beside {
                         self.window_set_aside(event.envelope.id.position, false);
                     }
                     self.put(event, LetterState::Blocked, None);
@@ -134,7 +132,7 @@ impl Runner {
                 }
                 Effect::Reopen { events } => {
                     self.view.reopened(&events);
-                    for event in events.iter().filter(|event| event.is_replay) {
+                    for event in events.iter().filter(|event| event.is_beside) {
                         self.window_set_aside(event.id.position, true);
                     }
                     self.ward.add(Write::Reopen { events, reached: Reached::default() });

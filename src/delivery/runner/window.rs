@@ -19,7 +19,8 @@ impl Runner {
         }
         let cursor = self.journal.cursor(order.from).map_err(|error| chain(&error))?;
         let mapper = self.operator.versions().at(&order.mappings);
-        let to = self.progress.with_ledger(|ledger| ledger.read_to());
+        let read_to = self.progress.with_ledger(|ledger| ledger.read_to());
+        let to = order.ranges.last().map_or(read_to, |(_, end)| *end);
         self.window = Some(Box::new(Window::new(order, cursor, mapper, to)));
         Ok(())
     }
@@ -81,7 +82,7 @@ impl Runner {
                 window.next_at = window.next_at.max(now).saturating_add(interval(rate));
             }
             let replay = window.order.number;
-            let tracked = Tracked { replay, ..Tracked::new(ordinal, envelope) };
+            let tracked = Tracked { replay, beside: true, ..Tracked::new(ordinal, envelope) };
             sent += 1;
             self.scheduler.push(tracked, now, &mut self.effects);
         }
@@ -100,15 +101,18 @@ impl Runner {
     /// Events of the window were taken by the sink.
     pub(super) fn window_delivered(&mut self, events: &[Envelope]) {
         let Some(window) = &mut self.window else { return };
-        events.iter().for_each(|event| window.settle(event.id.position, false));
-        window.order.told.change(|told| told.delivered += events.len() as u64);
-        window.tell();
+        let settled = events.iter().filter(|event| window.settle(event.id.position, false));
+        let delivered = settled.count() as u64;
+        if delivered > 0 {
+            window.order.told.change(|told| told.delivered += delivered);
+            window.tell();
+        }
     }
 
     /// An event of the window left its lane another way, or came back there.
     pub(super) fn window_set_aside(&mut self, position: Position, is_back: bool) {
         let Some(window) = &mut self.window else { return };
-        window.settle(position, is_back);
+        let _known = window.settle(position, is_back);
         window.order.told.change(|told| {
             let by = u64::from(!is_back);
             told.set_aside = (told.set_aside + by).saturating_sub(u64::from(is_back));

@@ -243,7 +243,7 @@ impl Scheduler {
         let named = events.iter().map(|event| Reopened {
             ordinal: event.ordinal,
             id: event.envelope.id,
-            is_replay: event.replay > 0,
+            is_beside: event.beside,
         });
         let named = named.collect();
         effects.push(Effect::Reopen { events: named });

@@ -159,8 +159,8 @@ pub struct Reopened {
     pub ordinal: Ordinal,
     /// Which.
     pub id: EventId,
-    /// It is sent again anyway: the ledger knows it as done.
-    pub is_replay: bool,
+    /// It does not come from the stream: the ledger knows it as done.
+    pub is_beside: bool,
 }
 
 /// Rejections in a row, without one acceptance, that mean that the set-up is wrong, not the data.

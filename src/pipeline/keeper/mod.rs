@@ -147,8 +147,12 @@ impl Keeper {
                 self.safe = self.safe.max(lsn);
             }
             moment.safe = self.safe;
-            let received =
-                if durable.through.is_some() { durable.received } else { Some(self.safe) };
+            let received = match durable.through {
+                Some(_) => durable.received,
+                // Without a journal nothing is here but what is done: a journal that is turned on
+                // later begins there.
+                None => Some(self.safe.min(floor.commit_lsn)),
+            };
             if self.store(snapshots.clone(), received, report).await? {
                 self.stored = Some(moment);
             }

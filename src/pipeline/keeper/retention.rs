@@ -64,6 +64,9 @@ impl Keeper {
         &mut self,
         snapshots: &[(SinkProgress, Snapshot)],
     ) -> Result<(), Error> {
+        if !self.journal.is_on() {
+            return Ok(());
+        }
         if snapshots.iter().any(|(_, s)| !s.detached && s.pinned_from == Some(Position::ZERO)) {
             // It is still reading what it has set aside.
             return Ok(());

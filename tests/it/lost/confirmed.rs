@@ -219,5 +219,8 @@ fn neither_a_failure_nor_a_skipped_row_moves_the_slot() {
     road.confirms(&road.wal_end());
     assert!(has_all(&receiver.journal(), [1]));
     assert_eq!(receiver.journal().events_processed, 1);
-    assert_eq!(rows_of(&road.walgate, "SELECT id FROM dead_letters"), Vec::<String>::new());
+    assert_eq!(
+        rows_of(&road.walgate, "SELECT id FROM dead_letters WHERE state <> 'delivered'"),
+        Vec::<String>::new()
+    );
 }

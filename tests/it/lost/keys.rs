@@ -151,11 +151,13 @@ fn nothing_passes_a_row_that_fails_while_it_changes_its_key() {
     receiver.wait("the others", PATIENCE, others);
     eventually("it waits by itself, and four behind it", PATIENCE, || {
         rows_of(&road.walgate, "SELECT state FROM dead_letters WHERE state = 'retrying'").len() == 1
-            && rows_of(&road.walgate, "SELECT state FROM dead_letters").len() == 4
+            && rows_of(&road.walgate, "SELECT state FROM dead_letters WHERE state <> 'delivered'")
+                .len()
+                == 4
     });
     receiver.behave();
     eventually("nothing waits", PATIENCE, || {
-        rows_of(&road.walgate, "SELECT id FROM dead_letters").is_empty()
+        rows_of(&road.walgate, "SELECT id FROM dead_letters WHERE state <> 'delivered'").is_empty()
     });
     let journal = road.arrived(&receiver);
     assert_eq!(out_of_order_by_either_key(&journal), Vec::<String>::new());

@@ -66,7 +66,10 @@ fn a_dead_sink_is_waited_for_and_its_neighbour_is_not_delayed() {
         journal.events().iter().any(|event| id(event).to_string() == marker)
     });
     assert_eq!(sink_state(&road.walgate, "near"), "ok");
-    assert_eq!(rows_of(&road.walgate, "SELECT id FROM dead_letters"), Vec::<String>::new());
+    assert_eq!(
+        rows_of(&road.walgate, "SELECT id FROM dead_letters WHERE state <> 'delivered'"),
+        Vec::<String>::new()
+    );
     far.listen();
     load.end();
     assert_eq!(road.arrived(&near).repeats(), 0);

@@ -84,7 +84,8 @@ fn caught_up_is_a_run_only_when_nothing_waits_behind_a_row() {
     receiver.when(|event| id(event) == 1, Reply::status(500));
     road.sql("INSERT INTO t VALUES (1, 'fails')");
     road.sql("INSERT INTO t SELECT g, 'others' FROM generate_series(2, 10) g");
-    let blocked = || rows_of(&road.walgate, "SELECT count(*) FROM dead_letters");
+    let blocked =
+        || rows_of(&road.walgate, "SELECT count(*) FROM dead_letters WHERE state <> 'delivered'");
     eventually("it is retried by itself", PATIENCE, || blocked() == ["1"]);
     for change in 0..30 {
         road.sql(&format!("UPDATE t SET v = '{change}' WHERE id = 1"));

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use super::process::eventually;
 use super::proxy::{Faults, Proxy};
 use super::receiver::{Receiver, Reply};
 
@@ -82,7 +83,9 @@ fn a_proxy_passes_everything_on_until_told_otherwise() {
     let insert = event("insert", 1, 1, "");
     let mut stream = connect(proxy.address());
     assert!(send(&mut stream, &insert).unwrap().starts_with("HTTP/1.1 200"));
-    assert!(proxy.connections() == 1 && proxy.bytes_from_server() > 10);
+    eventually("it has counted", Duration::from_secs(10), || {
+        proxy.connections() == 1 && proxy.bytes_from_server() > 10
+    });
 
     proxy.set(Faults { split: true, delay: SECOND / 20, ..Faults::default() });
     let began = Instant::now();
