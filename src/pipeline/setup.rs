@@ -325,6 +325,7 @@ async fn leave_journal(
         Some((sink.name.clone(), stored.reached.floor))
     });
     let floors: Vec<_> = floors.collect();
+    let lowest = floors.iter().map(|(_, floor)| floor.commit_lsn).min();
     let needed = state.read(move |connection| {
         for (name, floor) in floors {
             if journal::stored_bytes_behind(connection, floor)? > 0 {
@@ -337,6 +338,11 @@ async fn leave_journal(
     });
     if let Some(name) = needed.await.map_err(Error::State)? {
         return Err(Error::JournalNeeded { name });
+    }
+    if let Some(lowest) = lowest {
+        // One that is turned on later begins where the sinks are.
+        let write = state.write(move |connection| meta::lower_received(connection, lowest));
+        write.await.map_err(Error::State)?;
     }
     journal.forget_disk().await.map_err(Error::Journal)
 }

@@ -99,6 +99,16 @@ pub fn set_received(connection: &Connection, received: Lsn) -> rusqlite::Result<
     connection.prepare(sql)?.execute([lsn_to_sql(received)]).map(drop)
 }
 
+/// Claims no more than this of what was received: what lies behind is not in the journal.
+///
+/// # Errors
+///
+/// Any of SQLite's.
+pub fn lower_received(connection: &Connection, received: Lsn) -> rusqlite::Result<()> {
+    let sql = "UPDATE meta SET received = ?1 WHERE received > ?1";
+    connection.prepare(sql)?.execute([lsn_to_sql(received)]).map(drop)
+}
+
 /// Stores what the slot is about to be told. It never goes back.
 ///
 /// # Errors
