@@ -22,6 +22,7 @@ mod map;
 mod paces;
 mod reconnects;
 mod resumes;
+mod schedules;
 mod sinks;
 mod source;
 mod status;
