@@ -291,6 +291,18 @@ pub(super) static SINK: Section = Section {
         ),
         key("batch", Table(&BATCH), Toml("{}"), "how much goes in one request"),
         key(
+            "schedule",
+            Text,
+            None,
+            "nothing is sent but at these times, in UTC: a step such as `\"15m\"`, counted from midnight, or a cron line of five fields: `\"*/15 * * * *\"`",
+        ),
+        key(
+            "compact",
+            Boolean,
+            Toml("false"),
+            "with `schedule`: of what has gathered only the last change of each key is sent",
+        ),
+        key(
             "concurrency",
             Integer(1, 1024),
             Toml("1"),
@@ -481,7 +493,6 @@ pub(super) static ROUTE: Section = Section {
         later("on_where_error", "`where` can't be computed"),
         later("columns_changed", "only updates that change one of these"),
         later("outbox", "the table is an outbox"),
-        later("schedule", "when to send"),
     ],
 };
 

@@ -127,6 +127,10 @@ pub struct Snapshot {
     pub detached: bool,
     /// Events that were read and are not done.
     pub undone: u64,
+    /// When it is sent what has gathered; none: at once.
+    pub next: Option<Timestamp>,
+    /// Changes in the journal that wait for that.
+    pub waiting: u64,
     /// Requests under way.
     pub in_flight: u32,
     /// Events that go on trying by themselves.

@@ -225,6 +225,11 @@ impl Lane {
         self.insert(Queued::Event { tracked, arrived, joins });
     }
 
+    /// An event that belonged here is not sent: those around it are no neighbours.
+    pub(super) const fn leave_out(&mut self) {
+        self.places += 1;
+    }
+
     pub(super) fn push_hold(&mut self, ordinal: Ordinal) {
         self.insert(Queued::Hold(ordinal));
     }

@@ -8,6 +8,7 @@ mod batches;
 mod bounds;
 mod breaker;
 mod budget;
+mod compact;
 mod dead_letter;
 mod fate;
 mod gate;
@@ -22,6 +23,7 @@ mod reader;
 mod record;
 mod registry;
 mod runner;
+mod schedule;
 mod scheduler;
 mod settings;
 mod view;
@@ -50,6 +52,7 @@ pub use poll::{Asked, Page, PollParts, Polled, Poller, Refusal, WAIT_MAX};
 pub use record::{Record, Records, Sent};
 pub use registry::{NotKept, Versions, mapping as kept_mapping};
 pub use runner::{Error, Parts, Runner};
+pub use schedule::{Schedule, ScheduleError};
 pub use scheduler::{Dispatch, DispatchId, Effect, Reopened, Scheduler, What};
 pub use settings::{
     BatchLimits, BreakerSettings, OnDead, Rate, RateLimit, RetrySettings, Settings,

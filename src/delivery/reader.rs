@@ -1,10 +1,12 @@
 //! [`Reader`]: the chunks of the stream become tracked events of one sink, a slice at a time.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
+use super::compact::{self, Compaction};
 use super::handle::SinkProgress;
 use super::lane::Tracked;
 use crate::chunk::Chunk;
@@ -28,6 +30,16 @@ pub(super) enum Read {
     Event(Tracked),
     /// Refused by its mapping.
     Rejected(Tracked, Failure),
+    /// Not sent, because a later change of this key makes it needless.
+    LeftOut(u64),
+}
+
+/// As [`Read`], while the slice's buffer still grows.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are drafts: a box each would cost more")]
+enum Made {
+    Draft(Ordinal, Draft, Option<Failure>),
+    LeftOut(u64),
 }
 
 /// Reads, maps and tracks.
@@ -40,7 +52,9 @@ pub(super) struct Reader {
     /// Chunks that events may still refer to, in order.
     held: VecDeque<Held>,
     held_bytes_max: usize,
-    drafts: Vec<(Ordinal, Draft, Option<Failure>)>,
+    made: Vec<Made>,
+    /// What is read is not sent where a later change of its key makes it needless.
+    compaction: Option<Compaction>,
 }
 
 /// A chunk that was read.
@@ -54,13 +68,30 @@ struct Held {
 impl Reader {
     /// Waiting events may keep so many bytes of chunks in memory, beside the journal's tail.
     pub(super) const fn new(cursor: Cursor, mapper: SinkMapper, held_bytes_max: usize) -> Self {
-        let held = VecDeque::new();
-        Self { cursor, mapper, current: None, held, held_bytes_max, drafts: Vec::new() }
+        Self {
+            cursor,
+            mapper,
+            current: None,
+            held: VecDeque::new(),
+            held_bytes_max,
+            made: Vec::new(),
+            compaction: None,
+        }
     }
 
     /// Whether the chunk at hand is used up.
     pub(super) const fn needs_chunk(&self) -> bool {
         self.current.is_none()
+    }
+
+    /// Returns the position behind the last chunk that was read.
+    pub(super) const fn position(&self) -> Position {
+        self.cursor.position()
+    }
+
+    /// Says what makes changes needless from here on.
+    pub(super) fn compact(&mut self, compaction: Option<Compaction>) {
+        self.compaction = compaction;
     }
 
     /// Whether waiting events keep as many chunks in memory as they may.
@@ -120,11 +151,14 @@ impl Reader {
             self.current = Some((chunk, next));
         }
         let buffer = Bytes::from(buffer);
-        out.extend(self.drafts.drain(..).map(|(ordinal, draft, failure)| {
-            let tracked = Tracked::new(ordinal, draft.envelope(&buffer));
-            match failure {
-                None => Read::Event(tracked),
-                Some(failure) => Read::Rejected(tracked, failure),
+        out.extend(self.made.drain(..).map(|made| match made {
+            Made::LeftOut(key_hash) => Read::LeftOut(key_hash),
+            Made::Draft(ordinal, draft, failure) => {
+                let tracked = Tracked::new(ordinal, draft.envelope(&buffer));
+                match failure {
+                    None => Read::Event(tracked),
+                    Some(failure) => Read::Rejected(tracked, failure),
+                }
             }
         }));
         skipped.count(progress);
@@ -144,16 +178,41 @@ impl Reader {
         if ledger.covers(position) {
             return Ok(());
         }
-        match self.mapper.map(chunk, index, buffer)? {
-            Mapped::Event(draft) => self.drafts.push((ledger.track(position), draft, None)),
+        let start = buffer.len();
+        let mapped = self.mapper.map(chunk, index, buffer)?;
+        if let Some(draft) = self.superseded(&mapped, buffer) {
+            skipped.add(&draft.route, &Why::Compacted);
+            self.made.push(Made::LeftOut(draft.key_hash));
+            buffer.truncate(start);
+            // What supersedes it may be done before a crash, and never comes again.
+            ledger.settle(position);
+            return Ok(());
+        }
+        match mapped {
+            Mapped::Event(draft) => {
+                self.made.push(Made::Draft(ledger.track(position), draft, None));
+            }
             Mapped::Rejected { draft, field, reason } => {
                 let failure = mapping_failure(&field, &reason);
-                self.drafts.push((ledger.track(position), draft, Some(failure)));
+                self.made.push(Made::Draft(ledger.track(position), draft, Some(failure)));
             }
-            Mapped::Skipped { route, reason } => skipped.add(&route, &reason),
+            Mapped::Skipped { route, reason } => skipped.add(&route, &Why::Rule(reason)),
             Mapped::Unrouted => {}
         }
         Ok(())
+    }
+
+    /// Returns a change that a later one makes needless.
+    fn superseded<'a>(&self, mapped: &'a Mapped, buffer: &[u8]) -> Option<&'a Draft> {
+        let compaction = self.compaction.as_ref()?;
+        let (draft, refused) = match mapped {
+            Mapped::Event(draft) => (draft, false),
+            Mapped::Rejected { draft, .. } => (draft, true),
+            Mapped::Unrouted | Mapped::Skipped { .. } => return None,
+        };
+        // Which route it is counts only for what supersedes.
+        let change = compact::Change::of(draft, buffer, 0, refused);
+        compaction.is_superseded(&change).then_some(draft)
     }
 
     /// Maps one change again, that was set aside, with another mapper where one is given.
@@ -189,13 +248,29 @@ fn mapping_failure(field: &str, reason: &mapping::Reason) -> Failure {
     Failure::new(Category::Rejected, format!("field `{field}`: {reason}"))
 }
 
+/// Why an event is not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Why {
+    Rule(Skip),
+    Compacted,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule(skip) => skip.fmt(f),
+            Self::Compacted => f.write_str("compacted"),
+        }
+    }
+}
+
 /// Skips of one slice, so that a skipped change costs no allocation.
 #[derive(Debug, Default)]
-struct Skipped(Vec<(Arc<RouteLabel>, Skip, u64)>);
+struct Skipped(Vec<(Arc<RouteLabel>, Why, u64)>);
 
 impl Skipped {
-    fn add(&mut self, route: &Arc<RouteLabel>, reason: &Skip) {
-        let same = self.0.iter_mut().find(|(r, skip, _)| Arc::ptr_eq(r, route) && skip == reason);
+    fn add(&mut self, route: &Arc<RouteLabel>, reason: &Why) {
+        let same = self.0.iter_mut().find(|(r, why, _)| Arc::ptr_eq(r, route) && why == reason);
         match same {
             Some((_, _, count)) => *count += 1,
             None => self.0.push((Arc::clone(route), reason.clone(), 1)),
@@ -207,8 +282,8 @@ impl Skipped {
             return;
         }
         let mut sums: BTreeMap<(String, String), u64> = BTreeMap::new();
-        for (route, skip, count) in self.0 {
-            *sums.entry((route.name.clone(), skip.to_string())).or_default() += count;
+        for (route, why, count) in self.0 {
+            *sums.entry((route.name.clone(), why.to_string())).or_default() += count;
         }
         progress.with_snapshot(|snapshot| {
             for (label, count) in sums {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::schedule::Schedule;
+
 /// How one sink is served. Every field has the contract's default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -27,6 +29,10 @@ pub struct Settings {
     pub max_blocked: u64,
     /// Dead letters older than this are discarded; none: they stay for ever.
     pub dead_retain: Option<Duration>,
+    /// Nothing is sent but at these times; none: everything at once.
+    pub schedule: Option<Schedule>,
+    /// Of what has gathered until then only the last change of each key is sent.
+    pub compact: bool,
 }
 
 impl Default for Settings {
@@ -43,6 +49,8 @@ impl Default for Settings {
             max_dead: 10_000,
             max_blocked: 100_000,
             dead_retain: None,
+            schedule: None,
+            compact: false,
         }
     }
 }

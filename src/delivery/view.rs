@@ -29,6 +29,8 @@ pub(super) struct View {
     stale: bool,
     /// Stored events under way: what is needed to count them.
     under_way: HashMap<EventId, (Arc<RouteLabel>, Option<Timestamp>)>,
+    /// The next time of a sink that has some, and how much waits for it.
+    rest: Option<(Timestamp, u64)>,
     dead_untold: u64,
     dead_told_at: Option<Duration>,
     dead_message: String,
@@ -44,6 +46,7 @@ impl View {
             changed_at: Duration::ZERO,
             stale: true,
             under_way: HashMap::new(),
+            rest: None,
             dead_untold: 0,
             dead_told_at: None,
             dead_message: String::new(),
@@ -153,6 +156,14 @@ impl View {
         self.stale = true;
     }
 
+    /// The sink waits for this time, and so many changes with it.
+    pub(super) fn rests(&mut self, rest: Option<(Timestamp, u64)>) {
+        if self.rest != rest {
+            self.rest = rest;
+            self.stale = true;
+        }
+    }
+
     /// The row of a stored event is gone.
     pub(super) const fn resolved(&mut self) {
         self.stale = true;
@@ -223,7 +234,7 @@ impl View {
             BreakerState::Closed => SinkState::Ok,
         };
         let changed = state != self.state;
-        let reason = (changed || self.stale).then(|| reason(scheduler, state));
+        let reason = (changed || self.stale).then(|| reason(scheduler, state, self.rest));
         let (retrying, blocked) = scheduler.parked_counts();
         let is_moving = self.stale.then(|| scheduler.is_moving());
         let pinned = scheduler.pinned_from().into_iter().chain(pinned_by_writes).min();
@@ -232,6 +243,8 @@ impl View {
                 snapshot.since = Some(self::now());
             }
             snapshot.state = state;
+            snapshot.next = self.rest.map(|(next, _)| next);
+            snapshot.waiting = self.rest.map_or(0, |(_, waiting)| waiting);
             snapshot.in_flight = scheduler.in_flight();
             snapshot.retrying = retrying;
             snapshot.blocked = blocked;
@@ -276,14 +289,23 @@ impl View {
     }
 }
 
-fn reason(scheduler: &Scheduler, state: SinkState) -> Option<String> {
+fn reason(
+    scheduler: &Scheduler,
+    state: SinkState,
+    rest: Option<(Timestamp, u64)>,
+) -> Option<String> {
     if let Some(paused) = scheduler.paused() {
         return Some(paused.to_owned());
     }
     let (held, waiting) = scheduler.held();
     if state == SinkState::Ok {
-        let names = held.join(", ");
-        return (!held.is_empty()).then(|| format!("held: {names}; {waiting} events wait for it"));
+        if !held.is_empty() {
+            return Some(format!("held: {}; {waiting} events wait for it", held.join(", ")));
+        }
+        return rest.map(|(next, waiting)| match waiting {
+            1 => format!("the next time is {next} (1 event waits)"),
+            _ => format!("the next time is {next} ({waiting} events wait)"),
+        });
     }
     match scheduler.breaker().1 {
         Some(HaltReason::Setup(message)) => return Some(message.clone()),

@@ -19,7 +19,7 @@ use crate::envelope::{Envelope, RouteLabel};
 use crate::failure::{Category, Classify};
 use crate::lsn::{EventId, Timestamp};
 use crate::pgoutput::value::write_text_json;
-use crate::pgoutput::{self, Message};
+use crate::pgoutput::{self, LogicalMessage, Message};
 
 /// Where events come from, as they say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,6 +99,11 @@ pub struct Draft {
     pub key_hash: u64,
     /// See [`Envelope::before_key_hash`].
     pub before_key_hash: Option<u64>,
+    /// Where the JSON of the key lies that it had before; none too where the change is refused.
+    pub before_key: Option<Range<usize>>,
+    /// Who has only this event knows the whole row, as its mapping writes it, or that it is gone:
+    /// nothing was left out, be it that Postgres did not send it or that a policy says so.
+    pub whole: bool,
     /// When the change committed.
     pub commit_time: Option<Timestamp>,
     /// The route that took it.
@@ -206,6 +211,20 @@ impl SinkMapper {
         Ok(pen.write(out))
     }
 
+    /// Whether a route takes the change, whatever becomes of it then.
+    #[must_use]
+    pub fn takes(&mut self, chunk: &Arc<Chunk>, entry: u32) -> bool {
+        let Some(entry) = chunk.entries.get(entry as usize) else { return false };
+        match entry.relation {
+            Some(relation) => {
+                self.bindings.lane(&self.roads, chunk, relation, entry.operation).is_some()
+            }
+            None => {
+                self.takes_messages && matches!(message(&self.roads, chunk, entry), Ok(Some(_)))
+            }
+        }
+    }
+
     fn map_message(
         &mut self,
         chunk: &Arc<Chunk>,
@@ -216,14 +235,9 @@ impl SinkMapper {
         if !self.takes_messages || entry.operation != Operation::Message {
             return Ok(Mapped::Unrouted);
         }
-        let Message::Logical(message) = pgoutput::parse(chunk.frame(entry))? else {
-            return Err(pgoutput::Error::Index.into());
+        let Some((message, road)) = message(&self.roads, chunk, entry)? else {
+            return Ok(Mapped::Unrouted);
         };
-        let fits = |road: &&Road| match &road.route.selector {
-            Selector::Message(prefix) => prefix.matches(message.prefix),
-            Selector::Table(_) => false,
-        };
-        let Some(road) = self.roads.iter().find(fits) else { return Ok(Mapped::Unrouted) };
         let transaction = chunk.transaction(entry).ok_or(pgoutput::Error::Index)?;
         self.commit.turn_to(chunk.timeline, transaction);
         let mut draft = draft(chunk, index, entry, &road.label, out.len());
@@ -242,6 +256,23 @@ impl SinkMapper {
     }
 }
 
+/// Returns a logical message and the route that takes it.
+fn message<'a, 'r>(
+    roads: &'r [Road],
+    chunk: &'a Chunk,
+    entry: &Entry,
+) -> Result<Option<(LogicalMessage<'a>, &'r Road)>, Error> {
+    let Message::Logical(message) = pgoutput::parse(chunk.frame(entry))? else {
+        return Err(pgoutput::Error::Index.into());
+    };
+    let fits = |road: &&Road| match &road.route.selector {
+        Selector::Message(prefix) => prefix.matches(message.prefix),
+        Selector::Table(_) => false,
+    };
+    let road = roads.iter().find(fits);
+    Ok(road.map(|road| (message, road)))
+}
+
 fn draft(
     chunk: &Arc<Chunk>,
     index: u32,
@@ -256,6 +287,8 @@ fn draft(
         key: None,
         key_hash: 0,
         before_key_hash: None,
+        before_key: None,
+        whole: false,
         commit_time: chunk.transaction(entry).and_then(|transaction| transaction.commit_time),
         route: Arc::clone(route),
         chunk: Arc::clone(chunk),
@@ -318,6 +351,7 @@ impl Pen<'_> {
                 let end = self.draft.key.as_ref().map_or(start, |key| key.end);
                 out.truncate(end);
                 self.draft.body = end..end;
+                self.draft.before_key = None;
                 Mapped::Rejected { draft: self.draft, field, reason }
             }
         }
@@ -337,6 +371,8 @@ impl Pen<'_> {
             self.draft.body.start = out.len();
         }
         self.write_data(out)?;
+        self.draft.whole = self.operation == Operation::Delete
+            || (self.notes.unchanged.is_empty() && !self.notes.omitted);
         if !self.full {
             return Ok(());
         }
@@ -356,7 +392,7 @@ impl Pen<'_> {
         Ok(())
     }
 
-    /// In the full format the key is a part of the body; else it lies before it.
+    /// In the full format the keys are a part of the body; else they lie before it.
     fn write_key(&mut self, out: &mut Vec<u8>) -> Result<(), Verdict> {
         let (lane, change) = (self.lane, &self.change);
         if change.operation == Operation::Truncate || lane.key.is_none() {
@@ -379,9 +415,7 @@ impl Pen<'_> {
             let start = out.len();
             lane.key.write_before(change, out)?;
             self.draft.before_key_hash = Some(hash(start, out));
-            if !self.full {
-                out.truncate(start);
-            }
+            self.draft.before_key = Some(start..out.len());
         }
         Ok(())
     }

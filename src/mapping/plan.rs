@@ -71,6 +71,8 @@ pub(super) struct Notes {
     pub(super) unchanged: Vec<u8>,
     /// `"settings"`: fields that hold the JSON value null.
     pub(super) json_nulls: Vec<u8>,
+    /// A policy left a field out.
+    pub(super) omitted: bool,
     /// Where the objects begin that are open.
     open: Vec<usize>,
 }
@@ -79,6 +81,7 @@ impl Notes {
     pub(super) fn clear(&mut self) {
         self.unchanged.clear();
         self.json_nulls.clear();
+        self.omitted = false;
     }
 }
 
@@ -184,7 +187,7 @@ impl ColumnStep {
                 }
                 Ok(())
             }
-            Cell::Null => self.apply(&self.on_null, Reason::Null, out),
+            Cell::Null => self.apply(&self.on_null, Reason::Null, notes, out),
             Cell::Unchanged | Cell::Absent => self.write_unchanged(role, notes),
         }
     }
@@ -207,7 +210,7 @@ impl ColumnStep {
                 out.truncate(start);
                 return match (&self.on_invalid, role) {
                     (Rendered::Reject | Rendered::Skip, Role::Before) => Ok(()),
-                    (policy, _) => self.apply(policy, Reason::Invalid(target), out),
+                    (policy, _) => self.apply(policy, Reason::Invalid(target), notes, out),
                 };
             }
         }
@@ -234,10 +237,16 @@ impl ColumnStep {
         Ok(())
     }
 
-    fn apply(&self, policy: &Rendered, reason: Reason, out: &mut Vec<u8>) -> Result<(), Verdict> {
+    fn apply(
+        &self,
+        policy: &Rendered,
+        reason: Reason,
+        notes: &mut Notes,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Verdict> {
         match policy {
             Rendered::Value(value) => self.put(value, out),
-            Rendered::Omit => {}
+            Rendered::Omit => notes.omitted = true,
             Rendered::Reject => return Err(Verdict::reject(&self.field, reason)),
             Rendered::Skip => return Err(Verdict::skip(&self.field, reason)),
         }

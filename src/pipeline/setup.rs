@@ -90,7 +90,7 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
     let held = state.read(roster::held).await.map_err(Error::State)?;
     let Served { runners, pollers, orders } = {
         let road = Road { config, state: &state, journal: &journal, label: &label };
-        served(&road, sinks, &progress, &held, !options.only_asked)?
+        served(&road, sinks, &progress, &held, options)?
     };
     let intake = Intake::new(attach, &shared, &state, &journal, received, first);
     let bases = progress.into_iter().map(|(name, stored)| (name, Base::of(&stored))).collect();
@@ -118,7 +118,7 @@ fn served(
     sinks: Vec<(&crate::config::Sink, SinkProgress)>,
     progress: &BTreeMap<String, Stored>,
     held: &[String],
-    reads: bool,
+    options: Options,
 ) -> Result<Served, Error> {
     let gates = Gates::default();
     let (mut runners, mut pollers) = (Vec::new(), Vec::new());
@@ -151,7 +151,8 @@ fn served(
             },
             journal: Arc::clone(road.journal),
             journal_keeps: road.journal.is_on(),
-            reads,
+            reads: !options.only_asked,
+            at_once: options.until_caught_up,
             paused,
             held: held.collect(),
             state: road.state.clone(),

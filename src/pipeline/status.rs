@@ -91,11 +91,15 @@ pub struct SinkStatus {
     pub state: SinkState,
     /// Why, where there is more to say.
     pub reason: Option<String>,
+    /// When it is sent what has gathered; not there where it has no times, or nobody serves it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
     /// Since when it is in that state; none: not known.
     pub since: Option<String>,
     /// Everything below is done.
     pub position: Place,
-    /// Events that were read for it and are not done; none where nobody counts them.
+    /// Events that were read for it and are not done, and changes that wait for its next time;
+    /// none where nobody counts them.
     pub lag_events: Option<u64>,
     /// How old the newest commit is that is known to be done; 0 when there is no newer one.
     pub freshness_seconds: Option<f64>,

@@ -111,6 +111,17 @@ impl Ledger {
         self.base + self.window.len() as u64 - 1
     }
 
+    /// Says that the next event of the stream is done without being sent. A restart knows that as
+    /// long as it knows of anything behind it that is done.
+    ///
+    /// Positions rise from call to call, those of [`Ledger::track`] among them.
+    pub fn settle(&mut self, position: Position) {
+        self.scanned = self.scanned.max(position.next());
+        if let Some(last) = self.window.back_mut() {
+            last.followed = true;
+        }
+    }
+
     /// Says that everything below `end` was read: what is there and not tracked is not wanted.
     pub fn scanned(&mut self, end: Position) {
         self.scanned = self.scanned.max(end);
@@ -304,6 +315,25 @@ mod tests {
         assert!(!ledger.covers(at(20, 0)));
         ledger.track(at(20, 0));
         assert_eq!(ledger.reached().finished, vec![(at(10, 1), at(20, 0)), (at(30, 0), at(40, 0))]);
+    }
+
+    #[test]
+    fn what_was_settled_does_not_come_again_though_its_neighbours_do() {
+        let mut ledger = Ledger::default();
+        ledger.settle(at(5, 0));
+        assert_eq!(ledger.floor(), at(5, 1));
+        let first = ledger.track(at(10, 0));
+        ledger.settle(at(11, 0));
+        ledger.track(at(12, 0));
+        let last = ledger.track(at(13, 0));
+        ledger.acknowledge(last);
+        assert_eq!(ledger.undone(), 2);
+        let mut again = Ledger::restore(&ledger.reached());
+        let comes: Vec<bool> =
+            [10, 11, 12, 13].into_iter().map(|lsn| !again.covers(at(lsn, 0))).collect();
+        assert_eq!(comes, [true, false, true, false]);
+        ledger.acknowledge(first);
+        assert_eq!(ledger.floor(), at(12, 0));
     }
 
     proptest! {

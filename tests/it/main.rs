@@ -24,6 +24,7 @@ mod paces;
 mod reconnects;
 mod replay;
 mod resumes;
+mod schedules;
 mod sinks;
 mod source;
 mod status;

@@ -156,6 +156,7 @@ fn sink(
         kind: kind.map(str::to_owned),
         state,
         reason,
+        next: None,
         since: reported(name, known).and_then(|sink| since(sink, state)),
         position: reached.floor.into(),
         // How many events lie behind the position only a reader of the journal could count.

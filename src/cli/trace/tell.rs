@@ -137,7 +137,7 @@ impl AtSink {
                 let reason = if is_done {
                     Some(
                         "the sink is past it, and nothing is kept of how: it, or this route, \
-                          began behind it"
+                          began behind it, or `compact` left it out"
                             .to_owned(),
                     )
                 } else {

@@ -1,6 +1,7 @@
 //! `[sink.NAME]`
 
 use std::error::Error as _;
+use std::time::Duration;
 
 use crate::chunk::Operation;
 use crate::config::keys::KINDS;
@@ -9,7 +10,7 @@ use crate::config::tree::{Entry, Span, Table};
 use crate::config::unit;
 use crate::config::walk::one_of;
 use crate::delivery::{
-    BatchLimits, BreakerSettings, OnDead, Rate, RateLimit, RetrySettings, Settings,
+    BatchLimits, BreakerSettings, OnDead, Rate, RateLimit, RetrySettings, Schedule, Settings,
 };
 use crate::mapping::Format;
 use crate::secret::Secret;
@@ -116,7 +117,7 @@ fn sent(sink: &Sink, config: &sink::Config, table: &Table, notes: &mut Notes<'_>
 /// What governs sending means nothing where the receiver comes.
 fn polled(table: &Table, notes: &mut Notes<'_>) {
     let sending = ["concurrency", "rate_limit", "timeout", "retry", "breaker", "max_blocked"];
-    for name in sending {
+    for name in sending.into_iter().chain(["schedule", "compact"]) {
         if table.given(name) {
             let message =
                 format!("\"{name}\" means nothing with poll, where nothing is sent; leave it out");
@@ -250,6 +251,15 @@ fn delivery(table: &Table, notes: &mut Notes<'_>) -> Option<Settings> {
             "retry.initial is above retry.max; lower the one or raise the other",
         );
     }
+    let schedule = schedule(table, notes);
+    let compact = table.boolean("compact")?;
+    if compact && !table.given("schedule") {
+        notes.problem(
+            &table.span("compact"),
+            "\"compact\" needs \"schedule\": it is about what gathers between two times; add \
+             one, or leave it out",
+        );
+    }
     let default_events = if table.given("http") { 1 } else { 500 };
     Some(Settings {
         batch: BatchLimits {
@@ -279,7 +289,26 @@ fn delivery(table: &Table, notes: &mut Notes<'_>) -> Option<Settings> {
         max_dead: table.integer("max_dead")?.into(),
         max_blocked: table.integer("max_blocked")?.into(),
         dead_retain: table.duration("dead_retain"),
+        schedule,
+        compact,
     })
+}
+
+/// Shorter steps are no schedule.
+const STEP_MIN: Duration = Duration::from_secs(1);
+
+fn schedule(table: &Table, notes: &mut Notes<'_>) -> Option<Schedule> {
+    let text = table.text("schedule")?;
+    let read = match unit::duration(text) {
+        Some(step) if step < STEP_MIN => Err("a step of less than 1s is none".to_owned()),
+        Some(step) => Ok(Schedule::every(step)),
+        None => Schedule::cron(text).map_err(|error| error.to_string()),
+    };
+    let told = |why: String| {
+        let cure = "write \"15m\", or five fields such as \"*/15 * * * *\"";
+        notes.problem(&table.span("schedule"), format!("cannot use the schedule: {why}; {cure}"));
+    };
+    read.map_err(told).ok()
 }
 
 const fn rate(rate: unit::Rate) -> Rate {

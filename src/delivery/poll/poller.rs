@@ -219,6 +219,7 @@ impl Poller {
             let (tracked, failure) = match item {
                 Read::Event(tracked) => (tracked, None),
                 Read::Rejected(tracked, failure) => (tracked, Some(failure)),
+                Read::LeftOut(_) => continue,
             };
             if self.settled.remove(&tracked.envelope.id.position) {
                 self.progress.with_ledger(|ledger| ledger.acknowledge(tracked.ordinal));

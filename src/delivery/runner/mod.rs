@@ -1,6 +1,7 @@
 //! [`Runner`]: the event loop of one sink.
 
 mod effects;
+mod gather;
 mod operator;
 pub(super) mod original;
 mod parts;
@@ -15,6 +16,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::gather::{Broken, Gather};
 use self::operator::Operator;
 use self::original::{Found, Loaded, load};
 pub use self::parts::{Error, Parts};
@@ -24,6 +26,7 @@ use super::gate::Gate;
 use super::handle::SinkProgress;
 use super::lane::keys;
 use super::orders::{Order, Ordered};
+use super::parked::LetterState;
 use super::reader::{Read, Reader};
 use super::scheduler::{Dispatch, DispatchId, Effect, Scheduler, What};
 use super::settings::Settings;
@@ -55,6 +58,8 @@ pub struct Runner {
     bounds: Bounds,
     scheduler: Scheduler,
     reader: Reader,
+    /// How far it reads, where it has times of its own.
+    gather: Option<Gather>,
     ward: Ward,
     view: View,
     started: Instant,
@@ -91,6 +96,7 @@ enum Happened {
     Stop,
     Landed(Landed),
     Read(Result<(), journal::Error>),
+    Looked(Result<(), Broken>),
     Ordered(Order),
     ReadWindow(Result<(), journal::Error>),
     Woke,
@@ -103,11 +109,12 @@ impl Runner {
     /// When the journal no longer has what the sink has not done.
     pub fn new(parts: Parts) -> Result<Self, Error> {
         let Parts { name, settings, sinks, sink, gates, orders, reads, paused, held, .. } = parts;
-        let Parts { versions, journal, journal_keeps, state, progress, .. } = parts;
+        let Parts { versions, journal, journal_keeps, state, progress, at_once, .. } = parts;
         let bounds = Bounds::share(sinks, &settings);
-        let cursor = journal
-            .cursor(progress.floor())
-            .map_err(|source| Error::Journal { sink: name.clone(), source })?;
+        let floor = progress.floor();
+        let gone = |source| Error::Journal { sink: name.clone(), source };
+        let cursor = journal.cursor(floor).map_err(gone)?;
+        let gather = Gather::new(&settings, at_once, &journal, &versions, floor).map_err(gone)?;
         let mut scheduler = Scheduler::new(&settings);
         scheduler.set_paused(paused);
         for route in &held {
@@ -116,6 +123,7 @@ impl Runner {
         Ok(Self {
             scheduler,
             reader: Reader::new(cursor, versions.today(), bounds.chunk_bytes_max),
+            gather: gather.filter(|_| reads),
             bounds,
             ward: Ward::new(&name, state.clone()),
             view: View::new(&name, progress.clone()),
@@ -160,6 +168,8 @@ impl Runner {
                 Happened::Landed(landed) => self.landed(landed)?,
                 // What was not read yet may be gone already.
                 Happened::Read(Err(_)) if self.progress.is_detached() => break,
+                Happened::Looked(Err(_)) if self.progress.is_detached() => break,
+                Happened::Looked(looked) => looked.map_err(|broken| self.broken(broken))?,
                 Happened::Read(read) => read.map_err(|source| self.journal_error(source))?,
                 Happened::Ordered(order) => self.ordered(order, self.now()),
                 Happened::ReadWindow(Ok(())) => {}
@@ -189,6 +199,12 @@ impl Runner {
         for stored in &stored {
             self.ward.know(stored.id, stored.row);
             self.scheduler.restore(stored, floor);
+            if let Some(gather) = &mut self.gather
+                && stored.state != LetterState::Dead
+            {
+                // It is tried once the stream has come by, and that was under way already.
+                gather.had_come_to(stored.id.position.next());
+            }
         }
         self.scheduler.passed(floor, Duration::ZERO);
         self.scheduler.set_dead(dead, Duration::ZERO);
@@ -200,6 +216,7 @@ impl Runner {
     /// Does all that can be done without waiting.
     fn work(&mut self) -> Result<(), Error> {
         let now = self.now();
+        self.gathers(now)?;
         if !self.reader.needs_chunk() && self.has_room() {
             self.read_slice(now)?;
         }
@@ -237,6 +254,7 @@ impl Runner {
                     }
                     self.scheduler.push(event, now, &mut self.effects);
                 }
+                Read::LeftOut(key_hash) => self.scheduler.leave_out(key_hash),
                 Read::Rejected(event, failure) => {
                     self.scheduler.refuse(event, failure, now, &mut self.effects);
                 }
@@ -270,10 +288,11 @@ impl Runner {
     /// Waits for the next thing to happen.
     async fn happened(&mut self, stop: &CancellationToken) -> Happened {
         let has_room = self.has_room();
-        let wants_chunk = has_room && self.reader.needs_chunk();
+        let is_used_up = self.reader.needs_chunk();
+        let wants_chunk = has_room && is_used_up && self.is_due();
         let goes_on = !stop.is_cancelled() && !self.progress.is_detached();
         let now = self.now();
-        let reads_on = (has_room && !wants_chunk) || self.window_goes_on(now);
+        let reads_on = (has_room && !is_used_up) || self.window_goes_on(now);
         if reads_on && goes_on {
             // More of the chunk can be mapped at once; look at the answers that are there first.
             let landed = futures_util::FutureExt::now_or_never(self.flights.next());
@@ -290,6 +309,7 @@ impl Runner {
             Some(landed) = self.flights.next() => Happened::Landed(landed),
             read = self.reader.next_chunk(), if wants_chunk => Happened::Read(read),
             read = next_of(&mut self.window), if wants_window => Happened::ReadWindow(read),
+            looked = gather::step(&mut self.gather) => Happened::Looked(looked),
             () = self.gate.wakes() => Happened::Woke,
             () = tokio::time::sleep_until(wake.unwrap_or(self.started)), if wake.is_some() => {
                 Happened::Woke
@@ -301,12 +321,9 @@ impl Runner {
         let now = self.now();
         let scheduler = self.scheduler.wake_at(now).filter(|_| !self.ward.is_reopening());
         let window = self.window.as_ref().map(|window| window.next_at).filter(|at| *at > now);
-        let wake = scheduler
-            .into_iter()
-            .chain(window)
-            .chain(self.recount_at)
-            .chain(self.view.wake_at())
-            .min()?;
+        let look = self.gather.as_ref().map(Gather::wake_at);
+        let others = self.recount_at.into_iter().chain(self.view.wake_at()).chain(look);
+        let wake = scheduler.into_iter().chain(window).chain(others).min()?;
         // A timer of tokio's has a resolution of a millisecond and never fires early.
         self.started.checked_add(wake)
     }

@@ -35,6 +35,8 @@ pub struct Parts {
     pub journal_keeps: bool,
     /// It is sent what the journal has. Without, only what a person asks for.
     pub reads: bool,
+    /// It is sent at once what is there, whatever its times are.
+    pub at_once: bool,
     /// Why a person has stopped it; none: nobody has.
     pub paused: Option<String>,
     /// Routes of it that a person holds.

@@ -39,6 +39,12 @@ impl Scheduler {
         self.parked.add(id, entry, Duration::ZERO);
     }
 
+    /// The next event of the stream, of this key, is not sent.
+    pub(in crate::delivery) fn leave_out(&mut self, key_hash: u64) {
+        let lane = self.lane_of(key_hash);
+        self.lanes.get_mut(lane).into_iter().for_each(Lane::leave_out);
+    }
+
     /// Everything below `read` was pushed.
     pub fn passed(&mut self, read: Position, now: Duration) {
         self.read = self.read.max(read);
