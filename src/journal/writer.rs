@@ -28,6 +28,10 @@ const WRITE_BYTES_MAX: usize = 1 << 20;
 /// Between two looks at how much disk is left.
 const DISK_POLL: Duration = Duration::from_millis(500);
 
+/// So much that was written is reason enough for a look: a fast stream would fill the reserve
+/// before its time has come.
+const DISK_LOOK_BYTES: usize = 1 << 20;
+
 /// The writer's handle; dropped, it writes what it was given and ends.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -66,6 +70,7 @@ impl Writer {
             changed: all_runs(&found),
             reserve: settings.reserve_bytes,
             looked: None,
+            unlooked: 0,
         };
         pen.look_at_disk();
         // Bounded by the memory tail: a chunk that is not written stays there.
@@ -130,6 +135,8 @@ struct Pen {
     changed: BTreeMap<(u32, u64), Run>,
     reserve: u64,
     looked: Option<Instant>,
+    /// Bytes written since.
+    unlooked: usize,
 }
 
 impl Pen {
@@ -224,6 +231,7 @@ impl Pen {
         let path = segment::path(&self.folder, self.number);
         let file = self.file.as_ref().ok_or(Error::Closed)?;
         self.put(file).map_err(Error::file("write", &path))?;
+        self.unlooked = self.unlooked.saturating_add(self.buffer.len());
         let mut shared = self.shared.lock();
         for (header, chunk) in &self.pending {
             self.offset += header.length();
@@ -296,10 +304,12 @@ impl Pen {
 
     /// Looks now and then whether the disk has room left.
     fn look_at_disk(&mut self) {
-        if self.looked.is_some_and(|looked| looked.elapsed() < DISK_POLL) {
+        let is_fresh = self.looked.is_some_and(|looked| looked.elapsed() < DISK_POLL);
+        if is_fresh && self.unlooked < DISK_LOOK_BYTES {
             return;
         }
         self.looked = Some(Instant::now());
+        self.unlooked = 0;
         let low = self.free_bytes().is_some_and(|free| free < self.reserve);
         let mut shared = self.shared.lock();
         if shared.disk_low != low {

@@ -12,6 +12,7 @@ const MARKS_MAX: usize = 16 * 1024;
 ///
 /// Invariant: positions rise strictly and LSNs never fall from front to back.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
 pub(super) struct Marks {
     marks: VecDeque<(Position, Lsn)>,
 }

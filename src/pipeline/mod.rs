@@ -15,6 +15,8 @@ mod intake;
 mod keeper;
 mod lag;
 mod marks;
+#[cfg(test)]
+mod model;
 mod operate;
 mod operator;
 mod report;

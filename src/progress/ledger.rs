@@ -14,6 +14,7 @@ pub type Ordinal = u64;
 /// How far a sink is, as it is stored: everything below `floor` is done, and so is everything in
 /// the `finished` ranges above it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(Hash))]
 pub struct Reached {
     /// The lowest position that is not known to be done.
     pub floor: Position,
@@ -28,6 +29,7 @@ pub struct Reached {
 ///
 /// Invariant: [`Ledger::floor`] never passes a tracked event that is not acknowledged.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(test, derive(PartialEq, Eq, Hash))]
 pub struct Ledger {
     /// From the first event that is not done on, in stream order.
     window: VecDeque<Slot>,
@@ -45,6 +47,7 @@ pub struct Ledger {
 
 /// One tracked event. Flat, so that it is 16 bytes.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(PartialEq, Eq, Hash))]
 struct Slot {
     commit_lsn: Lsn,
     seq: u32,

@@ -306,3 +306,64 @@ fn a_held_route_waits_in_the_journal_and_the_others_of_its_sink_flow() {
     eventually("nothing waits", PATIENCE, || list(&road, &[]).is_empty());
     road.stop();
 }
+
+/// What waits behind dead letters that are being sent again overtook them after a crash.
+#[test]
+fn what_waits_behind_a_replayed_dead_letter_waits_over_a_crash_too() {
+    let receiver = Receiver::start();
+    refuse(&receiver, "bad");
+    let mut road = road(&receiver, "on_dead = \"block\"\nconcurrency = 4");
+    road.sql("INSERT INTO t SELECT g, 'bad' FROM generate_series(1, 40) g");
+    eventually("all are dead", PATIENCE, || list(&road, &["--state", "dead"]).len() == 40);
+    for round in 0..3 {
+        road.sql(&format!("UPDATE t SET v = 'round {round}'"));
+    }
+    eventually("they wait", PATIENCE, || list(&road, &["--state", "blocked"]).len() == 120);
+    receiver.behave();
+    receiver.otherwise(Reply::status(503));
+    let (code, _, said) = dlq(&road, &["replay", "--state", "dead", "--no-wait"]);
+    assert_eq!(code, 0, "{said}");
+    eventually("they are tried", PATIENCE, || {
+        receiver.journal().requests.iter().any(|r| r.header("walgate-replay").is_some())
+    });
+    road.walgate.kill();
+    receiver.behave();
+    road.start();
+    receiver.wait("all of it", PATIENCE, |journal| journal.events_processed >= 160);
+    let journal = road.arrived(&receiver);
+    assert_eq!(journal.repeats(), 0);
+    eventually("nothing is left", PATIENCE, || list(&road, &[]).is_empty());
+}
+
+/// A dead letter that is sent again before the crash could store how far the sink is came twice:
+/// from the stream and as a replay.
+#[test]
+fn a_replay_of_what_the_stream_brings_again_comes_once() {
+    let receiver = Receiver::start();
+    refuse(&receiver, "bad");
+    let keys = "concurrency = 4\ntimeout = \"60s\"";
+    let mut road = road(&receiver, keys);
+    road.sql("INSERT INTO t SELECT g, 'good' FROM generate_series(101, 120) g");
+    road.confirms(&road.wal_end());
+    // This one holds back the position.
+    receiver.when(|event| event.0["data"]["v"] == "held", Reply::hang());
+    road.sql("INSERT INTO t VALUES (0, 'held')");
+    road.sql("INSERT INTO t SELECT g, 'bad' FROM generate_series(1, 20) g");
+    // But for those of its lane.
+    eventually("they are dead", PATIENCE, || list(&road, &["--state", "dead"]).len() >= 8);
+    receiver.behave();
+    receiver.when(|event| event.0["data"]["v"] == "held", Reply::hang());
+    receiver.otherwise(Reply::status(503));
+    let (code, _, said) = dlq(&road, &["replay", "--state", "dead", "--no-wait"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(list(&road, &["--state", "replaying"]).len() >= 8);
+    road.walgate.kill();
+    // As if it had come before the keeper's next look.
+    super::support::state::change(&road.walgate, "UPDATE progress SET ranges = x''");
+    receiver.behave();
+    road.start();
+    receiver.wait("all of it", PATIENCE, |journal| journal.events_processed >= 41);
+    eventually("nothing is left", PATIENCE, || list(&road, &[]).is_empty());
+    let journal = road.arrived(&receiver);
+    assert_eq!((journal.repeats(), journal.events_processed), (0, 41));
+}

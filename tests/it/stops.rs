@@ -3,9 +3,11 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
+use super::support::load::Load;
 use super::support::process::{Walgate, eventually, pause};
-use super::support::receiver::Receiver;
+use super::support::receiver::{Receiver, Reply};
 use super::support::road::{PATIENCE, Road, T, http, route};
+use super::support::state::letters;
 use walgate::demo::cluster::Cluster;
 
 /// A stop that has to wait for nobody.
@@ -89,4 +91,56 @@ fn the_time_given_counts_from_the_start() {
     let args = ["run", "--standby", "--until-caught-up", "--timeout", "1s"];
     let output = road.walgate.call(&args);
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What was answered just before a stop came again after it.
+#[test]
+fn a_clean_stop_repeats_nothing_that_was_answered_at_any_sink_nor_of_a_replay() {
+    const LETTERS: i64 = 400;
+    let receivers = [Receiver::start(), Receiver::start(), Receiver::start()];
+    let names = ["one", "two", "three"];
+    let keys = ["batch = { max_events = 10 }", "batch = { max_events = 1 }", "on_dead = \"block\""];
+    let mut config = String::new();
+    for ((name, receiver), keys) in names.iter().zip(&receivers).zip(keys) {
+        let keys = format!("concurrency = 6\nretry = {{ initial = \"20ms\" }}\n{keys}");
+        config += &http(name, &receiver.url("/"), &keys);
+        config += &route("t", name);
+    }
+    let mut road = Road::new(Cluster::builder().major(15), T, &config);
+    let is_bad = |event: &super::support::receiver::Event| event.0["data"]["v"] == "bad";
+    receivers[1..].iter().for_each(|receiver| receiver.when(is_bad, Reply::status(422)));
+    road.sql(&format!(
+        "INSERT INTO t SELECT g, CASE g % 2 WHEN 0 THEN 'bad' ELSE 'good' END
+         FROM generate_series(1001, 1000 + 2 * {LETTERS}) g"
+    ));
+    eventually("all are dead", PATIENCE, || {
+        letters(&road.walgate, "state = 'dead'") == 2 * LETTERS
+    });
+    for receiver in &receivers {
+        receiver.behave();
+        receiver.otherwise(Reply::ok().after(Duration::from_millis(20)));
+    }
+    let load = Load::start(&road, Duration::from_millis(1));
+    for round in 0..4 {
+        // Once it is under way it goes on over the stops.
+        if round == 0 {
+            let output = road.walgate.call(&["dlq", "replay", "--state", "dead", "--no-wait"]);
+            assert_eq!(output.status.code(), Some(0));
+        }
+        load.goes_on(60);
+        road.stop();
+        let said = road.walgate.log();
+        assert!(!said.contains("were unanswered"), "{said}");
+        let left = letters(&road.walgate, "state = 'replaying'");
+        assert!(left > 0 || round > 0, "this test needs a replay that takes longer");
+        road.start();
+    }
+    load.end();
+    eventually("all were sent again", PATIENCE, || {
+        letters(&road.walgate, "state <> 'delivered'") == 0
+    });
+    for (receiver, name) in receivers.iter().zip(names) {
+        let journal = road.arrived(receiver);
+        assert_eq!(journal.repeats(), 0, "{name}");
+    }
 }

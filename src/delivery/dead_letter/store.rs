@@ -202,6 +202,10 @@ pub(in crate::delivery) fn count_dead(
 
 /// Returns what an earlier run set aside and goes on with, in stream order, and the dead letters
 /// above `floor`: the stream brings those again, and they are not to be sent.
+///
+/// Of those that a person has sent again it returns the ones that can't wait to be
+/// [fed](super::feed): the stream would bring them a second time, or what waits behind them would
+/// go first.
 pub(in crate::delivery) fn load(
     connection: &Connection,
     sink: &str,
@@ -209,9 +213,14 @@ pub(in crate::delivery) fn load(
     floor: Position,
 ) -> rusqlite::Result<Vec<Stored>> {
     let sql = format!(
-        "SELECT {STORED} FROM dead_letters
+        "WITH waiting (hash) AS (
+             SELECT key_hash FROM dead_letters WHERE sink = ?1 AND state = 'blocked'
+             UNION SELECT before_key_hash FROM dead_letters WHERE sink = ?1 AND state = 'blocked')
+         SELECT {STORED} FROM dead_letters
          WHERE sink = ?1 AND (state IN ('retrying', 'blocked')
-             OR (state = 'dead' AND (?2 OR (commit_lsn, seq) >= (?3, ?4))))
+             OR (state IN ('dead', 'replaying') AND (?2 OR (commit_lsn, seq) >= (?3, ?4)))
+             OR (state = 'replaying' AND (key_hash IN (SELECT hash FROM waiting)
+                 OR before_key_hash IN (SELECT hash FROM waiting))))
          ORDER BY commit_lsn, seq"
     );
     let mut statement = connection.prepare(&sql)?;
@@ -222,8 +231,9 @@ pub(in crate::delivery) fn load(
     rows.collect()
 }
 
-/// The columns of [`stored`].
-pub(super) const STORED: &str = "id, event_id, commit_lsn, seq, key_hash, before_key_hash, state,
+/// The columns of [`stored`]. One that became older than what the sink has stays dead.
+pub(super) const STORED: &str = "id, event_id, commit_lsn, seq, key_hash, before_key_hash,
+    CASE WHEN state = 'replaying' AND newer_lsn IS NOT NULL AND NOT forced THEN 'dead' ELSE state END,
     attempts, op = 'truncate', route, replays, forced";
 
 pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {

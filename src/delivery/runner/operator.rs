@@ -36,8 +36,8 @@ pub(super) struct Operator {
     feeding: bool,
     /// The keys of dead letters: a later change of one has to be noted.
     dead_keys: HashSet<u64>,
-    /// Notes that are not on disk yet.
-    notes: usize,
+    /// What was noted and is not on disk yet, in the order in which it was asked.
+    noting: VecDeque<Vec<Newer>>,
 }
 
 impl Operator {
@@ -50,7 +50,7 @@ impl Operator {
             feed_from: None,
             feeding: false,
             dead_keys: HashSet::new(),
-            notes: 0,
+            noting: VecDeque::new(),
         }
     }
 
@@ -140,8 +140,8 @@ impl Runner {
     }
 
     /// A note is on disk.
-    pub(super) const fn noted(&mut self) {
-        self.operator.notes = self.operator.notes.saturating_sub(1);
+    pub(super) fn noted(&mut self) {
+        self.operator.noting.pop_front();
     }
 
     /// Loads the next dead letters that are to be sent again, a bounded number at a time.
@@ -165,9 +165,18 @@ impl Runner {
         }
     }
 
-    /// These dead letters are sent again.
+    /// These dead letters are sent again, unless the sink took something newer while they were
+    /// loaded.
     pub(super) fn fed(&mut self, stored: &[Stored], now: Duration) {
         self.operator.feeding = false;
+        let noting = || self.operator.noting.iter().flatten();
+        if noting().any(|newer| matches!(newer, Newer::Table(..))) {
+            // What a TRUNCATE is newer than is known once that is on disk.
+            let again = stored.first().map_or(Position::ZERO, |stored| stored.id.position);
+            let asked = self.operator.feed_from.unwrap_or(again);
+            self.operator.feed_from = Some(asked.min(again));
+            return;
+        }
         // A request that came meanwhile begins at the beginning.
         let next = stored.last().map(|stored| stored.id.position.next());
         self.operator.feed_from = self.operator.feed_from.or(next);
@@ -176,6 +185,11 @@ impl Runner {
         }
         for stored in stored {
             self.scheduler.replay(stored, now, &mut self.effects);
+        }
+        for newer in self.operator.noting.iter().flatten() {
+            if let Newer::Key(key, id) = newer {
+                self.scheduler.overtake(*key, *id);
+            }
         }
         self.view.changed();
     }
@@ -201,7 +215,7 @@ impl Runner {
         let newer = self.operator.newer(delivered.events);
         // What came after something that is not noted yet must not count as done before it: a
         // crash would repeat the older one alone.
-        if newer.is_empty() && self.operator.notes == 0 {
+        if newer.is_empty() && self.operator.noting.is_empty() {
             return self.progress.acknowledge(&ordinals, delivered);
         }
         self.progress.acknowledge(&[], delivered);
@@ -215,7 +229,7 @@ impl Runner {
                 self.scheduler.overtake(*key, *id);
             }
         }
-        self.operator.notes += 1;
+        self.operator.noting.push_back(newer.clone());
         self.ward.add(Write::Newer { newer, ordinals, at_us: now_micros() });
     }
 }

@@ -514,6 +514,8 @@ pub(super) fn other_key(key: u64, before: Option<u64>) -> Option<u64> {
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
+mod outage;
+#[cfg(test)]
 mod pacing;
 #[cfg(test)]
 mod tests;

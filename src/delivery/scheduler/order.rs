@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::dead_letter::Stored;
 use super::super::lane::{Lane, keys};
-use super::super::parked::{Entry, LetterState};
+use super::super::parked::{Again, Entry, LetterState};
 use super::super::settings::OnDead;
 use super::{Effect, Scheduler};
 use crate::chunk::Operation;
@@ -24,7 +24,10 @@ impl Scheduler {
             self.settled.insert(id);
             return;
         }
-        let mut entry = Entry::new(state, keys, attempts);
+        let is_again = state == LetterState::Replaying;
+        let mut entry = Entry::new(state, keys, if is_again { 0 } else { attempts });
+        let Stored { replays, forced, .. } = *stored;
+        entry.again = is_again.then_some(Again { replays, forced, overtaken: false });
         entry.stored = true;
         entry.held = self.held.contains(route.as_str());
         entry.route = Some(self.name_of(route));

@@ -9,6 +9,7 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod road;
+pub(crate) mod state;
 mod tests;
 pub(crate) mod web;
 

@@ -189,6 +189,11 @@ pub(crate) fn eventually(what: &str, timeout: Duration, mut met: impl FnMut() ->
     }
 }
 
+/// Says what was measured.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Waits a moment.
 #[expect(clippy::disallowed_methods, reason = "a test thread waits between two looks")]
 pub(crate) fn pause(duration: Duration) {

@@ -409,17 +409,19 @@ impl World {
         let mut dead = 0;
         let mut again = Vec::new();
         for (id, row) in &self.rows {
-            let state = row.0;
-            let stored = stored(*id, *row, self.events[index_of(*id)].truncate);
+            let (state, mut row) = (row.0, *row);
+            let is_old = self.noted.contains(&index_of(*id)) && state == LetterState::Replaying;
+            row.0 = if is_old { LetterState::Dead } else { state };
+            let stored = stored(*id, row, self.events[index_of(*id)].truncate);
             if state == LetterState::Dead {
                 dead += 1;
                 self.dead.insert(index_of(*id));
             }
-            if state == LetterState::Replaying {
-                again.push(stored);
-            } else if state != LetterState::Dead || block || id.position >= self.saved.floor {
+            let goes_on = matches!(state, LetterState::Retrying | LetterState::Blocked);
+            if goes_on || block || id.position >= self.saved.floor {
                 self.scheduler.restore(&stored, self.saved.floor);
             }
+            again.extend((state == LetterState::Replaying).then_some(stored));
         }
         self.scheduler.set_dead(dead, self.now);
         self.read = self
@@ -432,12 +434,12 @@ impl World {
         let mut effects = Vec::new();
         for stored in again {
             let index = index_of(stored.id);
-            if self.noted.contains(&index) {
-                self.rows.entry(stored.id).and_modify(|row| row.0 = LetterState::Dead);
-                self.dead.insert(index);
-            } else {
+            if !self.noted.contains(&index) {
                 self.scheduler.replay(&stored, self.now, &mut effects);
+                continue;
             }
+            self.rows.entry(stored.id).and_modify(|row| row.0 = LetterState::Dead);
+            self.dead.insert(index);
         }
         self.apply(effects);
         self.send();
