@@ -12,6 +12,7 @@ use crate::envelope::{Envelope, RouteLabel};
 use crate::failure::Category;
 use crate::journal::record;
 use crate::lsn::{EventId, Position, Timestamp};
+use crate::progress::store::PAUSED;
 use crate::sink::{Answer, Batch, Failure};
 
 /// Dead letters are told of at most so often, with their number.
@@ -281,6 +282,9 @@ impl View {
             }
             SinkState::Open => {
                 tracing::warn!(%sink, before, ?lasted, reason, "the sink is down; its changes wait");
+            }
+            SinkState::Halted if reason.starts_with(PAUSED) => {
+                tracing::info!(%sink, before, ?lasted, reason, "the sink is sent nothing more");
             }
             SinkState::Halted => tracing::error!(
                 %sink, before, ?lasted, reason, "the sink is halted; a person must act"

@@ -76,6 +76,22 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Returns what is asked, in a few words.
+    pub(super) const fn kind(&self) -> &'static str {
+        match self {
+            Self::ReplayDead { .. } => "replay dead letters",
+            Self::Replay { .. } => "replay a window of the journal",
+            Self::Begin { .. } => "begin new routes with the journal",
+            Self::Discard { .. } => "discard dead letters",
+            Self::Pause { .. } => "pause a sink",
+            Self::Resume { .. } => "resume a sink",
+            Self::Hold { .. } => "hold a route",
+            Self::Release { .. } => "release a route",
+        }
+    }
+}
+
 /// What came of a request, as far as there is more to say than that it is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -130,6 +130,7 @@ fn line(
             let same = record.routes.iter().find(|route| route.name == draft.route.name);
             same.map(|route| route.mapping.clone())
         }
+        Fate::SetAside(letter) if letter.state == "delivered" => Some(letter.mapping.clone()),
         Fate::SetAside(_) | Fate::Untold => None,
     };
     let differs = match &was {
