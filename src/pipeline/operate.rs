@@ -16,10 +16,10 @@ use crate::state::{State, request};
 /// again is delivered or dead, or until `stop` is cancelled; what is still on its way then goes on
 /// with the next run.
 ///
-/// Cancel safety: as [`run`].
+/// Cancel safety: as [`run`](super::run).
 ///
 /// # Errors
-/// As [`run`]; an inner error says why what was asked for can't be done.
+/// As [`run`](super::run); an inner error says why what was asked for can't be done.
 pub async fn operate(
     config: Config,
     what: Request,
