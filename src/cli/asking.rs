@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::failure::{Exit, Failure};
-use crate::config::Config;
+use crate::config::{Config, suggestion};
 use crate::lsn::Timestamp;
 use crate::pipeline::{Answer, Request};
 use crate::state::{self, Reader, State, request};
@@ -19,6 +19,18 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(15);
 /// Whether an instance runs on the config's state.
 pub(super) fn is_running(config: &Config) -> bool {
     State::is_in_use(&config.state)
+}
+
+/// Refuses a name that the config does not have, with what may have been meant.
+pub(super) fn has(word: &str, name: &str, names: Vec<&str>) -> Result<(), Failure> {
+    if names.contains(&name) {
+        return Ok(());
+    }
+    let failure = Failure::new(Exit::Usage, format!("the config has no {word} \"{name}\""));
+    Err(match suggestion(name, names.iter().copied()) {
+        Some(meant) => failure.help(format!("did you mean \"{meant}\"?")),
+        None => failure.help(format!("it has {}", names.join(", "))),
+    })
 }
 
 /// Refuses what goes by the journal where there is none.

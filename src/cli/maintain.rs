@@ -3,7 +3,7 @@
 
 use super::failure::{Exit, Failure};
 use super::{asking, output};
-use crate::config::{Config, suggestion};
+use crate::config::Config;
 use crate::pipeline::Request;
 use crate::progress::{known, store};
 use crate::state::State;
@@ -15,7 +15,7 @@ pub(super) async fn sink(config: &Config, what: Request) -> Result<Exit, Failure
     };
     let name = name.clone();
     let names = config.sinks.iter().map(|sink| sink.name.as_str());
-    check("sink", &name, names.collect())?;
+    asking::has("sink", &name, names.collect())?;
     let pauses = matches!(what, Request::Pause { .. });
     let reader = asking::reader(config)?;
     let stored = asking::read(&reader, store::load_all)?.remove(&name);
@@ -58,7 +58,7 @@ pub(super) async fn route(config: &Config, what: Request) -> Result<Exit, Failur
     };
     let name = name.clone();
     let names = config.routes.iter().map(|route| route.name.as_str());
-    check("route", &name, names.collect())?;
+    asking::has("route", &name, names.collect())?;
     let holds = matches!(what, Request::Hold { .. });
     if holds {
         asking::needs_journal(config)?;
@@ -87,15 +87,4 @@ pub(super) async fn route(config: &Config, what: Request) -> Result<Exit, Failur
         format!("route \"{name}\" goes on")
     });
     Ok(Exit::Done)
-}
-
-fn check(word: &str, name: &str, names: Vec<&str>) -> Result<(), Failure> {
-    if names.contains(&name) {
-        return Ok(());
-    }
-    let failure = Failure::new(Exit::Usage, format!("the config has no {word} \"{name}\""));
-    Err(match suggestion(name, names.iter().copied()) {
-        Some(meant) => failure.help(format!("did you mean \"{meant}\"?")),
-        None => failure.help(format!("it has {}", names.join(", "))),
-    })
 }

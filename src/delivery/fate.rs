@@ -4,6 +4,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::batches;
+use super::dead_letter::{Try, tries};
 use super::record::Record;
 use crate::lsn::{EventId, Timestamp};
 use crate::state::lsn_to_sql;
@@ -46,19 +47,6 @@ pub struct SetAside {
     pub last_failed: Option<Timestamp>,
     /// The newest tries, in order.
     pub tries: Vec<Try>,
-}
-
-/// One try that failed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Try {
-    /// When.
-    pub time: Timestamp,
-    /// What kind of failure it was.
-    pub category: Option<String>,
-    /// The far side's status code.
-    pub status: Option<u16>,
-    /// The beginning of its answer.
-    pub answer: Option<String>,
 }
 
 /// Returns what became of an event at a sink; `key_hash` is its envelope's.
@@ -125,18 +113,6 @@ fn set_aside(
         Ok((row.get::<_, i64>(0)?, set_aside))
     });
     let Some((row, mut set_aside)) = found.optional()? else { return Ok(None) };
-    let sql = "SELECT time, category, status, answer FROM tries WHERE dead_letter = ?1
-               ORDER BY time DESC, rowid DESC LIMIT ?2";
-    let mut statement = connection.prepare(sql)?;
-    let tries = statement.query_map((row, TRIES_MAX), |row| {
-        Ok(Try {
-            time: Timestamp::from_unix_micros(row.get(0)?),
-            category: row.get(1)?,
-            status: row.get(2)?,
-            answer: row.get(3)?,
-        })
-    })?;
-    set_aside.tries = tries.collect::<rusqlite::Result<_>>()?;
-    set_aside.tries.reverse();
+    set_aside.tries = tries(connection, row, TRIES_MAX)?;
     Ok(Some(set_aside))
 }

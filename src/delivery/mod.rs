@@ -36,13 +36,13 @@ pub use batches::{
 pub use breaker::{BreakerState, HaltReason};
 pub use dead_letter::{
     Begin as Replay, Begun, Filter as DeadLetterFilter, KeyError as DeadLetterKeyError,
-    Listed as DeadLetter, Of as DeadLettersOf, Shown as DeadLetterShown, Try as DeadLetterTry,
+    Listed as DeadLetter, Of as DeadLettersOf, Shown as DeadLetterShown, Try,
     counts as dead_letter_counts, discard as discard_dead_letters,
     discard_selected as discard_selected_dead_letters, expire as expire_dead_letters,
     list as list_dead_letters, outcomes as replay_outcomes, prune as prune_dead_letters,
     rename as rename_dead_letters, show as show_dead_letter,
 };
-pub use fate::{Fate, SetAside, Try, fate};
+pub use fate::{Fate, SetAside, fate};
 pub use gate::Gates;
 pub use handle::{Counters, LATENCY_BOUNDS_US, SinkProgress, SinkState, Snapshot};
 pub use lane::Tracked;
@@ -57,4 +57,4 @@ pub use scheduler::{Dispatch, DispatchId, Effect, Reopened, Scheduler, What};
 pub use settings::{
     BatchLimits, BreakerSettings, OnDead, Rate, RateLimit, RetrySettings, Settings,
 };
-pub use window::{Progress as WindowProgress, Told as WindowTold, WindowOrder};
+pub use window::{Progress as WindowProgress, Told as WindowTold, WindowOrder, has_key};

@@ -304,8 +304,9 @@ impl Window {
     }
 }
 
-/// Whether a key has these values; digits are compared as they stand.
-fn has_key(key: Option<&[u8]>, wanted: &BTreeMap<String, Box<RawValue>>) -> bool {
+/// Whether an event's key, as JSON, has these values by column; digits are compared as they stand.
+#[must_use]
+pub fn has_key(key: Option<&[u8]>, wanted: &BTreeMap<String, Box<RawValue>>) -> bool {
     if wanted.is_empty() {
         return true;
     }

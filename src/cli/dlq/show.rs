@@ -11,8 +11,7 @@ use crate::cli::failure::{Exit, Failure};
 use crate::cli::{asking, output};
 use crate::config::Config;
 use crate::delivery::{
-    DeadLetter, DeadLetterFilter, DeadLetterShown, DeadLetterTry, list_dead_letters,
-    show_dead_letter,
+    self, DeadLetter, DeadLetterFilter, DeadLetterShown, list_dead_letters, show_dead_letter,
 };
 use crate::journal::record;
 use crate::lsn::Timestamp;
@@ -139,7 +138,7 @@ fn document(letter: &DeadLetterShown) -> Document<'_> {
     }
 }
 
-fn attempt(attempt: &DeadLetterTry) -> Try<'_> {
+fn attempt(attempt: &delivery::Try) -> Try<'_> {
     Try {
         time: attempt.time.to_string(),
         category: attempt.category.as_deref(),

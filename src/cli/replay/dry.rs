@@ -11,7 +11,7 @@ use crate::chunk::{Chunk, Entry, Operation};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::{asking, output, trace};
 use crate::config::{Config, Sink};
-use crate::delivery::{Fate, Versions, fate, kept_mapping};
+use crate::delivery::{Fate, Versions, fate, has_key, kept_mapping};
 use crate::journal::{self, Archive, Moment, Window, record};
 use crate::mapping::{Mapped, SinkMapper, TablePattern};
 use crate::state::Reader;
@@ -119,7 +119,8 @@ fn line(
         Mapped::Unrouted | Mapped::Skipped { .. } => return Ok(None),
     };
     let key = draft.key.clone().and_then(|key| body.get(key)).map(<[u8]>::to_vec);
-    if !has_key(key.as_deref(), args.key.as_deref()) {
+    let wanted = args.key.as_deref().and_then(|key| serde_json::from_str(key).ok());
+    if !has_key(key.as_deref(), &wanted.unwrap_or_default()) {
         return Ok(None);
     }
     let sent = body.get(draft.body.clone()).unwrap_or_default().to_vec();
@@ -196,18 +197,6 @@ fn differing(before: &[u8], after: &[u8]) -> Vec<String> {
     names.sort_unstable();
     names.dedup();
     names
-}
-
-/// Whether a key has the columns that are asked for; digits are compared as they stand.
-fn has_key(key: Option<&[u8]>, wanted: Option<&str>) -> bool {
-    let columns = |text: &str| -> BTreeMap<String, Box<RawValue>> {
-        serde_json::from_str(text).unwrap_or_default()
-    };
-    let Some(wanted) = wanted else { return true };
-    let key = columns(key.and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default());
-    columns(wanted)
-        .iter()
-        .all(|(name, value)| key.get(name).is_some_and(|found| found.get() == value.get()))
 }
 
 fn raw(json: &[u8]) -> Option<Box<RawValue>> {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::{Exit, Failure};
 use super::{Global, asking, output, run, trace};
-use crate::config::{Config, Sink, suggestion, unit};
+use crate::config::unit;
 use crate::delivery::WindowProgress;
 use crate::journal::Moment;
 use crate::pipeline::{self, Request};
@@ -70,10 +70,12 @@ fn rate(text: &str) -> Result<String, String> {
 pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     let config = global.load()?;
     asking::needs_journal(&config)?;
-    let sink = sink(&config, &args.sink)?;
+    let names = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
+    asking::has("sink", &args.sink, names)?;
     args.table.as_deref().map(trace::table).transpose()?;
     if args.dry_run {
-        return dry::run(args, &config, sink);
+        let sink = config.sinks.iter().find(|sink| sink.name == args.sink);
+        return sink.map_or(Ok(Exit::Done), |sink| dry::run(args, &config, sink));
     }
     let what = Request::Replay {
         sink: args.sink.clone(),
@@ -131,18 +133,6 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
     }
-}
-
-fn sink<'c>(config: &'c Config, name: &str) -> Result<&'c Sink, Failure> {
-    if let Some(sink) = config.sinks.iter().find(|sink| sink.name == name) {
-        return Ok(sink);
-    }
-    let names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
-    let failure = Failure::new(Exit::Usage, format!("the config has no sink \"{name}\""));
-    Err(match suggestion(name, names.iter().copied()) {
-        Some(meant) => failure.help(format!("did you mean \"{meant}\"?")),
-        None => failure.help(format!("it has {}", names.join(", "))),
-    })
 }
 
 /// Says what came of it.

@@ -7,6 +7,7 @@ mod store;
 mod upkeep;
 
 pub use self::filter::{Filter, KeyError};
+pub(super) use self::read::tries;
 pub use self::read::{Listed, Shown, Try, list, outcomes, show};
 pub use self::replay::{Begin, Begun};
 pub(super) use self::replay::{Newer, begin, feed, keys_of_dead, newer, refuse};

@@ -44,7 +44,7 @@ pub struct Listed {
 }
 
 /// One attempt to deliver an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Try {
     /// When it ended.
     pub time: Timestamp,
@@ -144,10 +144,20 @@ pub fn show(connection: &Connection, id: i64) -> rusqlite::Result<Option<Shown>>
     let mut statement = connection.prepare(&sql)?;
     let found = statement.query_row([id], |row| Ok((listed(row)?, row.get(18)?, row.get(19)?)));
     let Some((listed, original, payload)) = found.optional()? else { return Ok(None) };
+    let tries = tries(connection, id, u32::MAX)?;
+    Ok(Some(Shown { listed, original, payload, tries }))
+}
+
+/// Returns how an event was tried, oldest first: the newest `limit` tries.
+pub(in crate::delivery) fn tries(
+    connection: &Connection,
+    row: i64,
+    limit: u32,
+) -> rusqlite::Result<Vec<Try>> {
     let sql = "SELECT time, category, status, answer FROM tries WHERE dead_letter = ?1
-               ORDER BY time, rowid";
+               ORDER BY time DESC, rowid DESC LIMIT ?2";
     let mut statement = connection.prepare(sql)?;
-    let tries = statement.query_map([id], |row| {
+    let tries = statement.query_map((row, limit), |row| {
         Ok(Try {
             time: Timestamp::from_unix_micros(row.get(0)?),
             category: row.get(1)?,
@@ -155,6 +165,7 @@ pub fn show(connection: &Connection, id: i64) -> rusqlite::Result<Option<Shown>>
             answer: row.get(3)?,
         })
     })?;
-    let tries = tries.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(Some(Shown { listed, original, payload, tries }))
+    let mut tries = tries.collect::<rusqlite::Result<Vec<_>>>()?;
+    tries.reverse();
+    Ok(tries)
 }
