@@ -178,7 +178,8 @@ impl SinkProgress {
     pub fn new(name: &str, reached: &Reached) -> Self {
         // Until what was set aside is read again, everything may be needed.
         let pinned_from = Some(Position::ZERO);
-        let snapshot = Snapshot { pinned_from, ..Snapshot::default() };
+        let snapshot =
+            Snapshot { pinned_from, since: Some(super::view::now()), ..Snapshot::default() };
         let ledger = Ledger::restore(reached);
         let inner = Inner { ledger, snapshot, ..Inner::default() };
         Self(Arc::new(Shared {

@@ -39,7 +39,6 @@ pub(super) struct View {
 
 impl View {
     pub(super) fn new(sink: &str, progress: SinkProgress) -> Self {
-        progress.with_snapshot(|snapshot| snapshot.since = Some(now()));
         Self {
             sink: Arc::from(sink),
             progress,
@@ -376,7 +375,7 @@ pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp::from_unix_micros(now_micros())
 }
 
