@@ -20,7 +20,7 @@ pub struct Envelope {
     /// Where the key's JSON lies in `body` in the full format; the key's own bytes otherwise.
     pub key: Bytes,
     /// Hash of table and key. Events of one key have one hash; of a table without a key, all have
-    /// the table's.
+    /// the table's. Its upper bits are the [table's](TableTag).
     pub key_hash: u64,
     /// Hash of table and old key, only when an update changed the key.
     pub before_key_hash: Option<u64>,
@@ -34,6 +34,27 @@ pub struct Envelope {
     pub entry: u32,
 }
 
+/// What is the same in the key hashes of a table's events: their upper 16 bits. Two tables may
+/// share it; then a TRUNCATE of the one is ordered among the events of both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableTag(u64);
+
+impl TableTag {
+    const BITS: u64 = 0xFFFF << 48;
+
+    /// Returns the tag in a key hash.
+    #[must_use]
+    pub const fn of(key_hash: u64) -> Self {
+        Self(key_hash & Self::BITS)
+    }
+
+    /// Returns the hash with this tag in it.
+    #[must_use]
+    pub const fn mark(self, hash: u64) -> u64 {
+        (hash & !Self::BITS) | self.0
+    }
+}
+
 /// What an event says of the road it took.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteLabel {
@@ -44,6 +65,12 @@ pub struct RouteLabel {
 }
 
 impl Envelope {
+    /// Returns what tells the events of its table from those of others.
+    #[must_use]
+    pub const fn table_tag(&self) -> TableTag {
+        TableTag::of(self.key_hash)
+    }
+
     /// Returns how much it weighs in a batch, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::settings::BatchLimits;
+use crate::chunk::Operation;
 use crate::envelope::Envelope;
 use crate::lsn::EventId;
 use crate::progress::ledger::Ordinal;
@@ -17,7 +18,7 @@ pub struct Tracked {
     pub ordinal: Ordinal,
     /// What is sent.
     pub envelope: Envelope,
-    /// Its place in its lane, from 1, given when it first came there: neighbours there have
+    /// Its place in its lane, from 1, in the order of the stream: neighbours there have
     /// neighbouring numbers.
     pub(super) place: u64,
     /// Which replay of an operator's it is part of; 0: none.
@@ -217,11 +218,13 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn push(&mut self, mut tracked: Tracked, arrived: Duration, joins: Option<usize>) {
-        if tracked.place == 0 {
-            self.places += 1;
-            tracked.place = self.places;
-        }
+    /// Gives the next event of the stream its place.
+    pub(super) const fn give_place(&mut self, tracked: &mut Tracked) {
+        self.places += 1;
+        tracked.place = self.places;
+    }
+
+    pub(super) fn push(&mut self, tracked: Tracked, arrived: Duration, joins: Option<usize>) {
         self.insert(Queued::Event { tracked, arrived, joins });
     }
 
@@ -252,6 +255,16 @@ impl Lane {
         }
         self.forget_search();
         self.queue.insert(place, Queued::Mark(ordinal, id));
+        true
+    }
+
+    /// As [`Lane::mark`], behind all that is here: a mark may stand later than it has to.
+    pub(super) fn mark_end(&mut self, ordinal: Ordinal, id: EventId) -> bool {
+        let last = self.queue.back().map(Queued::ordinal);
+        if last.is_none() && self.pieces.is_empty() && self.flight.is_none() {
+            return false;
+        }
+        self.queue.push_back(Queued::Mark(ordinal.max(last.unwrap_or_default()), id));
         true
     }
 
@@ -323,9 +336,10 @@ impl Lane {
         for queued in &self.queue {
             let Queued::Event { tracked, joins: None, .. } = queued else { break };
             let more = weight(&tracked.envelope);
-            // What does not come from the stream goes apart from what does.
+            // What does not come from the stream goes apart from what does, and a TRUNCATE alone.
             let own = (tracked.replay, tracked.beside);
-            if events > 0 && own != kind {
+            let truncates = tracked.envelope.operation == Operation::Truncate;
+            if events > 0 && (own != kind || truncates) {
                 break;
             }
             kind = own;
@@ -336,6 +350,9 @@ impl Lane {
             }
             events += 1;
             bytes += more;
+            if truncates {
+                break;
+            }
         }
         (events, bytes)
     }
@@ -455,10 +472,21 @@ impl Lane {
         taken
     }
 
-    /// Forgets the marks of events that were set aside behind `id`.
+    /// Forgets the marks of `id` and of events behind it.
     pub(super) fn drop_marks(&mut self, id: EventId) {
         self.forget_search();
-        self.queue.retain(|queued| !matches!(queued, Queued::Mark(_, other) if *other > id));
+        self.queue.retain(|queued| !matches!(queued, Queued::Mark(_, other) if *other >= id));
+    }
+
+    /// Forgets the mark of one event.
+    pub(super) fn drop_mark(&mut self, id: EventId) {
+        self.forget_search();
+        self.queue.retain(|queued| !matches!(queued, Queued::Mark(_, other) if *other == id));
+    }
+
+    /// Whether the first piece keeps failing, and it is not known yet who is at fault.
+    pub(super) fn has_suspect(&self) -> bool {
+        self.pieces.front().is_some_and(Piece::is_suspect)
     }
 
     /// Whether an event in flight has one of these keys.

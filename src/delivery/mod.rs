@@ -26,6 +26,7 @@ mod runner;
 mod schedule;
 mod scheduler;
 mod settings;
+mod tables;
 mod view;
 mod ward;
 mod window;

@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::tables::Tables;
+use crate::envelope::TableTag;
 use crate::lsn::{EventId, Position};
 
 /// What is to become of an event that was set aside.
@@ -52,12 +54,15 @@ pub(super) struct Entry {
     /// Lanes, and the stream, that have not come to its place yet: events of its keys that are
     /// older than it may be there.
     pub(super) waits: u32,
+    /// It is a TRUNCATE: all of its table that is older goes before it, and all that is newer
+    /// after.
+    pub(super) truncates: bool,
     /// The route that took it, where routes can be held.
     pub(super) route: Option<Arc<str>>,
     /// Its route is held.
     pub(super) held: bool,
-    /// It was taken out of its lane by that, behind others of its key that may be there still.
-    pub(super) was_held: bool,
+    /// It was not set aside behind one of its keys: others of them may be in a lane still.
+    pub(super) apart: bool,
     /// Set where a person has it sent again.
     pub(super) again: Option<Again>,
     due: Duration,
@@ -75,6 +80,10 @@ pub(super) struct Again {
 }
 
 impl Entry {
+    pub(super) fn table(&self) -> TableTag {
+        TableTag::of(self.keys.into_iter().flatten().next().unwrap_or_default())
+    }
+
     pub(super) const fn new(state: LetterState, keys: [Option<u64>; 2], attempts: u32) -> Self {
         Self {
             state,
@@ -87,9 +96,10 @@ impl Entry {
             stored: false,
             busy: false,
             waits: 0,
+            truncates: false,
             route: None,
             held: false,
-            was_held: false,
+            apart: false,
             again: None,
             due: Duration::ZERO,
         }
@@ -124,11 +134,13 @@ impl Due {
 
 /// Events outside their lanes, in order per key.
 ///
-/// Invariant: an event is tried only when it is the first of all its keys.
+/// Invariant: an event is tried only when it is the first of all its keys, and when no TRUNCATE of
+/// its table is before it; a TRUNCATE only when it is the first of its table.
 #[derive(Debug, Default)]
 pub(super) struct Parked {
     entries: HashMap<EventId, Entry>,
     queues: HashMap<u64, VecDeque<EventId>>,
+    tables: Tables,
     /// The keys of what is busy.
     busy_keys: HashSet<u64>,
     due: Due,
@@ -152,25 +164,42 @@ impl Parked {
         self.queues.contains_key(&key)
     }
 
+    /// Whether a TRUNCATE of the table that is older than `id` is here.
+    pub(super) fn truncates_before(&self, table: TableTag, id: EventId) -> bool {
+        self.tables.has_truncate_before(table, id)
+    }
+
+    /// Whether events of each of the keys that are older than `id` are here.
+    pub(super) fn has_before_of(&self, keys: [Option<u64>; 2], id: EventId) -> bool {
+        let first = |key| self.queues.get(&key).and_then(VecDeque::front);
+        keys.into_iter().flatten().all(|key| first(key).is_some_and(|first| *first < id))
+    }
+
+    /// Whether an event of the table that is older than `id` is here.
+    pub(super) fn has_before(&self, table: TableTag, id: EventId) -> bool {
+        self.tables.has_before(table, id)
+    }
+
+    /// Whether a TRUNCATE of the table that is newer than `id` is being sent.
+    pub(super) fn is_truncating(&self, table: TableTag, id: EventId) -> bool {
+        let is_sent = |id| self.entries.get(&id).is_some_and(|entry| entry.truncates && entry.busy);
+        self.tables.after(table, id).any(is_sent)
+    }
+
     /// Returns how many go on trying by themselves, those that a person has sent again as well.
     pub(super) const fn retrying(&self) -> u64 {
         self.retrying + self.replaying as u64
     }
 
-    /// Whether some event here, of those `within`, will still be tried, now or once what is before
-    /// it is done. What is left otherwise waits behind a dead one for a person.
-    pub(super) fn is_moving(&self, within: impl Fn(EventId) -> bool) -> bool {
+    /// Whether some event here will still be tried, now or once what is before it is done. What is
+    /// left otherwise waits for a person.
+    pub(super) fn is_moving(&self) -> bool {
         let moves = |id: &EventId| {
             let entry = self.entries.get(id);
             let entry = entry.filter(|entry| entry.state != LetterState::Dead && !entry.held);
-            within(*id) && entry.is_some_and(|entry| self.is_first(*id, entry))
+            entry.is_some_and(|entry| self.is_first(*id, entry))
         };
         self.queues.values().filter_map(VecDeque::front).any(moves)
-    }
-
-    /// Whether some event here, of those `within`, waits because its route is held.
-    pub(super) fn is_held(&self, within: impl Fn(EventId) -> bool) -> bool {
-        self.held > 0 && self.entries.iter().any(|(id, entry)| within(*id) && entry.held)
     }
 
     /// Returns how many wait because their route is held.
@@ -245,10 +274,26 @@ impl Parked {
             }
             queue.insert(place, id);
         }
+        let table = entry.table();
+        if let Some(truncate) = self.tables.leading_truncate(table).filter(|other| *other > id) {
+            self.not_due(truncate);
+        }
+        self.tables.add(table, id, entry.truncates);
+        if entry.truncates {
+            let behind: Vec<EventId> = self.tables.after(table, id).collect();
+            behind.into_iter().for_each(|id| self.not_due(id));
+        }
         self.enter(entry.state, id);
         self.held += u64::from(entry.held);
         self.entries.insert(id, entry);
         self.look_at(id, now);
+    }
+
+    /// Takes it out of those that are tried at their time.
+    fn not_due(&mut self, id: EventId) {
+        if let Some(entry) = self.entries.get(&id) {
+            self.due.remove(entry.due, id);
+        }
     }
 
     /// Has every event behind `id` that is still to be tried wait once, and returns them.
@@ -276,6 +321,12 @@ impl Parked {
             let due = entry.due.max(now);
             self.look_at(id, due);
         }
+    }
+
+    /// It waits for one thing more.
+    pub(super) fn wait_once_more(&mut self, id: EventId) {
+        self.not_due(id);
+        self.entries.get_mut(&id).into_iter().for_each(|entry| entry.waits += 1);
     }
 
     /// Its row is on disk.
@@ -339,7 +390,19 @@ impl Parked {
                 }
             }
         }
-        next.into_iter().for_each(|first| self.look_at(first, now));
+        let table = entry.table();
+        self.tables.remove(table, id);
+        if entry.truncates {
+            next.extend(self.tables.leading(table));
+        }
+        next.extend(self.tables.leading_truncate(table));
+        next.into_iter().for_each(|first| self.look_again_at(first, now));
+    }
+
+    /// Looks at an event that may have become the first, without forgetting when it is due.
+    fn look_again_at(&mut self, id: EventId, now: Duration) {
+        let due = self.entries.get(&id).map_or(now, |entry| entry.due.max(now));
+        self.look_at(id, due);
     }
 
     /// Returns the event that is due, and takes it out of the waiting ones. `retries`: one that
@@ -439,6 +502,12 @@ impl Parked {
     }
 
     fn is_first(&self, id: EventId, entry: &Entry) -> bool {
+        let table = entry.table();
+        if entry.truncates && self.tables.has_before(table, id)
+            || self.tables.has_truncate_before(table, id)
+        {
+            return false;
+        }
         let is_first =
             |key| self.queues.get(&key).and_then(VecDeque::front).is_some_and(|first| *first == id);
         entry.keys.into_iter().flatten().all(is_first)

@@ -166,7 +166,7 @@ impl Ward {
         if self.writing.is_some() || self.pending.is_empty() {
             return None;
         }
-        let rest = self.pending.split_off(self.pending.len().min(BATCH_MAX));
+        let rest = self.pending.split_off(together(&self.pending));
         let writes = std::mem::replace(&mut self.pending, rest);
         let writes = take_back(writes, progress);
         let deletes = writes.iter().any(|write| matches!(write, Write::Delete { .. }));
@@ -221,6 +221,17 @@ impl Ward {
     pub(super) fn forget(&mut self, id: EventId) {
         self.rows.remove(&id);
     }
+}
+
+/// Returns how many of the writes may go in one transaction. A row is deleted only once everything
+/// that was delivered before counts as done: a note has to be on disk for that.
+fn together(writes: &[Write]) -> usize {
+    let mut noting = false;
+    let apart = writes.iter().position(|write| {
+        noting |= matches!(write, Write::Newer { ordinals, .. } if !ordinals.is_empty());
+        noting && matches!(write, Write::Delete { .. })
+    });
+    apart.unwrap_or(writes.len()).min(BATCH_MAX)
 }
 
 /// Takes events back in the ledger before their rows go. What was to be set aside in this very
@@ -299,4 +310,24 @@ fn go_back(connection: &Connection, sink: &str, reached: &Reached) -> rusqlite::
         )?
         .execute((sink, lsn_to_sql(commit_lsn), seq))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_deleted_only_once_what_was_delivered_before_counts_as_done() {
+        let noted = |ordinals: &[Ordinal]| Write::Newer {
+            newer: Vec::new(),
+            ordinals: ordinals.to_vec(),
+            at_us: 0,
+        };
+        let deleted = || Write::Delete { id: EventId::FIRST, row: 1, at_us: 0, record: None };
+        let refused = || Write::Refuse { id: EventId::FIRST, row: 1 };
+        assert_eq!(together(&[refused(), noted(&[7]), refused(), deleted(), refused()]), 3);
+        assert_eq!(together(&[deleted(), noted(&[7]), refused()]), 3);
+        assert_eq!(together(&[noted(&[]), deleted()]), 2);
+        assert_eq!(together(&std::iter::repeat_with(deleted).take(2000).collect::<Vec<_>>()), 1000);
+    }
 }

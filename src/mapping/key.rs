@@ -6,6 +6,7 @@ use super::text::write_name;
 use super::verdict::{Reason, Verdict};
 use crate::change::{Cell, Change};
 use crate::chunk::Operation;
+use crate::envelope::TableTag;
 use crate::lsn::Oid;
 use crate::pgoutput::value::write_json;
 use crate::relation::{Kind, Relation, ReplicaIdentity};
@@ -162,32 +163,46 @@ fn new_or_old<'a>(change: &Change<'a>, index: usize) -> Cell<'a> {
 
 /// Hashes the events of a table, key by key. The same on every start.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct KeyHash(u64);
+pub(super) struct KeyHash {
+    hash: u64,
+    tag: TableTag,
+}
 
 impl KeyHash {
     const SEED: u64 = 0xCBF2_9CE4_8422_2325;
 
     /// Begins with a table. Its oid survives a rename.
     pub(super) fn table(oid: Oid) -> Self {
-        Self(Self::SEED).with(b"T").with(&oid.0.to_be_bytes())
+        Self::begin(fold(fold(Self::SEED, b"T"), &oid.0.to_be_bytes()))
     }
 
     /// Begins with the prefix of a logical message.
     pub(super) fn message(prefix: &str) -> Self {
-        Self(Self::SEED).with(b"M").with(prefix.as_bytes())
+        Self::begin(fold(fold(Self::SEED, b"M"), prefix.as_bytes()))
     }
 
-    /// FNV-1a: keys are short, and a hash that is short too beats one that is fast on long ones.
+    const fn begin(hash: u64) -> Self {
+        Self { hash, tag: TableTag::of(mix(hash)) }
+    }
+
     pub(super) fn with(self, bytes: &[u8]) -> Self {
-        const PRIME: u64 = 0x0100_0000_01B3;
-        Self(bytes.iter().fold(self.0, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME)))
+        Self { hash: fold(self.hash, bytes), ..self }
     }
 
-    /// Mixes the high bits into the low ones, which lanes are chosen by.
-    pub(super) fn finish(self) -> u64 {
-        let mut hash = self.0;
-        hash = (hash ^ (hash >> 33)).wrapping_mul(0xFF51_AFD7_ED55_8CCD);
-        hash = (hash ^ (hash >> 33)).wrapping_mul(0xC4CE_B9FE_1A85_EC53);
-        hash ^ (hash >> 33)
+    pub(super) const fn finish(self) -> u64 {
+        self.tag.mark(mix(self.hash))
     }
+}
+
+/// FNV-1a: keys are short, and a hash that is short too beats one that is fast on long ones.
+fn fold(hash: u64, bytes: &[u8]) -> u64 {
+    const PRIME: u64 = 0x0100_0000_01B3;
+    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
+}
+
+/// Mixes the high bits into the low ones, which lanes are chosen by.
+const fn mix(mut hash: u64) -> u64 {
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xFF51_AFD7_ED55_8CCD);
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xC4CE_B9FE_1A85_EC53);
+    hash ^ (hash >> 33)
 }

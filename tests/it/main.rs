@@ -34,4 +34,5 @@ mod status;
 mod stops;
 mod support;
 mod trace;
+mod truncates;
 mod values;

@@ -217,6 +217,10 @@ impl Runner {
     fn work(&mut self) -> Result<(), Error> {
         let now = self.now();
         self.gathers(now)?;
+        if !self.has_memory() {
+            self.scheduler.relieve(now, &mut self.effects);
+            self.apply(now, None);
+        }
         if !self.reader.needs_chunk() && self.has_room() {
             self.read_slice(now)?;
         }
@@ -276,13 +280,16 @@ impl Runner {
 
     /// Whether more may wait to be sent.
     fn has_space(&mut self) -> bool {
-        let (events, bytes) = self.scheduler.holds();
-        events < self.bounds.events_max
-            && bytes < self.bounds.bytes_max
+        self.has_memory()
             && !self.scheduler.is_full()
             && !self.scheduler.has_too_many_dead()
             && !self.ward.is_full()
-            && (events == 0 || !self.reader.holds_too_much())
+            && (self.scheduler.holds().0 == 0 || !self.reader.holds_too_much())
+    }
+
+    fn has_memory(&self) -> bool {
+        let (events, bytes) = self.scheduler.holds();
+        events < self.bounds.events_max && bytes < self.bounds.bytes_max
     }
 
     /// Waits for the next thing to happen.

@@ -49,7 +49,7 @@ impl Scheduler {
             let retry = id.stored().is_some_and(|event| self.parked.is_retry(event));
             self.budget.accepted(retry, now);
         }
-        self.pass_barrier(now, effects);
+        self.pass_fences(now, effects);
     }
 
     pub(super) fn lane_answered(

@@ -127,6 +127,6 @@ impl Scheduler {
     /// its key may go.
     pub fn resolved(&mut self, id: EventId, now: Duration, effects: &mut Vec<Effect>) {
         self.parked.remove(id, now);
-        self.pass_barrier(now, effects);
+        self.pass_fences(now, effects);
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::super::breaker::HaltReason;
 use super::super::lane::{Flight, Lane, Piece, Tracked, keys};
-use super::super::parked::{Entry, LetterState};
+use super::super::parked::LetterState;
 use super::super::settings::OnDead;
 use super::answer::{Heard, unknown};
-use super::{Effect, ISOLATION_REQUESTS_MAX, ISOLATION_WINDOW, Reopened, Scheduler, other_key};
+use super::{Effect, ISOLATION_REQUESTS_MAX, ISOLATION_WINDOW, Reopened, Scheduler};
 use crate::chunk::Operation;
 use crate::failure::Category;
 use crate::sink::Failure;
@@ -64,10 +64,8 @@ impl Scheduler {
                 continue;
             }
             self.left(&event);
-            let mut entry = Entry::new(LetterState::Retrying, both_keys(&event), attempts);
+            let mut entry = self.entry_of(&event, LetterState::Retrying, attempts);
             entry.last_sent = heard.number;
-            entry.route = Some(self.name_of(&event.envelope.route.name));
-            entry.held = self.is_held(&event.envelope.route.name);
             entry.sent = sent;
             let id = event.envelope.id;
             self.parked.add(id, entry, heard.now);
@@ -179,7 +177,7 @@ impl Scheduler {
         let first = (self.settings.on_dead == OnDead::Block).then(|| event.clone());
         effects.push(Effect::SetAside { event, state, category, failure, attempts });
         if let Some(first) = first {
-            let entry = Entry::new(state, both_keys(&first), attempts);
+            let entry = self.entry_of(&first, state, attempts);
             self.parked.add(first.envelope.id, entry, heard.now);
             self.park_followers(keys(&first.envelope), first.ordinal + 1, heard.now, effects);
         }
@@ -201,6 +199,7 @@ impl Scheduler {
         self.came_back(&event);
         let heard = Heard { now, jitter: 0.0, number: 0, breaker_probe: false };
         self.bury(event, Category::Rejected, failure, 0, heard, effects);
+        self.pass_fences(now, effects);
     }
 
     pub(super) fn died(&mut self, now: Duration) {
@@ -253,7 +252,8 @@ impl Scheduler {
     /// Whether nothing of its keys that came later was sent already; else it stays refused.
     pub(super) fn may_come_back(&self, event: &Tracked) -> bool {
         let envelope = &event.envelope;
-        if self.truncating.is_some_and(|truncate| envelope.id < truncate) {
+        let (table, id) = (envelope.table_tag(), envelope.id);
+        if self.is_fenced_from(table, id) || self.parked.is_truncating(table, id) {
             return false;
         }
         if envelope.operation == Operation::Truncate {
@@ -279,19 +279,15 @@ impl Scheduler {
                 events.push(event);
             }
         }
+        events.extend(self.take_fenced());
         events.sort_by_key(|event| event.ordinal);
         let Some(first) = events.first().map(|event| event.envelope.id) else { return };
         self.lanes.iter_mut().for_each(|lane| lane.drop_marks(first));
         self.ahead.extend(self.parked.hold_back(first));
-        self.truncating.take_if(|id| events.iter().any(|event| event.envelope.id == *id));
+        self.drop_fences(&events, first);
         self.suspects.clear();
-        events.into_iter().rev().for_each(|event| self.barrier.push_front(event));
-        self.pass_barrier(now, effects);
+        self.behind = events.into();
+        self.pass_fences(now, effects);
         self.list_all();
     }
-}
-
-fn both_keys(event: &Tracked) -> [Option<u64>; 2] {
-    let envelope = &event.envelope;
-    [Some(envelope.key_hash), other_key(envelope.key_hash, envelope.before_key_hash)]
 }

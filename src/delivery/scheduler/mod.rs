@@ -3,15 +3,17 @@
 
 mod answer;
 mod aside;
+mod fence;
 mod isolate;
 mod operator;
 mod order;
 mod send;
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::fence::Fence;
 use super::backoff::Backoff;
 use super::breaker::{Breaker, BreakerState, HaltReason};
 use super::budget::Budget;
@@ -22,6 +24,7 @@ use super::ramp::Ramp;
 use super::record::Sent;
 use super::settings::Settings;
 use crate::chunk::Operation;
+use crate::envelope::TableTag;
 use crate::failure::Category;
 use crate::lsn::{EventId, Position};
 use crate::progress::ledger::Ordinal;
@@ -201,8 +204,10 @@ pub struct Scheduler {
     /// The far side asked for time until then.
     throttled_until: Duration,
     throttles: u32,
-    /// What waits behind a TRUNCATE, the TRUNCATE first.
-    barrier: VecDeque<Tracked>,
+    /// Each TRUNCATE that is under way, one of a table.
+    fences: BTreeMap<TableTag, Fence>,
+    /// What waits in line behind them, where one request is sent at a time.
+    behind: VecDeque<Tracked>,
     numbers: u64,
     in_flight: u32,
     parked_in_flight: u32,
@@ -222,14 +227,12 @@ pub struct Scheduler {
     /// Requests that went into isolation since then.
     isolation: (Duration, u32),
     dead: u64,
-    /// Events in lanes, and behind a barrier.
+    /// Events in lanes, and behind a TRUNCATE.
     events: usize,
     bytes: u64,
     /// Events in lanes that another lane has to come to as well.
     joined: u64,
     waiting_joins: BTreeSet<usize>,
-    /// A TRUNCATE that is in its lane, or set aside; what is behind it waits.
-    truncating: Option<EventId>,
     probe_turn: usize,
     /// The number of the breaker's probe.
     probe_number: u64,
@@ -263,7 +266,8 @@ impl Scheduler {
             paced_until: Duration::ZERO,
             throttled_until: Duration::ZERO,
             throttles: 0,
-            barrier: VecDeque::new(),
+            fences: BTreeMap::new(),
+            behind: VecDeque::new(),
             numbers: 0,
             in_flight: 0,
             parked_in_flight: 0,
@@ -280,7 +284,6 @@ impl Scheduler {
             bytes: 0,
             joined: 0,
             waiting_joins: BTreeSet::new(),
-            truncating: None,
             probe_turn: 0,
             probe_number: 0,
             paused: None,
@@ -291,25 +294,22 @@ impl Scheduler {
     }
 
     /// Takes the next event of the stream.
-    pub fn push(&mut self, event: Tracked, now: Duration, effects: &mut Vec<Effect>) {
+    pub fn push(&mut self, mut event: Tracked, now: Duration, effects: &mut Vec<Effect>) {
         let id = event.envelope.id;
         if self.is_settled(id) {
             effects.push(Effect::Safe { ordinal: event.ordinal });
-            if event.envelope.operation == Operation::Truncate && self.ahead.contains(&id) {
-                self.truncating = Some(id);
-            }
             return;
         }
         self.pushed = event.ordinal + 1;
         self.events += 1;
         self.bytes += weight(&event.envelope);
-        let waits = self.truncating.is_some() || !self.barrier.is_empty();
-        if waits || event.envelope.operation == Operation::Truncate {
-            self.barrier.push_back(event);
-            self.pass_barrier(now, effects);
-            return;
+        let lane = self.lane_of(event.envelope.key_hash);
+        self.lanes.get_mut(lane).into_iter().for_each(|lane| lane.give_place(&mut event));
+        if self.behind.is_empty() && !self.waits_in_line() {
+            self.place(event, now, effects);
+        } else {
+            self.behind.push_back(event);
         }
-        self.admit(event, now, effects);
     }
 
     /// Whether an earlier run stored the event, so that it is not to be sent from the stream.
@@ -318,15 +318,8 @@ impl Scheduler {
             || (!self.settled.is_empty() && self.settled.contains(&id))
     }
 
-    /// Puts an event into its lane, or behind what was set aside of its key.
-    fn admit(&mut self, event: Tracked, now: Duration, effects: &mut Vec<Effect>) {
-        let is_held = !self.held.is_empty() && self.is_held(&event.envelope.route.name);
-        let follows = || keys(&event.envelope).any(|key| self.parked.holds_key(key));
-        if is_held || (!self.parked.is_empty() && follows()) {
-            self.left(&event);
-            self.park(event, now, effects);
-            return;
-        }
+    /// Puts an event into its lane.
+    fn enter(&mut self, event: Tracked, now: Duration) {
         let lane = self.lane_of(event.envelope.key_hash);
         let old = event.envelope.before_key_hash.map(|key| self.lane_of(key));
         let joins = old.filter(|old| *old != lane);
@@ -363,32 +356,48 @@ impl Scheduler {
 
     /// Stores an event behind others of its key.
     pub(super) fn park(&mut self, event: Tracked, now: Duration, effects: &mut Vec<Effect>) {
+        let (id, ordinal) = (event.envelope.id, event.ordinal);
+        let mut entry = self.entry_of(&event, LetterState::Blocked, 0);
+        entry.apart = entry.held || !self.parked.has_before_of(entry.keys, id);
+        entry.waits = match (entry.truncates, entry.apart) {
+            (true, _) => self.mark_every_lane(id, ordinal),
+            // What is before it of its keys may be in a lane still.
+            (false, true) => self.mark_apart(id, entry.keys, ordinal),
+            (false, false) => self.mark(id, entry.keys, ordinal),
+        };
+        self.parked.add(id, entry, now);
+        effects.push(Effect::Park { event });
+    }
+
+    /// Returns what is known of an event that leaves its lane.
+    pub(super) fn entry_of(&mut self, event: &Tracked, state: LetterState, attempts: u32) -> Entry {
         let envelope = &event.envelope;
         let keys =
             [Some(envelope.key_hash), other_key(envelope.key_hash, envelope.before_key_hash)];
-        let mut entry = Entry::new(LetterState::Blocked, keys, 0);
+        let mut entry = Entry::new(state, keys, attempts);
+        entry.truncates = envelope.operation == Operation::Truncate;
         entry.held = self.is_held(&envelope.route.name);
-        entry.was_held = entry.held;
         entry.route = Some(self.name_of(&envelope.route.name));
-        entry.waits = if entry.held {
-            // What is before it of its keys may be in a lane still.
-            self.mark_lanes(envelope.id, keys, event.ordinal)
-        } else {
-            self.mark(envelope.id, keys, event.ordinal)
-        };
-        self.parked.add(envelope.id, entry, now);
-        effects.push(Effect::Park { event });
+        entry
     }
 
     /// An event is in no lane any more.
     pub(super) fn left(&mut self, event: &Tracked) {
         self.events = self.events.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(weight(&event.envelope));
+        if event.envelope.operation == Operation::Truncate {
+            self.fence_left(event.envelope.table_tag(), event.envelope.id);
+        }
     }
 
     pub(super) fn left_piece(&mut self, piece: &Piece) {
         self.events = self.events.saturating_sub(piece.len());
         self.bytes = self.bytes.saturating_sub(piece.bytes());
+        // A TRUNCATE goes alone.
+        let first = piece.batch.events.first();
+        if let Some(event) = first.filter(|event| event.operation == Operation::Truncate) {
+            self.fence_left(event.table_tag(), event.id);
+        }
     }
 
     pub(super) fn came_back(&mut self, event: &Tracked) {
@@ -430,7 +439,8 @@ impl Scheduler {
     #[must_use]
     pub fn is_full(&self) -> bool {
         // Those of an earlier run may have to wait for the stream themselves.
-        self.parked.blocked() >= self.settings.max_blocked && self.ahead.is_empty()
+        let is_awaited = self.ahead.last().is_some_and(|id| id.position >= self.read);
+        self.parked.blocked() >= self.settings.max_blocked && !is_awaited
     }
 
     /// Returns how many requests are under way.
@@ -456,7 +466,7 @@ impl Scheduler {
     /// Whether an event outside its lane will still be tried.
     #[must_use]
     pub fn is_moving(&self) -> bool {
-        self.parked.is_moving(|_| true)
+        self.parked.is_moving()
     }
 
     /// Returns the breaker's state, and why the sink is halted.

@@ -7,6 +7,7 @@ use super::super::dead_letter::Stored;
 use super::super::parked::{Again, Entry, LetterState};
 use super::super::settings::OnDead;
 use super::{DispatchId, Effect, Origin, Scheduler};
+use crate::envelope::TableTag;
 use crate::lsn::EventId;
 
 impl Scheduler {
@@ -21,8 +22,10 @@ impl Scheduler {
         effects: &mut Vec<Effect>,
     ) {
         let Stored { id, keys, replays, forced, .. } = *stored;
-        // A TRUNCATE that was set aside is newer than what it removes.
-        let overtaken = self.truncating.is_some_and(|truncate| id < truncate);
+        let table = keys.into_iter().flatten().next().map(TableTag::of);
+        let is_truncated =
+            |table| self.is_fenced_from(table, id) || self.parked.is_truncating(table, id);
+        let overtaken = table.is_some_and(is_truncated);
         let again = Again { replays, forced, overtaken };
         if id.position >= self.read {
             // The stream brings it again.
@@ -32,6 +35,7 @@ impl Scheduler {
             None => {
                 let mut entry = Entry::new(LetterState::Replaying, keys, 0);
                 entry.stored = true;
+                entry.truncates = stored.is_truncate;
                 entry.again = Some(again);
                 entry.held = self.is_held(&stored.route);
                 entry.route = Some(self.name_of(&stored.route));
@@ -50,6 +54,7 @@ impl Scheduler {
         // Should the sink turn out to refuse everything, this one does not come back by itself.
         self.rejected.retain(|event| event.envelope.id != id);
         self.park_followers(keys.into_iter().flatten(), 0, now, effects);
+        self.pass_fences(now, effects);
     }
 
     /// Whether a dead letter that is being sent again is older than what the sink has taken since,
@@ -84,7 +89,7 @@ impl Scheduler {
         }
         effects.push(Effect::Refused { id: event });
         self.died(now);
-        self.pass_barrier(now, effects);
+        self.pass_fences(now, effects);
     }
 
     /// Returns how many dead letters are being sent again.
@@ -117,7 +122,7 @@ impl Scheduler {
         } else {
             self.held.remove(&name);
             self.parked.hold(route, false, now);
-            self.pass_barrier(now, effects);
+            self.pass_fences(now, effects);
         }
     }
 

@@ -1,4 +1,4 @@
-//! What keeps the order of the stream between lanes, events that were set aside, and TRUNCATE.
+//! What keeps the order of the stream between lanes and events that were set aside.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,6 @@ use super::super::lane::{Lane, keys};
 use super::super::parked::{Again, Entry, LetterState};
 use super::super::settings::OnDead;
 use super::{Effect, Scheduler};
-use crate::chunk::Operation;
 use crate::lsn::{EventId, Position};
 use crate::progress::ledger::Ordinal;
 
@@ -29,15 +28,12 @@ impl Scheduler {
         let Stored { replays, forced, .. } = *stored;
         entry.again = is_again.then_some(Again { replays, forced, overtaken: false });
         entry.stored = true;
+        entry.truncates = is_truncate;
         entry.held = self.held.contains(route.as_str());
         entry.route = Some(self.name_of(route));
-        if state != LetterState::Dead {
-            if id.position >= read {
-                entry.waits = 1;
-                self.ahead.insert(id);
-            } else if is_truncate {
-                self.truncating = Some(id);
-            }
+        if state != LetterState::Dead && id.position >= read {
+            entry.waits = 1;
+            self.ahead.insert(id);
         }
         self.parked.add(id, entry, Duration::ZERO);
     }
@@ -59,101 +55,70 @@ impl Scheduler {
         if self.ahead.is_empty() {
             return;
         }
-        let front = self.barrier.front().map(|event| event.envelope.id);
-        let barrier = front.into_iter().chain(self.truncating).min();
-        while let Some(id) = self.ahead.first().copied().filter(|id| id.position < self.read) {
-            if barrier.is_some_and(|barrier| barrier < id) {
-                return;
+        let come = self.ahead.iter().copied().take_while(|id| id.position < self.read);
+        let come: Vec<EventId> = come.collect();
+        for id in come {
+            let found = self.parked.get(id);
+            let found =
+                found.map(|entry| (entry.table(), entry.keys, entry.truncates, entry.apart));
+            let Some((table, keys, truncates, apart)) = found else {
+                self.ahead.remove(&id);
+                continue;
+            };
+            if self.is_behind_fence(table, id) {
+                continue;
             }
-            // A TRUNCATE comes after everything that the stream brought again before it.
-            if self.truncating == Some(id) && !self.is_alone(id) {
-                return;
-            }
-            self.ahead.pop_first();
-            let found = self.parked.get(id).map(|entry| (entry.keys, entry.was_held));
-            if let Some((keys, was_held)) = found {
-                let marks = if was_held {
-                    self.mark_lanes(id, keys, self.pushed)
-                } else {
-                    self.mark(id, keys, self.pushed)
-                };
-                self.parked.get_mut(id).into_iter().for_each(|entry| entry.waits += marks);
-                self.parked.waited(id, now);
-            }
+            self.ahead.remove(&id);
+            let marks = match (truncates, apart) {
+                // It comes after everything that the stream brought again before it.
+                (true, _) => self.mark_every_lane(id, self.pushed),
+                (false, true) => self.mark_apart(id, keys, self.pushed),
+                (false, false) => self.mark(id, keys, self.pushed),
+            };
+            self.parked.get_mut(id).into_iter().for_each(|entry| entry.waits += marks);
+            self.parked.waited(id, now);
         }
+    }
+
+    /// Marks the place of an event in every lane; returns how many of them have something before
+    /// it.
+    pub(super) fn mark_every_lane(&mut self, id: EventId, ordinal: Ordinal) -> u32 {
+        let marked = self.lanes.iter_mut().map(|lane| u32::from(lane.mark(ordinal, id)));
+        marked.sum()
     }
 
     /// Marks the place of a re-keyed event in the lanes of its keys; returns how many of them
     /// have something before it.
     pub(super) fn mark(&mut self, id: EventId, keys: [Option<u64>; 2], ordinal: Ordinal) -> u32 {
         let [Some(_), Some(_)] = keys else { return 0 };
-        self.mark_lanes(id, keys, ordinal)
+        self.mark_lanes(keys, |lane| lane.mark(ordinal, id))
     }
 
-    /// As [`Scheduler::mark`], of any event.
-    pub(super) fn mark_lanes(
+    /// As [`Scheduler::mark`], of an event of whose keys others may be in a lane still.
+    pub(super) fn mark_apart(
         &mut self,
         id: EventId,
         keys: [Option<u64>; 2],
         ordinal: Ordinal,
     ) -> u32 {
-        let mut marks = 0;
+        self.mark_lanes(keys, |lane| lane.mark_end(ordinal, id))
+    }
+
+    fn mark_lanes(&mut self, keys: [Option<u64>; 2], mark: impl Fn(&mut Lane) -> bool) -> u32 {
         let lanes = keys.into_iter().flatten().map(|key| self.lane_of(key));
-        for index in lanes.collect::<BTreeSet<_>>() {
-            if self.lanes.get_mut(index).is_some_and(|lane| lane.mark(ordinal, id)) {
-                marks += 1;
-            }
-        }
-        marks
+        let lanes: BTreeSet<usize> = lanes.collect();
+        let mut marked = |index: usize| self.lanes.get_mut(index).is_some_and(&mark);
+        lanes.into_iter().map(|index| u32::from(marked(index))).sum()
     }
 
     /// Lets go what was set aside and waits for a lane that has come to its place.
     pub(super) fn pass_marks(&mut self, index: usize, now: Duration) {
         while let Some(id) = self.lanes.get_mut(index).and_then(Lane::pass_mark) {
-            self.parked.waited(id, now);
+            if !self.fence_waited(id, now) {
+                self.parked.waited(id, now);
+            }
             self.list_waiting_joins();
         }
-    }
-
-    /// Lets a TRUNCATE through once everything before it is done, and what is behind it after.
-    pub(super) fn pass_barrier(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        if let Some(truncate) = self.truncating {
-            if !self.is_drained(truncate) {
-                return self.let_go(now);
-            }
-            self.truncating = None;
-        }
-        while let Some(front) = self.barrier.front() {
-            let id = front.envelope.id;
-            let is_truncate = front.envelope.operation == Operation::Truncate;
-            if is_truncate && !self.is_drained(id) {
-                break;
-            }
-            let Some(event) = self.barrier.pop_front() else { break };
-            self.admit(event, now, effects);
-            if is_truncate && !self.is_drained(id) {
-                self.truncating = Some(id);
-                break;
-            }
-        }
-        self.let_go(now);
-    }
-
-    /// Whether nothing is left to send of what comes before a TRUNCATE, and of itself.
-    pub(super) fn is_drained(&self, truncate: EventId) -> bool {
-        let in_lanes = self.events.saturating_sub(self.barrier.len());
-        in_lanes == 0 && self.in_flight == 0 && !self.waits_aside(|id| id <= truncate)
-    }
-
-    /// Whether nothing is left to send of what comes before a TRUNCATE that was set aside.
-    fn is_alone(&self, truncate: EventId) -> bool {
-        let in_lanes = self.events.saturating_sub(self.barrier.len());
-        in_lanes == 0 && self.in_flight == 0 && !self.waits_aside(|id| id < truncate)
-    }
-
-    /// Whether something that was set aside, of what is `within`, is still to be sent.
-    fn waits_aside(&self, within: impl Fn(EventId) -> bool + Copy) -> bool {
-        self.parked.is_moving(within) || self.parked.is_held(within)
     }
 
     /// The event that made another lane wait is out of the way.

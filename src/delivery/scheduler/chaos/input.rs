@@ -25,12 +25,22 @@ pub(super) enum Weather {
     RefusesAll,
 }
 
+/// How many tables there are.
+pub(super) const TABLES: usize = 2;
+
 #[derive(Clone, Debug)]
 pub(super) struct Planned {
+    pub(super) table: usize,
     pub(super) key: u64,
     pub(super) before: Option<u64>,
     pub(super) truncate: bool,
     pub(super) nature: Nature,
+}
+
+impl Planned {
+    pub(super) fn route(&self) -> String {
+        format!("r{}", self.table)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +53,10 @@ pub(super) enum Step {
     Weather(Weather),
     /// A person has a dead letter sent again.
     Replay(prop::sample::Index),
-    /// A person holds the route, or lets it go.
-    Hold(bool),
+    /// A person holds a table's route, or lets it go.
+    Hold(usize, bool),
+    /// Memory is full.
+    Relieve,
     /// A person stops the sink, or lets it go on.
     Pause(bool),
     /// After some of what was to be stored was.
@@ -55,9 +67,16 @@ pub(super) fn planned() -> impl Strategy<Value = Planned> {
     let nature = prop_oneof![
         8 => Just(Nature::Good), 1 => Just(Nature::Poison), 1 => Just(Nature::Bad)
     ];
-    let before = prop_oneof![6 => Just(None), 1 => (0u64..6).prop_map(Some)];
-    (0u64..6, before, prop::bool::weighted(0.03), nature)
-        .prop_map(|(key, before, truncate, nature)| Planned { key, before, truncate, nature })
+    let before = prop_oneof![6 => Just(None), 1 => (0u64..5).prop_map(Some)];
+    (0..TABLES, 0u64..5, before, prop::bool::weighted(0.05), nature).prop_map(
+        |(table, key, before, truncate, nature)| {
+            let of_table = |key| TableTag::of((table as u64) << 48).mark(key);
+            // As of the rows of a table without a key: of the table's own hash.
+            let key = if truncate { 0 } else { key };
+            let before = before.filter(|_| !truncate).map(of_table);
+            Planned { table, key: of_table(key), before, truncate, nature }
+        },
+    )
 }
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
@@ -72,7 +91,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
             1 => Just(Weather::Locked), 1 => Just(Weather::RefusesAll)
         ].prop_map(Step::Weather),
         2 => any::<prop::sample::Index>().prop_map(Step::Replay),
-        1 => prop::bool::weighted(0.4).prop_map(Step::Hold),
+        1 => (0..TABLES, prop::bool::weighted(0.4)).prop_map(|(t, hold)| Step::Hold(t, hold)),
+        1 => Just(Step::Relieve),
         1 => prop::bool::weighted(0.4).prop_map(Step::Pause),
         1 => any::<prop::sample::Index>().prop_map(Step::Crash),
     ]

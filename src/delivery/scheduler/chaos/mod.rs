@@ -17,7 +17,7 @@ use crate::sink::Answer;
 mod input;
 mod operator;
 
-use input::{Nature, Planned, Step, Weather, planned, settings, step};
+use input::{Nature, Planned, Step, TABLES, Weather, planned, settings, step};
 
 /// Something that is not durable yet.
 #[derive(Debug)]
@@ -59,13 +59,15 @@ struct World {
     noted: BTreeSet<usize>,
     /// What was taken since the last crash.
     taken: BTreeSet<usize>,
-    holding: bool,
+    /// Which tables' routes are held.
+    holding: [bool; TABLES],
     /// Since the last crash: retries that were not accepted, requests that were, and when it was.
     retries: i64,
     accepted: i64,
     begun: Duration,
     chunk: Arc<Chunk>,
-    route: Arc<RouteLabel>,
+    /// One of a table.
+    routes: [Arc<RouteLabel>; TABLES],
 }
 
 /// One that comes to the end of its patience within a test.
@@ -75,9 +77,9 @@ fn scheduler(settings: &Settings) -> Scheduler {
     scheduler
 }
 
-fn stored(id: EventId, row: (LetterState, [Option<u64>; 2]), is_truncate: bool) -> Stored {
+fn stored(id: EventId, row: (LetterState, [Option<u64>; 2]), planned: &Planned) -> Stored {
     let (state, keys) = row;
-    let route = "r".to_owned();
+    let (route, is_truncate) = (planned.route(), planned.truncate);
     Stored { row: 0, id, keys, state, attempts: 2, is_truncate, route, replays: 1, forced: false }
 }
 
@@ -128,12 +130,13 @@ impl World {
             dead: BTreeSet::new(),
             noted: BTreeSet::new(),
             taken: BTreeSet::new(),
-            holding: false,
+            holding: [false; TABLES],
             retries: 0,
             accepted: 0,
             begun: Duration::ZERO,
             chunk: Arc::new(chunk),
-            route: Arc::new(RouteLabel { name: "r".to_owned(), mapping: None }),
+            routes: ["r0", "r1"]
+                .map(|name| Arc::new(RouteLabel { name: name.to_owned(), mapping: None })),
         }
     }
 
@@ -154,7 +157,7 @@ impl World {
                 key_hash: planned.key,
                 before_key_hash: planned.before,
                 commit_time: None,
-                route: Arc::clone(&self.route),
+                route: Arc::clone(&self.routes[planned.table]),
                 chunk: Arc::clone(&self.chunk),
                 entry: 0,
             };
@@ -262,9 +265,8 @@ impl World {
     fn are_in_order(&self, earlier: usize, later: usize) -> bool {
         let (a, b) = (&self.events[earlier], &self.events[later]);
         let keys = |e: &Planned| [Some(e.key), e.before];
-        // With `block`, what waits for a person does not hold a TRUNCATE back.
         if a.truncate || b.truncate {
-            return self.settings.on_dead == OnDead::Continue;
+            return a.table == b.table;
         }
         keys(a).iter().flatten().any(|key| keys(b).contains(&Some(*key)))
     }
@@ -386,7 +388,11 @@ impl World {
                 Pending::Tried(id, state) => {
                     self.rows.entry(id).and_modify(|row| row.0 = state);
                 }
-                Pending::Note(taken, _) => self.note(&taken),
+                // What is deleted later is deleted in a transaction that begins after this one.
+                Pending::Note(taken, ordinals) => {
+                    self.note(&taken);
+                    ordinals.iter().for_each(|ordinal| self.ledger.acknowledge(*ordinal));
+                }
                 Pending::Refuse(id) => {
                     self.rows.entry(id).and_modify(|row| row.0 = LetterState::Dead);
                 }
@@ -402,7 +408,9 @@ impl World {
         self.places.clear();
         (self.retries, self.accepted, self.begun) = (0, 0, self.now);
         self.scheduler = scheduler(&self.settings);
-        self.scheduler.hold("r", self.holding, self.now, &mut Vec::new());
+        for (route, hold) in self.routes.iter().zip(self.holding) {
+            self.scheduler.hold(&route.name, hold, self.now, &mut Vec::new());
+        }
         self.ledger = Ledger::restore(&self.saved);
         self.dead = BTreeSet::new();
         let block = self.settings.on_dead == OnDead::Block;
@@ -412,7 +420,7 @@ impl World {
             let (state, mut row) = (row.0, *row);
             let is_old = self.noted.contains(&index_of(*id)) && state == LetterState::Replaying;
             row.0 = if is_old { LetterState::Dead } else { state };
-            let stored = stored(*id, row, self.events[index_of(*id)].truncate);
+            let stored = stored(*id, row, &self.events[index_of(*id)]);
             if state == LetterState::Dead {
                 dead += 1;
                 self.dead.insert(index_of(*id));
@@ -455,7 +463,8 @@ impl World {
             Step::Weather(weather) => self.weather = weather,
             Step::Crash(stored) => self.crash(stored),
             Step::Replay(pick) => self.replay(pick),
-            Step::Hold(hold) => self.hold(hold),
+            Step::Hold(table, hold) => self.hold(table, hold),
+            Step::Relieve => self.relieve(),
             Step::Pause(pause) => self.scheduler.set_paused(pause.then(|| "a test".to_owned())),
         }
         self.send();
@@ -466,7 +475,7 @@ impl World {
     fn settle(&mut self) {
         self.weather = Weather::Fair;
         self.scheduler.set_paused(None);
-        self.hold(false);
+        (0..TABLES).for_each(|table| self.hold(table, false));
         for _ in 0..3000 {
             self.read(1);
             self.commit();
@@ -498,7 +507,8 @@ impl World {
         let may_wait = self.events.iter().any(|event| event.nature == Nature::Poison)
             || self.scheduler.breaker.is_misconfigured();
         assert!(may_wait || self.scheduler.holds().0 == 0, "something is left in a lane");
-        assert!(may_wait || self.scheduler.parked_counts().0 == 0, "something is still retrying");
+        // What is sent again behind a dead one waits for a person with it.
+        assert!(may_wait || !self.scheduler.is_moving(), "something is still retrying");
         for index in 0..self.events.len() {
             let arrived = self.delivered.contains(&index);
             let stored = waits.get(&index);

@@ -20,7 +20,7 @@ impl World {
         }
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.0 = LetterState::Replaying;
-        let stored = stored(id, *row, self.events[index_of(id)].truncate);
+        let stored = stored(id, *row, &self.events[index_of(id)]);
         // What is under way already is not held up; all else of its keys comes after it.
         let under_way = self.requests.iter().flat_map(|dispatch| match &dispatch.what {
             What::Batch(batch) => batch.events.iter().map(|event| event.id).collect(),
@@ -29,7 +29,9 @@ impl World {
         let index = index_of(id);
         let is_late = |other: EventId| {
             let other = index_of(other);
-            other > index && (self.events[other].truncate || self.share_a_key(index, other))
+            let truncates =
+                self.events[other].truncate && self.events[other].table == self.events[index].table;
+            other > index && (truncates || self.share_a_key(index, other))
         };
         let is_late = under_way.into_iter().any(is_late);
         let mut effects = Vec::new();
@@ -40,10 +42,17 @@ impl World {
         self.apply(effects);
     }
 
-    pub(super) fn hold(&mut self, hold: bool) {
-        self.holding = hold;
+    pub(super) fn hold(&mut self, table: usize, hold: bool) {
+        self.holding[table] = hold;
         let mut effects = Vec::new();
-        self.scheduler.hold("r", hold, self.now, &mut effects);
+        let route = Arc::clone(&self.routes[table]);
+        self.scheduler.hold(&route.name, hold, self.now, &mut effects);
+        self.apply(effects);
+    }
+
+    pub(super) fn relieve(&mut self) {
+        let mut effects = Vec::new();
+        self.scheduler.relieve(self.now, &mut effects);
         self.apply(effects);
     }
 
