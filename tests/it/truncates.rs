@@ -115,3 +115,46 @@ fn a_held_truncate_holds_up_its_own_table_only() {
     is_in_order(&receiver.journal());
     road.stop();
 }
+
+/// A dead letter that a person has sent again was overtaken by a TRUNCATE that waits, over a crash.
+#[test]
+fn a_truncate_waits_for_an_older_letter_that_is_sent_again_over_a_crash_too() {
+    let receiver = Receiver::start();
+    let is_bad = |event: &Event| event.0["data"]["v"] == "bad";
+    receiver.when(is_bad, Reply::status(422));
+    receiver.when(is_truncate_of_t, Reply::status(500));
+    let brisk =
+        "concurrency = 4\nretry = { initial = \"20ms\", max = \"100ms\", max_attempts = 100000 }";
+    let mut road = road(&receiver, brisk);
+    road.sql("INSERT INTO t VALUES (1, 'bad'), (2, 'good'); TRUNCATE t");
+    let u = "INSERT INTO u SELECT 1 + count(*), 'a' FROM u";
+    let in_state = |road: &Road, state: &str| {
+        road.sql(u);
+        let output = road.walgate.call(&["dlq", "list", "--json", "--state", state]);
+        String::from_utf8(output.stdout).unwrap().lines().count()
+    };
+    eventually("both are set aside", PATIENCE, || {
+        in_state(&road, "dead") == 1 && in_state(&road, "retrying") == 1
+    });
+    receiver.behave();
+    receiver.when(is_bad, Reply::status(500));
+    receiver.when(is_truncate_of_t, Reply::status(500));
+    let output = road.walgate.call(&["dlq", "replay", "--state", "dead", "--no-wait"]);
+    assert_eq!(output.status.code(), Some(0));
+    eventually("it is sent again", PATIENCE, || in_state(&road, "replaying") == 1);
+    road.confirms(&road.wal_end());
+    road.walgate.kill();
+    receiver.behave();
+    receiver.when(is_bad, Reply::status(500));
+    road.start();
+    for _ in 0..20 {
+        road.sql(u);
+    }
+    let all = road.value("SELECT count(*) FROM u").parse().unwrap();
+    receiver.wait("the other table", PATIENCE, |journal| count(journal, "public.u") >= all);
+    assert_eq!(count(&receiver.journal(), "public.t"), 1, "the TRUNCATE waits");
+    receiver.behave();
+    receiver.wait("all of it", PATIENCE, |journal| count(journal, "public.t") == 3);
+    is_in_order(&receiver.journal());
+    road.stop();
+}

@@ -220,7 +220,9 @@ pub(in crate::delivery) fn load(
          WHERE sink = ?1 AND (state IN ('retrying', 'blocked')
              OR (state IN ('dead', 'replaying') AND (?2 OR (commit_lsn, seq) >= (?3, ?4)))
              OR (state = 'replaying' AND (key_hash IN (SELECT hash FROM waiting)
-                 OR before_key_hash IN (SELECT hash FROM waiting))))
+                 OR before_key_hash IN (SELECT hash FROM waiting)
+                 OR \"table\" IN (SELECT \"table\" FROM dead_letters WHERE sink = ?1
+                     AND op = 'truncate' AND state IN ('retrying', 'blocked')))))
          ORDER BY commit_lsn, seq"
     );
     let mut statement = connection.prepare(&sql)?;
