@@ -93,6 +93,10 @@ fn standing(sinks: &[SinkFigures], page: &mut Page) {
     for sink in sinks {
         page.sample("", &[("sink", &sink.name)], breaker_state(sink.snapshot.state));
     }
+    page.gauge("walgate_unaccounted_events", "Events that are neither done nor in hand: always 0.");
+    for sink in sinks {
+        page.sample("", &[("sink", &sink.name)], sink.snapshot.unaccounted);
+    }
     page.gauge(
         "walgate_checkpoint_lsn",
         "Everything that commits before this LSN is done and stored as such.",
@@ -280,6 +284,7 @@ mod tests {
             "walgate_sink_request_seconds_count{sink=\"crm\"} 0",
             "walgate_sink_freshness_seconds{sink=\"crm\"} 0.25",
             "walgate_sink_breaker_state{sink=\"crm\"} 2",
+            "walgate_unaccounted_events{sink=\"crm\"} 0",
             "walgate_checkpoint_lsn{sink=\"crm\"} 24937272",
             "walgate_dead_letters{sink=\"crm\",category=\"rejected\"} 4",
             "walgate_dead_letters{sink=\"crm\",category=\"exhausted\"} 0",

@@ -127,6 +127,8 @@ pub struct Snapshot {
     pub detached: bool,
     /// Events that were read and are not done.
     pub undone: u64,
+    /// Events that are not done and that nobody has in hand; see [`SinkProgress::audit`].
+    pub unaccounted: i64,
     /// When it is sent what has gathered; none: at once.
     pub next: Option<Timestamp>,
     /// Changes in the journal that wait for that.
@@ -311,6 +313,23 @@ impl SinkProgress {
         let mut inner = self.lock();
         ordinals.iter().for_each(|ordinal| inner.ledger.acknowledge(*ordinal));
         inner.recorder.add(delivered);
+    }
+
+    /// Compares what is not done with the events that are in hand. Anything but 0 is a fault: an
+    /// event that nobody has in hand will never be done, and one that is there twice is sent twice.
+    pub(super) fn audit(&self, in_hand: impl Iterator<Item = Ordinal>) {
+        let mut inner = self.lock();
+        let unaccounted = inner.ledger.unaccounted(in_hand);
+        let before = std::mem::replace(&mut inner.snapshot.unaccounted, unaccounted);
+        drop(inner);
+        if unaccounted != before {
+            tracing::error!(
+                sink = self.name(),
+                unaccounted,
+                "events are not accounted for: this is a fault of walgate. Nothing is confirmed \
+                 behind them; a restart reads them again"
+            );
+        }
     }
 
     /// Changes what is shown.

@@ -484,6 +484,15 @@ impl Lane {
         self.queue.retain(|queued| !matches!(queued, Queued::Mark(_, other) if *other == id));
     }
 
+    /// Returns the events that are here, in flight or not.
+    pub(super) fn ordinals(&self) -> impl Iterator<Item = Ordinal> {
+        let waiting = self.queue.iter().filter_map(|queued| match queued {
+            Queued::Event { tracked, .. } => Some(tracked.ordinal),
+            Queued::Hold(_) | Queued::Mark(..) => None,
+        });
+        self.pieces.iter().flat_map(|piece| piece.ordinals.iter().copied()).chain(waiting)
+    }
+
     /// Whether the first piece keeps failing, and it is not known yet who is at fault.
     pub(super) fn has_suspect(&self) -> bool {
         self.pieces.front().is_some_and(Piece::is_suspect)

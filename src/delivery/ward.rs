@@ -217,6 +217,19 @@ impl Ward {
         written
     }
 
+    /// Returns the events that are done once what is to be written is on disk.
+    pub(super) fn ordinals(&self) -> impl Iterator<Item = Ordinal> {
+        let writing = self.writing.iter().flat_map(|writing| writing.writes.iter());
+        writing
+            .chain(&self.pending)
+            .flat_map(|write| match write {
+                Write::Put { ordinal, .. } => std::slice::from_ref(ordinal),
+                Write::Newer { ordinals, .. } => ordinals,
+                _ => &[],
+            })
+            .copied()
+    }
+
     /// The row of a dead letter that is not tried again by itself need not be known.
     pub(super) fn forget(&mut self, id: EventId) {
         self.rows.remove(&id);

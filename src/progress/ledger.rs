@@ -184,6 +184,24 @@ impl Ledger {
         self.undone
     }
 
+    /// Returns how many events are not done and not among those `in_hand`; less than 0 where some
+    /// are there more than once.
+    #[must_use]
+    pub fn unaccounted(&self, in_hand: impl Iterator<Item = Ordinal>) -> i64 {
+        let found = in_hand.filter(|ordinal| self.is_undone(*ordinal)).count();
+        let [undone, found] =
+            [self.undone, found as u64].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+        undone - found
+    }
+
+    fn is_undone(&self, ordinal: Ordinal) -> bool {
+        let Some(index) = ordinal.checked_sub(self.base) else {
+            return self.reopened.contains_key(&ordinal);
+        };
+        let slot = usize::try_from(index).ok().and_then(|index| self.window.get(index));
+        slot.is_some_and(|slot| !slot.done)
+    }
+
     /// Returns what is to be stored so that a restart goes on from here.
     #[must_use]
     pub fn reached(&self) -> Reached {
@@ -248,6 +266,19 @@ mod tests {
 
     fn at(lsn: u64, seq: u32) -> Position {
         Position::new(Lsn(lsn), seq)
+    }
+
+    #[test]
+    fn an_event_that_nobody_has_in_hand_is_found_and_one_that_is_there_twice() {
+        let mut ledger = Ledger::default();
+        let ordinals: Vec<_> = (0..5).map(|seq| ledger.track(at(10, seq))).collect();
+        assert_eq!(ledger.unaccounted(ordinals.iter().copied()), 0);
+        ledger.acknowledge(0);
+        ledger.acknowledge(3);
+        assert_eq!(ledger.unaccounted(ordinals.iter().copied()), 0, "what is done is not counted");
+        assert_eq!(ledger.unaccounted([1, 4].into_iter()), 1);
+        ledger.reopen(0, at(10, 0));
+        assert_eq!(ledger.unaccounted([0, 1, 2, 4, 4].into_iter()), -1);
     }
 
     #[test]

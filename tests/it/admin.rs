@@ -76,6 +76,7 @@ fn every_metric_counts_what_happened() {
     assert!(value("walgate_source_lag_bytes") >= 0.0);
     assert!(value("walgate_source_lag_seconds") < 60.0);
     assert!(value("walgate_sink_freshness_seconds{sink=\"far\"}") < 60.0);
+    assert!(value("walgate_unaccounted_events{sink=\"far\"}").abs() < 0.1);
     let checkpoint = value("walgate_checkpoint_lsn{sink=\"far\"}");
     let begin =
         road.value("SELECT '0/0'::pg_lsn + 1 <= confirmed_flush_lsn FROM pg_replication_slots");

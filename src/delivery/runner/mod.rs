@@ -1,5 +1,6 @@
 //! [`Runner`]: the event loop of one sink.
 
+mod audit;
 mod effects;
 mod gather;
 mod operator;
@@ -75,6 +76,8 @@ pub struct Runner {
     answered_in: (i64, u64),
     /// When the dead letters are counted again, because there were too many.
     recount_at: Option<Duration>,
+    /// When to look whether every event is accounted for; none: nothing happened since.
+    audit_at: Option<Duration>,
     orders: Ordered,
     operator: Operator,
     /// A part of the journal that is sent again.
@@ -143,6 +146,7 @@ impl Runner {
             read: Vec::new(),
             answered_in: (0, 0),
             recount_at: None,
+            audit_at: None,
             reads,
             orders,
             operator: Operator::new(versions),
@@ -241,6 +245,7 @@ impl Runner {
             self.flights.push(Box::pin(async move { Landed::Written(write.await) }));
         }
         self.recount(now);
+        self.audit(now);
         self.show();
         Ok(())
     }
@@ -265,6 +270,7 @@ impl Runner {
             }
         }
         self.read = read;
+        self.ask_for_audit(now);
         self.scheduler.passed(self.progress.with_ledger(|ledger| ledger.read_to()), now);
         self.progress.notify();
         self.apply(now, None);
@@ -330,6 +336,7 @@ impl Runner {
         let window = self.window.as_ref().map(|window| window.next_at).filter(|at| *at > now);
         let look = self.gather.as_ref().map(Gather::wake_at);
         let others = self.recount_at.into_iter().chain(self.view.wake_at()).chain(look);
+        let others = others.chain(self.audit_at);
         let wake = scheduler.into_iter().chain(window).chain(others).min()?;
         // A timer of tokio's has a resolution of a millisecond and never fires early.
         self.started.checked_add(wake)
@@ -374,6 +381,7 @@ impl Runner {
 
     fn landed(&mut self, landed: Landed) -> Result<(), Error> {
         let now = self.now();
+        self.ask_for_audit(now);
         match landed {
             Landed::Answered { id, events, reply, took } => {
                 self.unanswered = self.unanswered.saturating_sub(events);

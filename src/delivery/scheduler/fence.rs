@@ -33,6 +33,13 @@ enum Stage {
     Gone,
 }
 
+impl Fence {
+    /// Returns what waits in memory.
+    pub(super) fn queue(&self) -> impl Iterator<Item = &Tracked> {
+        self.queue.iter()
+    }
+}
+
 impl Scheduler {
     /// Puts an event where it belongs: behind the TRUNCATE of its table that is under way, behind
     /// what was set aside, or into its lane.

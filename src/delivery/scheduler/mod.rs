@@ -435,6 +435,13 @@ impl Scheduler {
         (self.events, self.bytes)
     }
 
+    /// Returns the events that are in lanes, or wait at a TRUNCATE.
+    pub(in crate::delivery) fn ordinals(&self) -> impl Iterator<Item = Ordinal> {
+        let lanes = self.lanes.iter().flat_map(Lane::ordinals);
+        let fenced = self.fences.values().flat_map(Fence::queue).chain(&self.behind);
+        lanes.chain(fenced.map(|event| event.ordinal))
+    }
+
     /// Whether so many events wait behind others that the lanes have to wait.
     #[must_use]
     pub fn is_full(&self) -> bool {

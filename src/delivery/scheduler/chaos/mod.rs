@@ -469,6 +469,23 @@ impl World {
         }
         self.send();
         assert!(self.requests.len() <= self.scheduler.lanes.len(), "more requests than lanes");
+        self.audit();
+    }
+
+    /// Every event that is not done is in hand, once.
+    fn audit(&self) {
+        let mut writes = Vec::new();
+        for pending in &self.pending {
+            match pending {
+                Pending::Put(ordinal, ..) => writes.push(*ordinal),
+                Pending::Note(_, ordinals) => writes.extend(ordinals),
+                // What is being taken back is in its lane already.
+                Pending::Reopen(_) => return,
+                _ => {}
+            }
+        }
+        let in_hand = self.scheduler.ordinals().chain(writes);
+        assert_eq!(self.ledger.unaccounted(in_hand), 0, "events are lost, or there twice");
     }
 
     /// Fair weather until nothing happens any more.

@@ -1,0 +1,26 @@
+//! Whether every event is somewhere: what the ledger has as not done against what is in hand.
+
+use std::time::Duration;
+
+use super::Runner;
+
+/// So often, while anything happens.
+const EVERY: Duration = Duration::from_secs(1);
+
+impl Runner {
+    /// Something happened: the next audit finds out whether an event was lost by it.
+    pub(super) fn ask_for_audit(&mut self, now: Duration) {
+        self.audit_at.get_or_insert(now.saturating_add(EVERY));
+    }
+
+    /// Compares, when it is time. Between two turns of the loop every event that is not done waits
+    /// in a lane or to be written; only what is just being taken back is in both places.
+    pub(super) fn audit(&mut self, now: Duration) {
+        let is_moving = !self.effects.is_empty() || self.ward.is_reopening();
+        if is_moving || self.audit_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.audit_at = None;
+        self.progress.audit(self.scheduler.ordinals().chain(self.ward.ordinals()));
+    }
+}
