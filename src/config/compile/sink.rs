@@ -230,8 +230,7 @@ fn headers(table: &Table) -> Vec<(String, Secret)> {
 
 /// Returns the operation that a word of the config means.
 pub(super) fn operation(word: &str) -> Option<Operation> {
-    use Operation::{Delete, Insert, Message, Read, Truncate, Update};
-    [Read, Insert, Update, Delete, Truncate, Message].into_iter().find(|op| op.as_str() == word)
+    Operation::ALL.into_iter().find(|op| op.as_str() == word)
 }
 
 fn delivery(table: &Table, notes: &mut Notes<'_>) -> Option<Settings> {
