@@ -179,7 +179,7 @@ impl SinkProgress {
         // Until what was set aside is read again, everything may be needed.
         let pinned_from = Some(Position::ZERO);
         let snapshot =
-            Snapshot { pinned_from, since: Some(super::view::now()), ..Snapshot::default() };
+            Snapshot { pinned_from, since: Some(Timestamp::now()), ..Snapshot::default() };
         let ledger = Ledger::restore(reached);
         let inner = Inner { ledger, snapshot, ..Inner::default() };
         Self(Arc::new(Shared {

@@ -46,7 +46,6 @@ pub use status::{JournalStatus, Place, SinkStatus, SourceState, SourceStatus, St
 use crate::admin;
 use crate::config::Config;
 use crate::delivery::SinkState;
-use crate::lsn::Timestamp;
 use operator::Operator;
 use shared::Shared;
 
@@ -174,11 +173,6 @@ pub async fn run(
         tracing::debug!("the server did not take the last word in time");
     }
     Ok(ended?.unwrap_or(Outcome::Stopped { unanswered }))
-}
-
-/// The time of day: only what is stored or shown asks for it.
-fn now() -> Timestamp {
-    Timestamp::from_unix_micros(jiff::Timestamp::now().as_microsecond())
 }
 
 /// Ends at the deadline; never without one.

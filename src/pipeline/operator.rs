@@ -13,6 +13,7 @@ use crate::delivery::{
 };
 use crate::failure::{Category, Classify, chain};
 use crate::journal::Journal;
+use crate::lsn::Timestamp;
 use crate::progress::{known, store};
 use crate::state::{self, State, request};
 
@@ -127,7 +128,7 @@ impl Operator {
             tracing::warn!(request = id, reason, "what a command asked for can't be done");
         }
         let settled = outcome.map(|outcome| serde_json::to_string(&outcome).unwrap_or_default());
-        let now = super::now();
+        let now = Timestamp::now();
         self.write(move |c| request::settle(c, id, &settled, now)).await
     }
 

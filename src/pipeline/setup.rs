@@ -44,7 +44,7 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
     let state = open_state(config, options).await?;
     // What an earlier run said of itself is not true of this one.
     state.write(report::clear).await.map_err(Error::State)?;
-    let now = super::now();
+    let now = Timestamp::now();
     check_mappings(config, &state, now).await?;
     let (mut known, progress) = known(&state).await?;
     check_known(config, &state).await?;

@@ -44,6 +44,28 @@ const FRAME: &[&str] = &[
     "telemetry",
 ];
 
+/// Where time is an argument; beside the words, which name it.
+const PURE: &[&str] = &[
+    "pgoutput",
+    "mapping",
+    "progress::ledger",
+    "source::cutter",
+    "source::frame",
+    "delivery::backoff",
+    "delivery::breaker",
+    "delivery::budget",
+    "delivery::compact",
+    "delivery::lane",
+    "delivery::parked",
+    "delivery::poll::shelf",
+    "delivery::ramp",
+    "delivery::schedule",
+    "delivery::scheduler",
+    "pipeline::full",
+    "pipeline::tally",
+    "pipeline::withheld",
+];
+
 const LINES_MAX: usize = 600;
 
 #[test]
@@ -59,6 +81,20 @@ fn imports_point_down() {
         }
     }
     assert!(wrong.is_empty(), "against the layers:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_decides_reads_no_clock() {
+    for pure in PURE {
+        let files = rust_files("src").into_iter().filter(|path| is_within(&module_of(path), pure));
+        let files: Vec<_> = files.collect();
+        assert!(!files.is_empty(), "there is no {pure}");
+        for path in files {
+            let text = fs::read_to_string(&path).unwrap();
+            let reads = without_tests(&text).contains("::now()");
+            assert!(!reads, "{} reads a clock", path.display());
+        }
+    }
 }
 
 #[test]
@@ -115,11 +151,13 @@ fn may_import(module: &str, name: &str) -> bool {
 
 /// The longest entry that is the module or contains it.
 fn rule(module: &str) -> Option<&'static [&'static str]> {
-    let fits = |name: &str| {
-        module.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-    };
-    let found = LAYERS.iter().filter(|(name, _)| fits(name));
+    let found = LAYERS.iter().filter(|(name, _)| is_within(module, name));
     found.max_by_key(|(name, _)| name.len()).map(|(_, allowed)| *allowed)
+}
+
+/// Whether a module is the one of that name or lies in it.
+fn is_within(module: &str, name: &str) -> bool {
+    module.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 fn top(module: &str) -> &str {

@@ -19,7 +19,7 @@ pub use self::upkeep::{Of, counts, discard, discard_selected, expire, prune, ren
 use super::parked::LetterState;
 use crate::envelope::Envelope;
 use crate::failure::Category;
-use crate::lsn::EventId;
+use crate::lsn::{EventId, Timestamp};
 use crate::sink::Failure;
 
 /// An event as it is stored.
@@ -38,8 +38,7 @@ pub(super) struct Verdict {
     pub(super) category: Category,
     pub(super) failure: Failure,
     pub(super) attempts: u32,
-    /// When, in microseconds since 1970.
-    pub(super) at_us: i64,
+    pub(super) at: Timestamp,
 }
 
 /// An event that was set aside, as the scheduler has to know it.

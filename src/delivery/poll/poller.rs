@@ -18,11 +18,11 @@ use crate::delivery::parked::LetterState;
 use crate::delivery::reader::{Read, Reader};
 use crate::delivery::runner::{Error, original};
 use crate::delivery::settings::{OnDead, Settings};
-use crate::delivery::view::{View, now_micros};
+use crate::delivery::view::View;
 use crate::delivery::ward::{Ward, Write, Written};
 use crate::failure::{Category, chain};
 use crate::journal::{self, Journal};
-use crate::lsn::Position;
+use crate::lsn::{Position, Timestamp};
 use crate::mapping::{Format, Route, SourceLabel};
 use crate::sink::Failure;
 use crate::state::{self, State};
@@ -248,7 +248,7 @@ impl Poller {
         let original = original::copy(&envelope.chunk, envelope.entry)
             .inspect_err(|error| self.view.cannot_copy(error))
             .ok();
-        let verdict = Some(Verdict { category, failure, attempts: 0, at_us: now_micros() });
+        let verdict = Some(Verdict { category, failure, attempts: 0, at: Timestamp::now() });
         let letter = Box::new(Letter { envelope, original, state, verdict });
         self.ward.add(Write::Put { ordinal, letter });
     }

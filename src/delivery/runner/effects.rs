@@ -10,14 +10,13 @@ use super::super::reader::Again;
 use super::super::record::{Delivered, Record};
 use super::super::scheduler::{DispatchId, Effect};
 use super::super::settings::OnDead;
-use super::super::view::now_micros;
 use super::super::ward::{Outcome, Write, Written};
 use super::operator::is_keyless;
 use super::original::{Found, Loaded, copy};
 use super::{Error, Landed, Runner, STATE_RETRY};
 use crate::envelope::RouteLabel;
 use crate::failure::chain;
-use crate::lsn::EventId;
+use crate::lsn::{EventId, Timestamp};
 use crate::progress::ledger::Reached;
 use crate::sink::{Answer, Batch, Failure};
 
@@ -96,7 +95,7 @@ impl Runner {
                     if state == LetterState::Dead && !is_keyless(&event.envelope) {
                         self.operator.died(keys(&event.envelope));
                     }
-                    let verdict = Verdict { category, failure, attempts, at_us: now_micros() };
+                    let verdict = Verdict { category, failure, attempts, at: Timestamp::now() };
                     self.put(event, state, Some(verdict));
                 }
                 Effect::Park { event } => {
@@ -107,7 +106,7 @@ impl Runner {
                 }
                 Effect::Tried { id, keys, state, category, failure, attempts } => {
                     self.view.tried(id, state, category, &failure, now);
-                    let verdict = Verdict { category, failure, attempts, at_us: now_micros() };
+                    let verdict = Verdict { category, failure, attempts, at: Timestamp::now() };
                     self.tried(id, keys, state, verdict, loaded.take());
                 }
                 Effect::Accepted { id, keys, attempts } => self.accepted(id, keys, attempts),
@@ -176,7 +175,7 @@ impl Runner {
         };
         let route = self.view.retry_done(id, true);
         let record = route.map(|route| Box::new(self.record(id, route, attempts)));
-        self.ward.add(Write::Delete { id, row, at_us: now_micros(), record });
+        self.ward.add(Write::Delete { id, row, at_us: Timestamp::now().unix_micros(), record });
         let newer = self.operator.newer_of(keys.into_iter().flatten(), id);
         if !newer.is_empty() {
             self.note(newer, Vec::new());

@@ -11,12 +11,11 @@ use super::super::lane::keys;
 use super::super::orders::Order;
 use super::super::record::Delivered;
 use super::super::registry::Versions;
-use super::super::view::now_micros;
 use super::super::ward::{FEED_MAX, Write};
 use super::Runner;
 use crate::chunk::Operation;
 use crate::envelope::Envelope;
-use crate::lsn::{EventId, Position};
+use crate::lsn::{EventId, Position, Timestamp};
 use crate::mapping::{Mapping, SinkMapper};
 use crate::progress::ledger::Ordinal;
 
@@ -230,6 +229,6 @@ impl Runner {
             }
         }
         self.operator.noting.push_back(newer.clone());
-        self.ward.add(Write::Newer { newer, ordinals, at_us: now_micros() });
+        self.ward.add(Write::Newer { newer, ordinals, at_us: Timestamp::now().unix_micros() });
     }
 }
