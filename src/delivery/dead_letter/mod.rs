@@ -1,12 +1,14 @@
 //! What was set aside, as rows of the state database.
 
 mod filter;
+mod keys;
 mod read;
 mod replay;
 mod store;
 mod upkeep;
 
 pub use self::filter::{Filter, KeyError};
+pub(super) use self::keys::DeadKeys;
 pub(super) use self::read::tries;
 pub use self::read::{Listed, Shown, Try, list, outcomes, show};
 pub use self::replay::{Begin, Begun};
