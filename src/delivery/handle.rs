@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::record::{Delivered, Recorder, Records};
+use super::record::{Delivered, Recorded, Recorder, Records};
 use super::scheduler::Reopened;
 use crate::failure::Category;
 use crate::lsn::{Position, Timestamp};
@@ -307,7 +307,11 @@ impl SinkProgress {
     }
 
     /// The far side has these events: they are done, and how they went is kept.
-    pub(super) fn acknowledge(&self, ordinals: &[Ordinal], delivered: &Delivered<'_>) {
+    pub(super) fn acknowledge<E: Recorded>(
+        &self,
+        ordinals: &[Ordinal],
+        delivered: &Delivered<'_, E>,
+    ) {
         let mut inner = self.lock();
         ordinals.iter().for_each(|ordinal| inner.ledger.acknowledge(*ordinal));
         inner.recorder.add(delivered);

@@ -18,11 +18,13 @@ use tokio_util::sync::CancellationToken;
 pub use self::poller::{PollParts, Poller};
 use self::shelf::{Ready, Shelf};
 use super::handle::SinkProgress;
+use super::record::{Delivered, Sent};
 use super::settings::BatchLimits;
 use super::view::count_delivered;
 use crate::journal::Journal;
-use crate::lsn::{EventId, Lsn, Position};
+use crate::lsn::{EventId, Lsn, Position, Timestamp};
 use crate::mapping::{Format, Route, SinkMapper, SourceLabel};
+use crate::progress::ledger::Ordinal;
 
 /// The longest wait for an event.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -226,9 +228,12 @@ impl Polled {
             return;
         }
         let progress = &self.0.progress;
-        progress.with_ledger(|ledger| {
-            done.iter().for_each(|ready| ledger.acknowledge(ready.ordinal));
-        });
+        let places: Vec<Ordinal> = done.iter().map(|ready| ready.ordinal).collect();
+        let sent = Sent { lane: 0, lanes: 1, attempts: 1, places };
+        // Only when they were acknowledged is known: what was handed out may be so many times.
+        let started_us = Timestamp::now().unix_micros();
+        let fetched = Delivered { events: done, sent: &sent, replay: 0, started_us, took_us: 0 };
+        progress.acknowledge(&sent.places, &fetched);
         count_delivered(progress, done.iter().map(|ready| (&ready.route, ready.commit_time)));
         progress.notify();
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::delivery::record::Recorded;
 use crate::envelope::RouteLabel;
 use crate::lsn::{EventId, Position, Timestamp};
 use crate::progress::ledger::Ordinal;
@@ -17,6 +18,16 @@ pub(super) struct Ready {
     pub(super) body: Bytes,
     pub(super) route: Arc<RouteLabel>,
     pub(super) commit_time: Option<Timestamp>,
+}
+
+impl Recorded for Ready {
+    fn position(&self) -> Position {
+        self.id.position
+    }
+
+    fn route(&self) -> &Arc<RouteLabel> {
+        &self.route
+    }
 }
 
 /// What lies there, and how far it was acknowledged.

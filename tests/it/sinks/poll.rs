@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use walgate::demo::cluster::Cluster;
-use walgate::lsn::{Lsn, Position};
+use walgate::lsn::{Lsn, Position, Timestamp};
 use walgate::progress::store;
 
 use crate::support::process::{Walgate, eventually, pause};
@@ -440,4 +440,43 @@ fn the_token_guards_events_and_the_format_is_the_sinks() {
     let shown = [("authorization", "Bearer s3cret")];
     let answer = web::get(road.walgate.admin(), "/v1/sinks/far/events?wait=20s", &shown);
     assert_eq!(answer.json()["events"], json!([{ "id": 1, "v": "v1" }]));
+}
+
+/// What `trace` says of the row's only change.
+#[track_caller]
+fn traced(road: &Road, id: i64) -> Value {
+    let key = format!("{{\"id\":{id}}}");
+    let output = road.walgate.call(&["trace", "--table", "public.t", "--key", &key, "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    serde_json::from_str::<Value>(text.lines().next().unwrap_or("null")).unwrap()
+}
+
+#[test]
+fn a_trace_says_what_was_acknowledged_and_when_and_what_waits() {
+    let mut road = Road::of_t(POLL);
+    commits(&road, 1..=4);
+    eventually("all are there", PATIENCE, || ids(&fetch(&road, "")).len() == 4);
+    let told = |road: &Road, id| traced(road, id)["sinks"][0].clone();
+    assert!((1..=4).all(|id| told(&road, id)["state"] == "waiting"), "handed out is not had");
+    let two = fetch(&road, "limit=2");
+    let before = Timestamp::now().to_string();
+    assert_eq!(ids(&fetch(&road, &format!("after={}", next(&two)))), [3, 4]);
+    eventually("it is stored", PATIENCE, || told(&road, 2)["state"] == "delivered");
+    let check = |road: &Road| {
+        for at in [1, 2].map(|id| told(road, id)) {
+            assert_eq!(at["state"], "delivered", "{at}");
+            assert!(at["delivered_at"].as_str() > Some(before.as_str()), "{at}");
+            assert_eq!((&at["attempts"], &at["took_ms"]), (&Value::Null, &Value::Null));
+        }
+        for at in [3, 4].map(|id| told(road, id)) {
+            assert_eq!(at["state"], "waiting");
+            assert!(at["reason"].as_str().unwrap().contains("fetched and acknowledged"), "{at}");
+        }
+    };
+    check(&road);
+    road.walgate.kill();
+    check(&road);
+    road.start();
+    check(&road);
 }
