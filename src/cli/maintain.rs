@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use super::failure::{Exit, Failure};
 use super::{asking, output};
-use crate::config::Config;
+use crate::config::{Config, Sink, SinkKind};
 use crate::pipeline::Request;
 use crate::progress::{known, store};
 use crate::state::State;
@@ -23,6 +23,9 @@ pub(super) enum Turn {
 pub(super) async fn sink(config: &Config, name: &str, turn: Turn) -> Result<Exit, Failure> {
     let names = config.sinks.iter().map(|sink| sink.name.as_str());
     asking::has("sink", name, names.collect())?;
+    if matches!(turn, Turn::Wait(_)) {
+        is_sent(config, name)?;
+    }
     let reader = asking::reader(config)?;
     let stored = asking::read(&reader, store::load_all)?.remove(name);
     let Some(stored) = stored else {
@@ -61,6 +64,8 @@ pub(super) async fn route(config: &Config, name: &str, turn: Turn) -> Result<Exi
     asking::has("route", name, names.collect())?;
     if matches!(turn, Turn::Wait(_)) {
         asking::needs_journal(config)?;
+        let route = config.routes.iter().find(|route| route.name == name);
+        route.map_or(Ok(()), |route| is_sent(config, &route.sink))?;
     }
     let reader = asking::reader(config)?;
     let held = asking::read(&reader, known::held)?;
@@ -84,6 +89,16 @@ pub(super) async fn route(config: &Config, name: &str, turn: Turn) -> Result<Exi
     ask_or_store(config, &what, move |c| known::hold(c, &stored, why.as_deref())).await?;
     output::note(&format!("route \"{name}\" {note}"));
     Ok(Exit::Done)
+}
+
+/// Refuses a sink whose receiver comes and asks: nothing is sent that could wait.
+fn is_sent(config: &Config, name: &str) -> Result<(), Failure> {
+    let is_polled = |sink: &Sink| sink.name == name && matches!(sink.kind, SinkKind::Polled);
+    if !config.sinks.iter().any(is_polled) {
+        return Ok(());
+    }
+    let message = format!("nothing is sent to sink \"{name}\": its receiver comes and asks");
+    Err(Failure::new(Exit::Usage, message).help("what it does not ask for waits by itself"))
 }
 
 /// Asks the running instance; where none runs, stores what the next one goes by.

@@ -226,12 +226,17 @@ impl Operator {
         let sink = self.routes.get(route).ok_or_else(|| {
             format!("there is no route `{route}` in the config of the running instance")
         })?;
+        let orders = self.orders.get(sink);
+        if orders.is_none() && why.is_some() {
+            return Err(not_served(sink)(NotServed));
+        }
         let (name, stored) = (route.to_owned(), why.clone());
         let write = self.state.write(move |c| known::hold(c, &name, stored.as_deref()));
         write.await.map_err(|error| chain(&error))?;
-        let orders = self.orders.get(sink).ok_or(NotServed).map_err(not_served(sink))?;
-        let given = orders.give(|asked| Order::Hold(route.to_owned(), why.is_some(), asked)).await;
-        given.map_err(not_served(sink))?;
+        if let Some(orders) = orders {
+            let given = orders.give(|asked| Order::Hold(route.to_owned(), why.is_some(), asked));
+            given.await.map_err(not_served(sink))?;
+        }
         Ok(Outcome::default())
     }
 

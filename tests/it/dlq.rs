@@ -160,6 +160,23 @@ fn a_newer_change_is_noted_though_another_dead_letter_of_its_key_was_sent_again(
 }
 
 #[test]
+fn one_that_its_mapping_refuses_again_is_counted_for_its_route() {
+    let receiver = Receiver::start();
+    let mapping = "[mapping.m]\nversion = 1\n[mapping.m.fields]\nid = { column = \"id\" }\n\
+                   v = { column = \"v\", required = true }\n";
+    let sink = http("far", &receiver.url("/"), BRISK);
+    let config = format!("{mapping}{sink}{}mapping = \"m\"\n", route("t", "far"));
+    let road = Road::new(Cluster::builder().major(15), T, &config);
+    road.sql("INSERT INTO t VALUES (1, NULL)");
+    eventually("it is dead", PATIENCE, || list(&road, &["--state", "dead"]).len() == 1);
+    let (code, outcomes, said) = dlq(&road, &["replay", "--all", "--json"]);
+    assert_eq!((code, &outcomes[0]["outcome"]), (5, &json!("dead")), "{said}");
+    let metrics = road.walgate.get("/metrics").body;
+    let dead = "walgate_sink_events_total{sink=\"far\",route=\"t-to-far\",result=\"dead\"} 2\n";
+    assert!(metrics.contains(dead) && !metrics.contains("route=\"\""), "{metrics}");
+}
+
+#[test]
 fn what_waits_behind_a_dead_letter_follows_it_in_order() {
     let receiver = Receiver::start();
     refuse(&receiver, "bad");

@@ -58,7 +58,8 @@ impl Runner {
                 let replay = self.scheduler.replays(event);
                 self.deliver(id, Arc::new(Batch { events: vec![envelope], replay }));
             }
-            Again::Rejected(failure) => {
+            Again::Rejected(envelope, failure) => {
+                self.view.keep(event, &envelope);
                 self.loaded.insert(event, loaded);
                 self.answered(id, Answer::Failed(failure), now);
             }

@@ -423,6 +423,29 @@ fn settings_of_sending_are_refused_and_check_says_where_it_is_served() {
     assert!(said.contains("/v1/sinks/far/events"), "{said}");
 }
 
+/// What was refused beside a running instance was stored all the same.
+#[test]
+fn it_is_neither_paused_nor_are_its_routes_held() {
+    let mut road = Road::of_t(POLL);
+    fetch(&road, "wait=20s");
+    for _ in 0..2 {
+        for args in [["sink", "pause", "far"], ["route", "hold", "t-to-far"]] {
+            let refused = road.walgate.call(&args);
+            let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert_eq!(refused.status.code(), Some(2), "{said}");
+            assert!(said.contains("its receiver comes and asks"), "{said}");
+        }
+        for args in [["sink", "resume", "far"], ["route", "release", "t-to-far"]] {
+            let idle = road.walgate.call(&args);
+            let said = String::from_utf8_lossy(&idle.stderr).into_owned();
+            assert!(idle.status.success() && said.contains(" is not "), "{said}");
+        }
+        if road.walgate.is_running() {
+            road.stop();
+        }
+    }
+}
+
 #[test]
 fn the_token_guards_events_and_the_format_is_the_sinks() {
     let mut road = Road::bare(Cluster::builder().major(15), T);
