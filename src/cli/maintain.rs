@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use super::failure::{Exit, Failure};
 use super::{asking, output};
-use crate::config::{Config, Sink, SinkKind};
+use crate::config::{Config, Sink};
 use crate::pipeline::Request;
 use crate::progress::{known, store};
 use crate::state::State;
@@ -93,7 +93,7 @@ pub(super) async fn route(config: &Config, name: &str, turn: Turn) -> Result<Exi
 
 /// Refuses a sink whose receiver comes and asks: nothing is sent that could wait.
 fn is_sent(config: &Config, name: &str) -> Result<(), Failure> {
-    let is_polled = |sink: &Sink| sink.name == name && matches!(sink.kind, SinkKind::Polled);
+    let is_polled = |sink: &Sink| sink.name == name && sink.kind.is_polled();
     if !config.sinks.iter().any(is_polled) {
         return Ok(());
     }

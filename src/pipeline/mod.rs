@@ -118,7 +118,8 @@ pub async fn run(
         () = stop.cancelled() => return Ok(Outcome::Stopped { unanswered: 0 }),
         () = passed(deadline) => return Ok(Outcome::TimedOut),
     };
-    let setup::Opened { shared, state, journal, intake, runners, pollers, bases, orders } = opened;
+    let setup::Opened { shared, state, journal, intake, runners, pollers, bases, orders, shelves } =
+        opened;
     let polled = pollers.iter().map(|poller| (poller.name().to_owned(), poller.polled()));
     stage.open(&shared, &state, &journal, polled.collect());
 
@@ -138,7 +139,7 @@ pub async fn run(
     let keeper = keeper::Keeper::new(&config, &shared, &state, &journal, bases);
     keepers.spawn(keeper.run(keeping.clone()));
     let mut operators = JoinSet::new();
-    operators.spawn(Operator::new(&config, &state, &journal, orders).run());
+    operators.spawn(Operator::new(&config, &state, &journal, orders, shelves).run());
     let mut watchers = JoinSet::new();
     watchers.spawn(watch::run(config.source.clone(), Arc::clone(&shared), options));
 

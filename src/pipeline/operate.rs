@@ -28,7 +28,7 @@ pub async fn operate(
     begun: impl FnOnce(i64, Outcome),
 ) -> Result<Result<(), String>, Error> {
     let options = Options { only_asked: true, ..Options::default() };
-    let setup::Opened { shared, state, journal, runners, bases, orders, .. } =
+    let setup::Opened { shared, state, journal, runners, bases, orders, shelves, .. } =
         setup::open(&config, options).await?;
     let at = Timestamp::now();
     let arguments = serde_json::to_string(&what).unwrap_or_default();
@@ -47,7 +47,7 @@ pub async fn operate(
     let mut keepers = JoinSet::new();
     let keeper = keeper::Keeper::new(&config, &shared, &state, &journal, bases);
     keepers.spawn(keeper.run(keeping.clone()));
-    let mut operator = Operator::new(&config, &state, &journal, orders);
+    let mut operator = Operator::new(&config, &state, &journal, orders, shelves);
     let answer = operator.answer(id, what, None).await;
     let answer = match answer {
         Ok(None) => Ok(Outcome::default()),

@@ -25,6 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub(super) struct Operator {
     state: State,
     orders: BTreeMap<String, Orders>,
+    /// As `orders`, of sinks whose receivers come and ask: of dead letters alone.
+    shelves: BTreeMap<String, Orders>,
     /// The sink of each route.
     routes: BTreeMap<String, String>,
     sinks: Vec<String>,
@@ -38,12 +40,14 @@ impl Operator {
         state: &State,
         journal: &Arc<Journal>,
         orders: BTreeMap<String, Orders>,
+        shelves: BTreeMap<String, Orders>,
     ) -> Self {
         let routes = config.routes.iter().map(|route| (route.name.clone(), route.sink.clone()));
         let sinks = config.sinks.iter().map(|sink| sink.name.clone());
         Self {
             state: state.clone(),
             orders,
+            shelves,
             routes: routes.collect(),
             sinks: sinks.collect(),
             windows: Windows::new(config, state, journal),
@@ -178,7 +182,7 @@ impl Operator {
         let all = &what.filter.sink;
         let chosen = self.sinks.iter().filter(|name| all.as_ref().is_none_or(|sink| sink == *name));
         for name in chosen {
-            let Some(orders) = self.orders.get(name) else {
+            let Some(orders) = self.orders.get(name).or_else(|| self.shelves.get(name)) else {
                 match all {
                     Some(_) => return Err(not_served(name)(NotServed)),
                     None => continue,
@@ -193,7 +197,7 @@ impl Operator {
     /// What belongs to a sink that is served goes through it; anything else is in the state only.
     async fn discard(&self, filter: &DeadLetterFilter, reason: &str) -> Result<Outcome, String> {
         let mut outcome = Outcome::default();
-        for (name, orders) in &self.orders {
+        for (name, orders) in self.orders.iter().chain(&self.shelves) {
             if filter.sink.as_ref().is_some_and(|sink| sink != name) {
                 continue;
             }

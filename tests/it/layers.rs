@@ -57,6 +57,8 @@ const PURE: &[&str] = &[
     "delivery::compact",
     "delivery::lane",
     "delivery::parked",
+    "delivery::poll::cursor",
+    "delivery::poll::desk",
     "delivery::poll::shelf",
     "delivery::ramp",
     "delivery::schedule",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::key::{Bond, Key, Place};
 use crate::change::{Cell, Change, Images};
 use crate::chunk::{Chunk, Entry, Operation};
-use crate::config::{Config, SinkKind};
+use crate::config::Config;
 use crate::envelope::RouteLabel;
 use crate::lsn::{EventId, Timestamp};
 use crate::mapping::{self, Mapped, Route, Selector, SinkMapper, SourceLabel, key_columns};
@@ -79,7 +79,7 @@ impl<'a> Life<'a> {
         let sinks = || config.sinks.iter().filter(|sink| sinks.contains(&sink.name.as_str()));
         let looked = |sink: &crate::config::Sink| Looked {
             name: sink.name.clone(),
-            is_fetched: matches!(sink.kind, SinkKind::Polled),
+            is_fetched: sink.kind.is_polled(),
             mapper: SinkMapper::new(config.routes_of(&sink.name), label, sink.format),
         };
         Self {

@@ -40,12 +40,21 @@ pub enum SinkKind {
 }
 
 impl SinkKind {
+    /// The word of the kind whose receiver comes and asks.
+    pub const POLL: &str = "poll";
+
+    /// Whether its receiver comes and asks.
+    #[must_use]
+    pub const fn is_polled(&self) -> bool {
+        matches!(self, Self::Polled)
+    }
+
     /// Returns the kind's word, as the config's table is called.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Sent(config) => config.kind(),
-            Self::Polled => "poll",
+            Self::Polled => Self::POLL,
         }
     }
 }

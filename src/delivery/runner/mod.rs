@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::gather::{Broken, Gather};
 use self::operator::Operator;
+pub(super) use self::operator::is_keyless;
 use self::original::{Found, Loaded, load};
 pub use self::parts::{Error, Parts};
 use super::bounds::Bounds;

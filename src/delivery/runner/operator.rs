@@ -107,7 +107,7 @@ impl Operator {
 }
 
 /// Events of a table without a key overwrite nothing.
-pub(super) fn is_keyless(event: &Envelope) -> bool {
+pub(in crate::delivery) fn is_keyless(event: &Envelope) -> bool {
     event.key.is_empty() || event.key.as_ref() == b"null"
 }
 

@@ -15,11 +15,11 @@ use crate::support::process::{Walgate, eventually, pause};
 use crate::support::road::{PATIENCE, Road, T, file, route};
 use crate::support::web::{self, Answer};
 
-const POLL: &str = "[sink.far]\n[sink.far.poll]\n";
+pub(super) const POLL: &str = "[sink.far]\n[sink.far.poll]\n";
 
 /// Asks; a run that has not opened its state yet is asked again.
 #[track_caller]
-fn ask(road: &Road, query: &str) -> Answer {
+pub(super) fn ask(road: &Road, query: &str) -> Answer {
     let ask = || road.walgate.get(&format!("/v1/sinks/far/events?{query}"));
     let mut answer = ask();
     eventually("the run is open", PATIENCE, || {
@@ -33,19 +33,19 @@ fn ask(road: &Road, query: &str) -> Answer {
 }
 
 #[track_caller]
-fn fetch(road: &Road, query: &str) -> Value {
+pub(super) fn fetch(road: &Road, query: &str) -> Value {
     let answer = ask(road, query);
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
 }
 
 /// The rows' ids, in the order in which they came.
-fn ids(page: &Value) -> Vec<i64> {
+pub(super) fn ids(page: &Value) -> Vec<i64> {
     let events = page["events"].as_array().unwrap();
     events.iter().map(|event| event["data"]["id"].as_i64().unwrap()).collect()
 }
 
-fn next(page: &Value) -> String {
+pub(super) fn next(page: &Value) -> String {
     page["next"].as_str().unwrap().to_owned()
 }
 
@@ -71,7 +71,7 @@ fn floor(walgate: &Walgate) -> Position {
 }
 
 /// Inserts rows, each in a transaction of its own.
-fn commits(road: &Road, ids: impl IntoIterator<Item = i64>) {
+pub(super) fn commits(road: &Road, ids: impl IntoIterator<Item = i64>) {
     for id in ids {
         road.sql(&format!("INSERT INTO t VALUES ({id}, 'v{id}')"));
     }
