@@ -84,8 +84,13 @@ impl Desk {
     }
 
     /// An event of these keys is dead.
-    pub(super) fn died(&mut self, keys: impl IntoIterator<Item = u64>, position: Position) {
-        self.keys.died(keys, position);
+    pub(super) fn died(&mut self, keys: impl IntoIterator<Item = u64>, id: EventId) {
+        self.keys.died(keys, id.position.commit_lsn);
+    }
+
+    /// These are the keys of dead letters of earlier runs.
+    pub(super) fn restore(&mut self, keys: DeadKeys) {
+        self.keys = keys;
     }
 
     /// Takes away what lies below `from` on the shelf. Returns what is done by that; the rest is
@@ -259,8 +264,8 @@ mod tests {
     /// A desk with these on the shelf, and dead letters of keys 1 and 2 at 10 and 11.
     fn desk(events: &[(u64, Option<u64>)]) -> Desk {
         let mut desk = Desk::new(Position::ZERO);
-        desk.died([1], id(10).position);
-        desk.died([2], id(11).position);
+        desk.died([1], id(10));
+        desk.died([2], id(11));
         for (lsn, key) in events {
             assert!(desk.shelf.put(ready(*lsn, *key)).is_none());
             desk.shelf.pass(id(*lsn).position.next());

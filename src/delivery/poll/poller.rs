@@ -228,9 +228,7 @@ impl Poller {
         let (stored, dead, keys) = read.await.map_err(|source| self.state_error(source))?;
         self.dead = dead;
         self.feeds = true;
-        for (key, position) in keys {
-            self.polled.desk().died([key], position);
-        }
+        self.polled.desk().restore(keys);
         let positions = stored.iter().map(|letter| letter.id.position);
         self.settled = positions.filter(|position| *position >= floor).collect();
         let waits =
@@ -286,7 +284,7 @@ impl Poller {
 
     fn refuse(&mut self, tracked: Tracked, failure: Failure) {
         let Tracked { ordinal, envelope, .. } = tracked;
-        self.polled.desk().died(keys_of(&envelope).into_iter().flatten(), envelope.id.position);
+        self.polled.desk().died(keys_of(&envelope).into_iter().flatten(), envelope.id);
         let (category, state) = (Category::Rejected, LetterState::Dead);
         self.view.set_aside(&envelope, state, category, &failure, self.started.elapsed());
         let original = original::copy(&envelope.chunk, envelope.entry)

@@ -94,8 +94,7 @@ impl Runner {
                     }
                     self.view.set_aside(&event.envelope, state, category, &failure, now);
                     if state == LetterState::Dead && !is_keyless(&event.envelope) {
-                        let position = event.envelope.id.position;
-                        self.operator.died(keys(&event.envelope), position);
+                        self.operator.died(keys(&event.envelope), event.envelope.id);
                     }
                     let verdict = Verdict { category, failure, attempts, at: Timestamp::now() };
                     self.put(event, state, Some(verdict));
@@ -157,7 +156,7 @@ impl Runner {
         let sent = loaded.and_then(|loaded| loaded.sent);
         if state == LetterState::Dead {
             // Of a table without a key it costs a look that finds nothing.
-            self.operator.died(keys.into_iter().flatten(), id.position);
+            self.operator.died(keys.into_iter().flatten(), id);
             if self.settings.on_dead == OnDead::Continue {
                 self.ward.forget(id);
             }

@@ -72,16 +72,14 @@ impl Operator {
     }
 
     /// Takes up what an earlier run knew.
-    pub(super) fn restore(&mut self, dead_keys: Vec<(u64, Position)>) {
-        for (key, position) in dead_keys {
-            self.dead_keys.died([key], position);
-        }
+    pub(super) fn restore(&mut self, dead_keys: DeadKeys) {
+        self.dead_keys = dead_keys;
         self.feed_from = Some(Position::ZERO);
     }
 
     /// Notes that an event of these keys is dead.
-    pub(super) fn died(&mut self, keys: impl Iterator<Item = u64>, position: Position) {
-        self.dead_keys.died(keys, position);
+    pub(super) fn died(&mut self, keys: impl Iterator<Item = u64>, id: EventId) {
+        self.dead_keys.died(keys, id.position.commit_lsn);
     }
 
     /// Returns what has to be noted because the sink took these events.
