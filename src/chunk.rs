@@ -77,6 +77,24 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Each of them, where its [`number`](Self::number) says.
+    pub const ALL: [Self; 6] =
+        [Self::Read, Self::Insert, Self::Update, Self::Delete, Self::Truncate, Self::Message];
+
+    /// Returns its place in [`ALL`](Self::ALL). The journal's files hold these numbers: one that
+    /// is given out stays.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Read => 0,
+            Self::Insert => 1,
+            Self::Update => 2,
+            Self::Delete => 3,
+            Self::Truncate => 4,
+            Self::Message => 5,
+        }
+    }
+
     /// Returns the event's word: `read`, `insert`, `update`, `delete`, `truncate`, `message`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -149,5 +167,19 @@ impl Chunk {
             + self.entries.len() * size_of::<Entry>()
             + self.transactions.len() * size_of::<Transaction>()
             + 256
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_operation_keeps_the_number_that_is_in_the_files() {
+        let words = Operation::ALL.map(Operation::as_str);
+        assert_eq!(words, ["read", "insert", "update", "delete", "truncate", "message"]);
+        for (place, operation) in Operation::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(operation.number()), place);
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A byte position in the write-ahead log, printed as PostgreSQL prints it: `0/17C8338`.
 ///
@@ -172,6 +173,14 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     /// Microseconds from the Unix epoch to PostgreSQL's (2000-01-01).
     pub const UNIX_OFFSET_MICROS: i64 = 946_684_800_000_000;
+
+    /// Reads the time of day. Only what is stored, shown or told the server asks for it, at the
+    /// edges; whatever decides something takes the time as an argument.
+    #[must_use]
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::from_unix_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
 
     /// Returns microseconds since 1970-01-01T00:00:00Z.
     #[must_use]

@@ -6,8 +6,7 @@ use url::form_urlencoded;
 
 use super::{Shown, answer};
 use crate::config::unit;
-use crate::delivery::{Asked, Page, Refusal};
-use crate::lsn::EventId;
+use crate::delivery::{Asked, Cursor, Page, Refusal};
 
 /// Answers one question.
 pub(super) async fn answer(shown: &dyn Shown, sink: &str, query: &str) -> Response<Body> {
@@ -35,7 +34,7 @@ fn asked(query: &str) -> Result<Asked, String> {
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match name.as_ref() {
             "after" => {
-                let after: Result<EventId, _> = value.parse();
+                let after: Result<Cursor, _> = value.parse();
                 let why = "\"after\" must be the \"next\" of an earlier answer";
                 asked.after = Some(after.map_err(|_| why.to_owned())?);
             }
@@ -86,7 +85,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::lsn::{Lsn, Position};
+    use crate::lsn::{EventId, Lsn, Position};
 
     fn id(lsn: u64, seq: u32) -> EventId {
         EventId { timeline: 1, position: Position::new(Lsn(lsn), seq) }
@@ -96,8 +95,11 @@ mod tests {
     fn a_question_is_read_whole_or_refused() {
         assert_eq!(asked(""), Ok(Asked::default()));
         let query = "after=00000001-00000000017C8338-00000003&limit=7&wait=20s";
-        let expected =
-            Asked { after: Some(id(0x17C_8338, 3)), limit: Some(7), wait: Duration::from_secs(20) };
+        let expected = Asked {
+            after: Some(id(0x17C_8338, 3).into()),
+            limit: Some(7),
+            wait: Duration::from_secs(20),
+        };
         assert_eq!(asked(query), Ok(expected));
         for wrong in [
             "after=",
@@ -121,13 +123,13 @@ mod tests {
     #[test]
     fn what_is_handed_out_is_one_document() {
         let events = vec![Bytes::from_static(b"{\"a\":1}"), Bytes::from_static(b"{\"b\":2}")];
-        let page = Page { events, next: id(255, 1) };
+        let page = Page { events, next: id(255, 1).into() };
         let text = String::from_utf8(document(&page)).unwrap();
         assert_eq!(
             text,
             r#"{"events":[{"a":1},{"b":2}],"next":"00000001-00000000000000FF-00000001"}"#
         );
-        let empty = Page { events: Vec::new(), next: id(0, 0) };
+        let empty = Page { events: Vec::new(), next: id(0, 0).into() };
         let text = String::from_utf8(document(&empty)).unwrap();
         assert_eq!(text, r#"{"events":[],"next":"00000001-0000000000000000-00000000"}"#);
     }

@@ -61,11 +61,6 @@ pub(super) fn failed(error: &state::Error) -> Failure {
     Failure::of_stage(if locked { Exit::InUse } else { Exit::Failed }, error)
 }
 
-/// Returns the time of day.
-pub(super) fn now() -> Timestamp {
-    Timestamp::from_unix_micros(jiff::Timestamp::now().as_microsecond())
-}
-
 /// Asks the running instance and waits for its answer. Returns the request's number with it.
 pub(super) async fn ask(config: &Config, what: &Request) -> Result<(i64, Answer), Failure> {
     ask_and(config, what, |_| Ok(true)).await
@@ -80,7 +75,8 @@ pub(super) async fn ask_and(
 ) -> Result<(i64, Answer), Failure> {
     let arguments =
         serde_json::to_string(what).map_err(|error| Failure::of(Exit::Failed, &error))?;
-    let id = request::ask(&config.state, &arguments, now()).map_err(|error| failed(&error))?;
+    let id = request::ask(&config.state, &arguments, Timestamp::now())
+        .map_err(|error| failed(&error))?;
     let reader = reader(config)?;
     let asked_at = Instant::now();
     loop {

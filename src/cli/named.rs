@@ -3,14 +3,14 @@
 use rusqlite::Connection;
 
 use super::failure::{Exit, Failure};
-use super::{Global, maintain, output};
+use super::maintain::{self, Turn};
+use super::{Global, output};
 use crate::config::{Config, suggestion};
 use crate::delivery::{
     DeadLettersOf, discard_dead_letters, rename_dead_letters, rename_route_of_batches,
 };
 use crate::journal;
 use crate::lsn::Position;
-use crate::pipeline::Request;
 use crate::progress::known::{self, Kind};
 use crate::progress::store;
 use crate::state::{self, State};
@@ -107,26 +107,24 @@ enum Command {
 
 pub(super) async fn sink(args: &SinkArgs, global: &Global) -> Result<Exit, Failure> {
     let config = global.load()?;
-    let what = match &args.command {
+    match &args.command {
         SinkCommand::Pause { name, reason } => {
-            Request::Pause { sink: name.clone(), reason: reason.clone() }
+            maintain::sink(&config, name, Turn::Wait(reason.clone())).await
         }
-        SinkCommand::Resume { name } => Request::Resume { sink: name.clone() },
-        SinkCommand::Named(command) => return run(Kind::Sink, command, &config).await,
-    };
-    maintain::sink(&config, what).await
+        SinkCommand::Resume { name } => maintain::sink(&config, name, Turn::GoOn).await,
+        SinkCommand::Named(command) => run(Kind::Sink, command, &config).await,
+    }
 }
 
 pub(super) async fn route(args: &RouteArgs, global: &Global) -> Result<Exit, Failure> {
     let config = global.load()?;
-    let what = match &args.command {
+    match &args.command {
         RouteCommand::Hold { name, reason } => {
-            Request::Hold { route: name.clone(), reason: reason.clone() }
+            maintain::route(&config, name, Turn::Wait(reason.clone())).await
         }
-        RouteCommand::Release { name } => Request::Release { route: name.clone() },
-        RouteCommand::Named(command) => return run(Kind::Route, command, &config).await,
-    };
-    maintain::route(&config, what).await
+        RouteCommand::Release { name } => maintain::route(&config, name, Turn::GoOn).await,
+        RouteCommand::Named(command) => run(Kind::Route, command, &config).await,
+    }
 }
 
 async fn run(kind: Kind, command: &Command, config: &Config) -> Result<Exit, Failure> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::record::{Delivered, Recorder, Records};
+use super::record::{Delivered, Recorded, Recorder, Records};
 use super::scheduler::Reopened;
 use crate::failure::Category;
 use crate::lsn::{Position, Timestamp};
@@ -181,7 +181,7 @@ impl SinkProgress {
         // Until what was set aside is read again, everything may be needed.
         let pinned_from = Some(Position::ZERO);
         let snapshot =
-            Snapshot { pinned_from, since: Some(super::view::now()), ..Snapshot::default() };
+            Snapshot { pinned_from, since: Some(Timestamp::now()), ..Snapshot::default() };
         let ledger = Ledger::restore(reached);
         let inner = Inner { ledger, snapshot, ..Inner::default() };
         Self(Arc::new(Shared {
@@ -309,7 +309,11 @@ impl SinkProgress {
     }
 
     /// The far side has these events: they are done, and how they went is kept.
-    pub(super) fn acknowledge(&self, ordinals: &[Ordinal], delivered: &Delivered<'_>) {
+    pub(super) fn acknowledge<E: Recorded>(
+        &self,
+        ordinals: &[Ordinal],
+        delivered: &Delivered<'_, E>,
+    ) {
         let mut inner = self.lock();
         ordinals.iter().for_each(|ordinal| inner.ledger.acknowledge(*ordinal));
         inner.recorder.add(delivered);

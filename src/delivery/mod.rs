@@ -49,7 +49,7 @@ pub use handle::{Counters, LATENCY_BOUNDS_US, SinkProgress, SinkState, Snapshot}
 pub use lane::Tracked;
 pub use orders::{NotServed, Order, Ordered, Orders};
 pub use parked::LetterState;
-pub use poll::{Asked, Page, PollParts, Polled, Poller, Refusal, WAIT_MAX};
+pub use poll::{Asked, Cursor, Page, PollParts, Polled, Poller, Refusal, Tray, WAIT_MAX};
 pub use record::{Record, Records, Sent};
 pub use registry::{NotKept, Versions, mapping as kept_mapping};
 pub use runner::{Error, Parts, Runner};

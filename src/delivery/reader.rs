@@ -227,8 +227,8 @@ impl Reader {
         let buffer = Bytes::from(buffer);
         Ok(match mapped {
             Mapped::Event(draft) => Again::Event(draft.envelope(&buffer)),
-            Mapped::Rejected { field, reason, .. } => {
-                Again::Rejected(mapping_failure(&field, &reason))
+            Mapped::Rejected { draft, field, reason } => {
+                Again::Rejected(draft.envelope(&buffer), mapping_failure(&field, &reason))
             }
             Mapped::Unrouted | Mapped::Skipped { .. } => Again::Unwanted,
         })
@@ -239,7 +239,7 @@ impl Reader {
 #[derive(Debug)]
 pub(super) enum Again {
     Event(Envelope),
-    Rejected(Failure),
+    Rejected(Envelope, Failure),
     /// No route takes it any more.
     Unwanted,
 }

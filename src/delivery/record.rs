@@ -59,11 +59,27 @@ impl Record {
     }
 }
 
+/// What a row says of an event.
+pub(super) trait Recorded {
+    fn position(&self) -> Position;
+    fn route(&self) -> &Arc<RouteLabel>;
+}
+
+impl Recorded for Envelope {
+    fn position(&self) -> Position {
+        self.id.position
+    }
+
+    fn route(&self) -> &Arc<RouteLabel> {
+        &self.route
+    }
+}
+
 /// A request that was acknowledged, in part or as a whole.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Delivered<'a> {
+#[derive(Debug)]
+pub(super) struct Delivered<'a, E = Envelope> {
     /// What was accepted.
-    pub(super) events: &'a [Envelope],
+    pub(super) events: &'a [E],
     /// Where they came from.
     pub(super) sent: &'a Sent,
     pub(super) replay: u32,
@@ -105,7 +121,7 @@ pub(super) struct Recorder {
 
 impl Recorder {
     /// Notes what was delivered through a lane.
-    pub(super) fn add(&mut self, delivered: &Delivered<'_>) {
+    pub(super) fn add<E: Recorded>(&mut self, delivered: &Delivered<'_, E>) {
         let mut rest = delivered.events;
         for run in delivered.sent.places.chunk_by(|a, b| a.checked_add(1) == Some(*b)) {
             let Some((events, more)) = rest.split_at_checked(run.len()) else { return };
@@ -117,12 +133,12 @@ impl Recorder {
     }
 
     /// Notes events that follow one another in their lane, the first at `place`.
-    fn add_run(&mut self, delivered: &Delivered<'_>, events: &[Envelope], place: u64) {
+    fn add_run<E: Recorded>(&mut self, delivered: &Delivered<'_, E>, events: &[E], place: u64) {
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
         let Delivered { sent, replay, started_us, took_us, .. } = *delivered;
         // One label mostly: events of one route lie together.
-        let labels = || events.chunk_by(|a, b| Arc::ptr_eq(&a.route, &b.route));
-        let labels = || labels().filter_map(|run| run.first()).map(|event| &event.route);
+        let labels = || events.chunk_by(|a, b| Arc::ptr_eq(a.route(), b.route()));
+        let labels = || labels().filter_map(|run| run.first()).map(E::route);
         let end = place.saturating_add(events.len() as u64);
         if self.rows.len() >= APART_MAX
             && let Some((index, behind)) = self.ends.get_mut(&sent.lane)
@@ -136,7 +152,7 @@ impl Recorder {
             let ended = ended.max(started_us.saturating_add_unsigned(took_us));
             row.started_us = row.started_us.min(started_us);
             row.took_us = u64::try_from(ended.saturating_sub(row.started_us)).unwrap_or_default();
-            row.last = last.id.position;
+            row.last = last.position();
             row.count += events.len() as u64;
             row.requests = row.requests.saturating_add(1);
             labels().for_each(|label| row.add_route(label));
@@ -145,8 +161,8 @@ impl Recorder {
         let mut row = Record {
             lane: Some(sent.lane),
             lanes: sent.lanes,
-            first: first.id.position,
-            last: last.id.position,
+            first: first.position(),
+            last: last.position(),
             count: events.len() as u64,
             requests: 1,
             routes: Vec::new(),

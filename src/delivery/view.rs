@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::breaker::{BreakerState, HaltReason};
 use super::handle::{Counters, SinkProgress, SinkState, bucket};
@@ -75,7 +75,7 @@ impl View {
 
     /// The far side has these events.
     pub(super) fn delivered(&self, batch: &Batch) {
-        let (events, now) = (&batch.events, now_micros());
+        let (events, now) = (&batch.events, Timestamp::now().unix_micros());
         self.progress.with_snapshot(|snapshot| {
             if batch.replay > 0 {
                 for event in events {
@@ -143,7 +143,7 @@ impl View {
     pub(super) fn retry_done(&mut self, id: EventId, delivered: bool) -> Option<Arc<RouteLabel>> {
         self.stale = true;
         let (route, commit_time) = self.under_way.remove(&id).filter(|_| delivered)?;
-        let now = now_micros();
+        let now = Timestamp::now().unix_micros();
         self.progress.with_snapshot(|snapshot| {
             add_delivered(&mut snapshot.counters, &route, 1);
             add_latency(&mut snapshot.counters, commit_time, now);
@@ -240,7 +240,7 @@ impl View {
         let pinned = scheduler.pinned_from().into_iter().chain(pinned_by_writes).min();
         self.progress.with_snapshot(|snapshot| {
             if changed {
-                snapshot.since = Some(self::now());
+                snapshot.since = Some(Timestamp::now());
             }
             snapshot.state = state;
             snapshot.next = self.rest.map(|(next, _)| next);
@@ -342,7 +342,7 @@ pub(super) fn count_delivered<'a>(
     progress: &SinkProgress,
     events: impl Iterator<Item = (&'a Arc<RouteLabel>, Option<Timestamp>)>,
 ) {
-    let now = now_micros();
+    let now = Timestamp::now().unix_micros();
     progress.with_snapshot(|snapshot| {
         for (route, commit_time) in events {
             add_delivered(&mut snapshot.counters, route, 1);
@@ -373,14 +373,4 @@ fn add_latency(counters: &mut Counters, commit_time: Option<Timestamp>, now_us: 
 /// In microseconds.
 pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-pub(super) fn now() -> Timestamp {
-    Timestamp::from_unix_micros(now_micros())
-}
-
-/// Now, in microseconds since 1970.
-pub(super) fn now_micros() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

@@ -20,7 +20,7 @@ use super::shared::Shared;
 use super::{Durable, Error, Settings};
 use crate::chunk::Chunk;
 use crate::failure::chain;
-use crate::lsn::{Lsn, Position};
+use crate::lsn::{Lsn, Position, Timestamp};
 
 /// Records that wait are written in one go up to so many bytes.
 const WRITE_BYTES_MAX: usize = 1 << 20;
@@ -178,7 +178,7 @@ impl Pen {
 
     /// Puts a chunk's record into the buffer.
     fn encode(&mut self, chunk: Arc<Chunk>) -> Result<(), Error> {
-        let now = jiff::Timestamp::now().as_microsecond();
+        let now = Timestamp::now().unix_micros();
         let header = self.encoder.encode(&chunk, now, &mut self.buffer).map_err(Error::Record)?;
         self.pending.push((header, chunk));
         Ok(())

@@ -62,8 +62,8 @@ pub(super) struct Lane {
     /// Index of the route.
     pub(super) road: usize,
     /// `","op":"insert","table":"public.customers","key":`, from the id's closing quote on; one an
-    /// operation.
-    heads: [Vec<u8>; 5],
+    /// operation, by its number.
+    heads: [Vec<u8>; Operation::ALL.len()],
     pub(super) key: Key,
     pub(super) table_hash: KeyHash,
     pub(super) plan: Plan,
@@ -85,7 +85,7 @@ impl Lane {
         };
         Self {
             road,
-            heads: ROW_OPERATIONS.map(head),
+            heads: Operation::ALL.map(head),
             key: Key::compile(route.key.as_deref(), relation),
             table_hash: KeyHash::table(relation.oid),
             plan: Plan::compile(mapping, relation),
@@ -97,21 +97,7 @@ impl Lane {
     }
 
     pub(super) fn head(&self, operation: Operation) -> &[u8] {
-        place(operation).and_then(|place| self.heads.get(place)).map_or(b"", Vec::as_slice)
-    }
-}
-
-const ROW_OPERATIONS: [Operation; 5] =
-    [Operation::Read, Operation::Insert, Operation::Update, Operation::Delete, Operation::Truncate];
-
-fn place(operation: Operation) -> Option<usize> {
-    match operation {
-        Operation::Read => Some(0),
-        Operation::Insert => Some(1),
-        Operation::Update => Some(2),
-        Operation::Delete => Some(3),
-        Operation::Truncate => Some(4),
-        Operation::Message => None,
+        self.heads.get(usize::from(operation.number())).map_or(b"", Vec::as_slice)
     }
 }
 
@@ -120,14 +106,14 @@ fn place(operation: Operation) -> Option<usize> {
 struct Binding {
     relation: Arc<Relation>,
     lanes: Vec<Lane>,
-    /// Index into `lanes`, one an operation.
-    by_operation: [Option<usize>; 5],
+    /// Index into `lanes`, one an operation, by its number.
+    by_operation: [Option<usize>; Operation::ALL.len()],
 }
 
 impl Binding {
     fn compile(roads: &[Road], relation: &Arc<Relation>) -> Self {
         let mut lanes: Vec<Lane> = Vec::new();
-        let by_operation = ROW_OPERATIONS.map(|operation| {
+        let by_operation = Operation::ALL.map(|operation| {
             let (index, road) =
                 roads.iter().enumerate().find(|(_, road)| road.takes(relation, operation))?;
             if let Some(lane) = lanes.iter().position(|lane| lane.road == index) {
@@ -178,7 +164,7 @@ impl Bindings {
             }
         };
         let binding = self.kept.get(index)?;
-        let lane = *binding.by_operation.get(place(operation)?)?;
+        let lane = *binding.by_operation.get(usize::from(operation.number()))?;
         binding.lanes.get(lane?)
     }
 

@@ -90,24 +90,8 @@ impl Operations {
     }
 
     const fn bit(operation: Operation) -> u8 {
-        match operation {
-            Operation::Read => 1,
-            Operation::Insert => 2,
-            Operation::Update => 4,
-            Operation::Delete => 8,
-            Operation::Truncate => 16,
-            Operation::Message => 32,
-        }
+        1 << operation.number()
     }
-
-    const ALL: [Operation; 6] = [
-        Operation::Read,
-        Operation::Insert,
-        Operation::Update,
-        Operation::Delete,
-        Operation::Truncate,
-        Operation::Message,
-    ];
 }
 
 /// Insert, update, delete and read. A truncate goes only when it is asked for.
@@ -126,7 +110,7 @@ impl FromIterator<Operation> for Operations {
 
 impl fmt::Debug for Operations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(Self::ALL.iter().filter(|op| self.contains(**op))).finish()
+        f.debug_set().entries(Operation::ALL.iter().filter(|op| self.contains(**op))).finish()
     }
 }
 

@@ -11,7 +11,7 @@ use super::tally;
 use super::{Error, Options};
 use crate::failure::{Classify, chain};
 use crate::journal::Journal;
-use crate::lsn::{Lsn, Position};
+use crate::lsn::{Lsn, Position, Timestamp};
 use crate::source::{
     self, Identity, OpenOptions, Opened, Reader, Received, Resume, Settings, Writer,
 };
@@ -316,7 +316,7 @@ async fn read(reader: &mut Reader, journal: &Journal, shared: &Shared) -> Result
                 let end = inner.end;
                 inner.marks.push(end, wal_end);
                 inner.seen = inner.seen.max(wal_end);
-                inner.lag = Lag::InStep(super::now());
+                inner.lag = Lag::InStep(Timestamp::now());
             }
         }
     }

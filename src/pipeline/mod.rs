@@ -46,7 +46,6 @@ pub use status::{JournalStatus, Place, SinkStatus, SourceState, SourceStatus, St
 use crate::admin;
 use crate::config::Config;
 use crate::delivery::SinkState;
-use crate::lsn::Timestamp;
 use operator::Operator;
 use shared::Shared;
 
@@ -119,7 +118,8 @@ pub async fn run(
         () = stop.cancelled() => return Ok(Outcome::Stopped { unanswered: 0 }),
         () = passed(deadline) => return Ok(Outcome::TimedOut),
     };
-    let setup::Opened { shared, state, journal, intake, runners, pollers, bases, orders } = opened;
+    let setup::Opened { shared, state, journal, intake, runners, pollers, bases, orders, shelves } =
+        opened;
     let polled = pollers.iter().map(|poller| (poller.name().to_owned(), poller.polled()));
     stage.open(&shared, &state, &journal, polled.collect());
 
@@ -139,7 +139,7 @@ pub async fn run(
     let keeper = keeper::Keeper::new(&config, &shared, &state, &journal, bases);
     keepers.spawn(keeper.run(keeping.clone()));
     let mut operators = JoinSet::new();
-    operators.spawn(Operator::new(&config, &state, &journal, orders).run());
+    operators.spawn(Operator::new(&config, &state, &journal, orders, shelves).run());
     let mut watchers = JoinSet::new();
     watchers.spawn(watch::run(config.source.clone(), Arc::clone(&shared), options));
 
@@ -174,11 +174,6 @@ pub async fn run(
         tracing::debug!("the server did not take the last word in time");
     }
     Ok(ended?.unwrap_or(Outcome::Stopped { unanswered }))
-}
-
-/// The time of day: only what is stored or shown asks for it.
-fn now() -> Timestamp {
-    Timestamp::from_unix_micros(jiff::Timestamp::now().as_microsecond())
 }
 
 /// Ends at the deadline; never without one.

@@ -5,8 +5,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::operator::{self, Operator};
 use super::request::{Outcome, Request};
-use super::{Error, Options, TICK, failed, keeper, now, setup};
+use super::{Error, Options, TICK, failed, keeper, setup};
 use crate::config::Config;
+use crate::lsn::Timestamp;
 use crate::state::{State, request};
 
 /// Does one thing that was asked for, where no instance runs that could.
@@ -27,9 +28,9 @@ pub async fn operate(
     begun: impl FnOnce(i64, Outcome),
 ) -> Result<Result<(), String>, Error> {
     let options = Options { only_asked: true, ..Options::default() };
-    let setup::Opened { shared, state, journal, runners, bases, orders, .. } =
+    let setup::Opened { shared, state, journal, runners, bases, orders, shelves, .. } =
         setup::open(&config, options).await?;
-    let at = now();
+    let at = Timestamp::now();
     let arguments = serde_json::to_string(&what).unwrap_or_default();
     let noted = state.write(move |connection| {
         let id = request::add(connection, &arguments, at)?;
@@ -46,7 +47,7 @@ pub async fn operate(
     let mut keepers = JoinSet::new();
     let keeper = keeper::Keeper::new(&config, &shared, &state, &journal, bases);
     keepers.spawn(keeper.run(keeping.clone()));
-    let mut operator = Operator::new(&config, &state, &journal, orders);
+    let mut operator = Operator::new(&config, &state, &journal, orders, shelves);
     let answer = operator.answer(id, what, None).await;
     let answer = match answer {
         Ok(None) => Ok(Outcome::default()),
@@ -84,7 +85,7 @@ async fn settle(state: &State, id: i64, outcome: Result<&Outcome, &String>) -> R
         Ok(outcome) => Ok(serde_json::to_string(outcome).unwrap_or_default()),
         Err(reason) => Err(reason.clone()),
     };
-    let at = now();
+    let at = Timestamp::now();
     let written = state.write(move |c| request::settle(c, id, &settled, at));
     written.await.map_err(Error::State)
 }

@@ -13,6 +13,7 @@ use crate::delivery::{
 };
 use crate::failure::{Category, Classify, chain};
 use crate::journal::Journal;
+use crate::lsn::Timestamp;
 use crate::progress::{known, store};
 use crate::state::{self, State, request};
 
@@ -24,6 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub(super) struct Operator {
     state: State,
     orders: BTreeMap<String, Orders>,
+    /// As `orders`, of sinks whose receivers come and ask: of dead letters alone.
+    shelves: BTreeMap<String, Orders>,
     /// The sink of each route.
     routes: BTreeMap<String, String>,
     sinks: Vec<String>,
@@ -37,12 +40,14 @@ impl Operator {
         state: &State,
         journal: &Arc<Journal>,
         orders: BTreeMap<String, Orders>,
+        shelves: BTreeMap<String, Orders>,
     ) -> Self {
         let routes = config.routes.iter().map(|route| (route.name.clone(), route.sink.clone()));
         let sinks = config.sinks.iter().map(|sink| sink.name.clone());
         Self {
             state: state.clone(),
             orders,
+            shelves,
             routes: routes.collect(),
             sinks: sinks.collect(),
             windows: Windows::new(config, state, journal),
@@ -127,7 +132,7 @@ impl Operator {
             tracing::warn!(request = id, reason, "what a command asked for can't be done");
         }
         let settled = outcome.map(|outcome| serde_json::to_string(&outcome).unwrap_or_default());
-        let now = super::now();
+        let now = Timestamp::now();
         self.write(move |c| request::settle(c, id, &settled, now)).await
     }
 
@@ -177,7 +182,7 @@ impl Operator {
         let all = &what.filter.sink;
         let chosen = self.sinks.iter().filter(|name| all.as_ref().is_none_or(|sink| sink == *name));
         for name in chosen {
-            let Some(orders) = self.orders.get(name) else {
+            let Some(orders) = self.orders.get(name).or_else(|| self.shelves.get(name)) else {
                 match all {
                     Some(_) => return Err(not_served(name)(NotServed)),
                     None => continue,
@@ -192,7 +197,7 @@ impl Operator {
     /// What belongs to a sink that is served goes through it; anything else is in the state only.
     async fn discard(&self, filter: &DeadLetterFilter, reason: &str) -> Result<Outcome, String> {
         let mut outcome = Outcome::default();
-        for (name, orders) in &self.orders {
+        for (name, orders) in self.orders.iter().chain(&self.shelves) {
             if filter.sink.as_ref().is_some_and(|sink| sink != name) {
                 continue;
             }
@@ -225,12 +230,17 @@ impl Operator {
         let sink = self.routes.get(route).ok_or_else(|| {
             format!("there is no route `{route}` in the config of the running instance")
         })?;
+        let orders = self.orders.get(sink);
+        if orders.is_none() && why.is_some() {
+            return Err(not_served(sink)(NotServed));
+        }
         let (name, stored) = (route.to_owned(), why.clone());
         let write = self.state.write(move |c| known::hold(c, &name, stored.as_deref()));
         write.await.map_err(|error| chain(&error))?;
-        let orders = self.orders.get(sink).ok_or(NotServed).map_err(not_served(sink))?;
-        let given = orders.give(|asked| Order::Hold(route.to_owned(), why.is_some(), asked)).await;
-        given.map_err(not_served(sink))?;
+        if let Some(orders) = orders {
+            let given = orders.give(|asked| Order::Hold(route.to_owned(), why.is_some(), asked));
+            given.await.map_err(not_served(sink))?;
+        }
         Ok(Outcome::default())
     }
 

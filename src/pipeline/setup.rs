@@ -12,7 +12,9 @@ use super::request::Request;
 use super::shared::Shared;
 use super::{Error, Options};
 use crate::config::{Config, SinkKind};
-use crate::delivery::{Gates, Orders, Parts, PollParts, Poller, Runner, SinkProgress, Versions};
+use crate::delivery::{
+    Gates, Ordered, Orders, Parts, PollParts, Poller, Runner, SinkProgress, Versions,
+};
 use crate::failure::chain;
 use crate::journal::{self, Journal};
 use crate::lsn::{Lsn, Position, Timestamp};
@@ -37,6 +39,8 @@ pub(super) struct Opened {
     pub(super) bases: BTreeMap<String, Base>,
     /// Gives orders to each sink that is served.
     pub(super) orders: BTreeMap<String, Orders>,
+    /// As `orders`, of sinks whose receivers come and ask: of dead letters alone.
+    pub(super) shelves: BTreeMap<String, Orders>,
 }
 
 /// Opens state, journal, source and sinks, in that order.
@@ -44,7 +48,7 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
     let state = open_state(config, options).await?;
     // What an earlier run said of itself is not true of this one.
     state.write(report::clear).await.map_err(Error::State)?;
-    let now = super::now();
+    let now = Timestamp::now();
     check_mappings(config, &state, now).await?;
     let (mut known, progress) = known(&state).await?;
     check_known(config, &state).await?;
@@ -88,13 +92,13 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
     let shared = Arc::new(Shared::new(handles, end, known.confirmed));
     seed_marks(&shared, &journal, &known);
     let held = state.read(roster::held).await.map_err(Error::State)?;
-    let Served { runners, pollers, orders } = {
+    let Served { runners, pollers, orders, shelves } = {
         let road = Road { config, state: &state, journal: &journal, label: &label };
         served(&road, sinks, &progress, &held, options)?
     };
     let intake = Intake::new(attach, &shared, &state, &journal, received, first);
     let bases = progress.into_iter().map(|(name, stored)| (name, Base::of(&stored))).collect();
-    Ok(Opened { shared, state, journal, intake, runners, pollers, bases, orders })
+    Ok(Opened { shared, state, journal, intake, runners, pollers, bases, orders, shelves })
 }
 
 /// What every sink is served with.
@@ -110,6 +114,7 @@ struct Served {
     runners: Vec<Runner>,
     pollers: Vec<Poller>,
     orders: BTreeMap<String, Orders>,
+    shelves: BTreeMap<String, Orders>,
 }
 
 /// Makes who serves each sink. `held` are the routes that a person holds.
@@ -122,12 +127,16 @@ fn served(
 ) -> Result<Served, Error> {
     let gates = Gates::default();
     let (mut runners, mut pollers) = (Vec::new(), Vec::new());
-    let mut orders = BTreeMap::new();
+    let (mut orders, mut shelves) = (BTreeMap::new(), BTreeMap::new());
     for (sink, handle) in sinks {
         let kind = match &sink.kind {
             // It tells whoever asks why nothing comes.
             SinkKind::Polled => {
-                pollers.push(poller(road, sink, handle)?);
+                let (giver, ordered) = Orders::new();
+                if !handle.is_detached() && !options.only_asked {
+                    shelves.insert(sink.name.clone(), giver);
+                }
+                pollers.push(poller(road, sink, handle, ordered)?);
                 continue;
             }
             SinkKind::Sent(_) if handle.is_detached() => continue,
@@ -161,7 +170,7 @@ fn served(
         };
         runners.push(Runner::new(parts).map_err(Error::Delivery)?);
     }
-    Ok(Served { runners, pollers, orders })
+    Ok(Served { runners, pollers, orders, shelves })
 }
 
 async fn open_state(config: &Config, options: Options) -> Result<State, Error> {
@@ -361,6 +370,7 @@ fn poller(
     road: &Road<'_>,
     sink: &crate::config::Sink,
     progress: SinkProgress,
+    orders: Ordered,
 ) -> Result<Poller, Error> {
     let Road { config, state, journal, label } = *road;
     let parts = PollParts {
@@ -373,6 +383,7 @@ fn poller(
         journal: Arc::clone(journal),
         state: state.clone(),
         progress,
+        orders,
     };
     Poller::new(parts).map_err(Error::Delivery)
 }

@@ -13,7 +13,7 @@ use crate::admin::{Figures, Shown, SinkFigures, SourceFigures};
 use crate::delivery::{Polled, SinkState, dead_letter_counts};
 use crate::failure::chain;
 use crate::journal::Journal;
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, Timestamp};
 use crate::progress::store::{self, Stored};
 use crate::state::State;
 
@@ -123,7 +123,7 @@ impl Running {
             tracing::debug!(error = chain(error), "the state can't be read for /metrics");
         });
         let mut stored: Option<InState> = stored.ok();
-        let now = super::now();
+        let now = Timestamp::now();
         let (source, end) = {
             let inner = self.shared.lock();
             let server = inner.server_lsn.map(|lsn| lsn.max(inner.seen));

@@ -9,17 +9,8 @@ const TABLES_MAX: usize = 4096;
 /// What the tables beyond are counted as. No table is called so: a name has a dot.
 const OTHERS: &str = "(others)";
 
-/// In the order of the counts.
-const OPERATIONS: [Operation; 6] = [
-    Operation::Read,
-    Operation::Insert,
-    Operation::Update,
-    Operation::Delete,
-    Operation::Truncate,
-    Operation::Message,
-];
-
-type Counts = [u64; OPERATIONS.len()];
+/// One an operation, by its number.
+type Counts = [u64; Operation::ALL.len()];
 
 /// Changes since the process started.
 #[derive(Debug, Default)]
@@ -42,7 +33,7 @@ impl Tally {
     /// Returns what was counted, where it is not nothing.
     pub(super) fn counts(&self) -> impl Iterator<Item = (&str, Operation, u64)> + '_ {
         self.tables.iter().flat_map(|(table, counts)| {
-            let pairs = OPERATIONS.into_iter().zip(*counts).filter(|(_, count)| *count > 0);
+            let pairs = Operation::ALL.into_iter().zip(*counts).filter(|(_, count)| *count > 0);
             pairs.map(move |(operation, count)| (table.as_str(), operation, count))
         })
     }
@@ -57,7 +48,7 @@ pub(super) fn count(chunk: &Chunk) -> Vec<(String, Counts)> {
         let relation = entry.relation.and_then(|relation| usize::try_from(relation).ok());
         let sum = counts
             .get_mut(relation.unwrap_or(messages))
-            .and_then(|counts| counts.get_mut(place(entry.operation)));
+            .and_then(|counts| counts.get_mut(usize::from(entry.operation.number())));
         if let Some(sum) = sum {
             *sum += 1;
         }
@@ -65,17 +56,6 @@ pub(super) fn count(chunk: &Chunk) -> Vec<(String, Counts)> {
     let names = chunk.relations.iter().map(|relation| relation.quoted_name());
     let counted = names.chain([String::new()]).zip(counts);
     counted.filter(|(_, counts)| counts.iter().any(|count| *count > 0)).collect()
-}
-
-const fn place(operation: Operation) -> usize {
-    match operation {
-        Operation::Read => 0,
-        Operation::Insert => 1,
-        Operation::Update => 2,
-        Operation::Delete => 3,
-        Operation::Truncate => 4,
-        Operation::Message => 5,
-    }
 }
 
 #[cfg(test)]
@@ -120,9 +100,6 @@ mod tests {
     #[test]
     fn changes_are_counted_by_table_and_operation() {
         let mut tally = Tally::default();
-        for operation in OPERATIONS {
-            assert_eq!(OPERATIONS[place(operation)], operation);
-        }
         let changes = [
             (Some(0), Operation::Insert),
             (Some(1), Operation::Delete),

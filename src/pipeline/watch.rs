@@ -10,6 +10,7 @@ use super::lag::Lag;
 use super::shared::Shared;
 use crate::config::Source;
 use crate::failure::chain;
+use crate::lsn::Timestamp;
 use crate::source::{Catalog, Error};
 
 /// Between two looks at the slot.
@@ -58,7 +59,7 @@ async fn look(
             let mut inner = shared.lock();
             inner.server_lsn = Some(wal.server_lsn);
             if inner.seen >= wal.server_lsn {
-                inner.lag = Lag::InStep(super::now());
+                inner.lag = Lag::InStep(Timestamp::now());
             }
             inner.retained_wal = wal.retained;
             inner.wal_status = status;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncWriteExt, WriteHalf};
@@ -181,7 +181,7 @@ impl Writer {
         let (written, confirmed) = self.shared.status();
         let reply = self.is_time_to_ask();
         let mut out = BytesMut::with_capacity(64);
-        write_status(Status { written, confirmed, reply }, now(), &mut out);
+        write_status(Status { written, confirmed, reply }, Timestamp::now(), &mut out);
         self.half.write_all(&out).await.map_err(Error::Io)?;
         self.half.flush().await.map_err(Error::Io)?;
         Ok(confirmed)
@@ -209,9 +209,4 @@ impl Writer {
         self.half.write_all(&out).await.map_err(Error::Io)?;
         self.half.shutdown().await.map_err(Error::Io)
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_unix_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -137,6 +137,45 @@ fn what_the_sink_has_newer_is_not_overwritten_unless_forced() {
     assert_eq!(ids(&receiver.journal().events()), [1, 2, 1]);
 }
 
+/// A key was forgotten once one of its dead letters had been sent again: what came later made the
+/// others no older, and they would have been sent over it.
+#[test]
+fn a_newer_change_is_noted_though_another_dead_letter_of_its_key_was_sent_again() {
+    let receiver = Receiver::start();
+    refuse(&receiver, "bad");
+    let road = road(&receiver, "");
+    road.sql("INSERT INTO t VALUES (1, 'bad')");
+    road.sql("UPDATE t SET v = 'bad'");
+    eventually("both are dead", PATIENCE, || list(&road, &["--state", "dead"]).len() == 2);
+    receiver.behave();
+    let first = list(&road, &[])[0]["id"].to_string();
+    let (code, _, said) = dlq(&road, &["replay", &first]);
+    assert_eq!(code, 0, "{said}");
+    road.sql("UPDATE t SET v = 'good'");
+    receiver.wait("the last change", PATIENCE, |journal| journal.events_processed == 2);
+    road.confirms(&road.wal_end());
+    let (code, outcomes, said) = dlq(&road, &["replay", "--all", "--json"]);
+    assert_eq!((code, &outcomes[0]["outcome"]), (5, &json!("refused")), "{said}");
+    assert_eq!(receiver.journal().events().last().unwrap().0["data"]["v"], "good");
+}
+
+#[test]
+fn one_that_its_mapping_refuses_again_is_counted_for_its_route() {
+    let receiver = Receiver::start();
+    let mapping = "[mapping.m]\nversion = 1\n[mapping.m.fields]\nid = { column = \"id\" }\n\
+                   v = { column = \"v\", required = true }\n";
+    let sink = http("far", &receiver.url("/"), BRISK);
+    let config = format!("{mapping}{sink}{}mapping = \"m\"\n", route("t", "far"));
+    let road = Road::new(Cluster::builder().major(15), T, &config);
+    road.sql("INSERT INTO t VALUES (1, NULL)");
+    eventually("it is dead", PATIENCE, || list(&road, &["--state", "dead"]).len() == 1);
+    let (code, outcomes, said) = dlq(&road, &["replay", "--all", "--json"]);
+    assert_eq!((code, &outcomes[0]["outcome"]), (5, &json!("dead")), "{said}");
+    let metrics = road.walgate.get("/metrics").body;
+    let dead = "walgate_sink_events_total{sink=\"far\",route=\"t-to-far\",result=\"dead\"} 2\n";
+    assert!(metrics.contains(dead) && !metrics.contains("route=\"\""), "{metrics}");
+}
+
 #[test]
 fn what_waits_behind_a_dead_letter_follows_it_in_order() {
     let receiver = Receiver::start();

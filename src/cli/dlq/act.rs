@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use super::{PAGE, Select};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::{asking, output, run};
-use crate::config::Config;
+use crate::config::{Config, Sink, SinkKind};
 use crate::delivery::{
-    DeadLetter, DeadLetterFilter, discard_selected_dead_letters, replay_outcomes,
+    DeadLetter, DeadLetterFilter, discard_selected_dead_letters, list_dead_letters, replay_outcomes,
 };
 use crate::pipeline::{self, Answer, Request, stored_report};
 use crate::state::{Reader, State};
@@ -75,7 +75,7 @@ fn filter(select: &Select, all: bool) -> Result<DeadLetterFilter, Failure> {
 pub(super) async fn replay(config: Config, args: &Replay) -> Result<Exit, Failure> {
     let filter = filter(&args.select, args.all)?;
     let mapping = args.mapping_version;
-    let what = Request::ReplayDead { filter, mapping, force: args.force };
+    let what = Request::ReplayDead { filter: filter.clone(), mapping, force: args.force };
     let reader = asking::reader(&config)?;
     if asking::is_running(&config) {
         let (id, answer) = asking::ask(&config, &what).await?;
@@ -85,6 +85,7 @@ pub(super) async fn replay(config: Config, args: &Replay) -> Result<Exit, Failur
         }
         return Outcomes::new(id, args.json).follow(&reader).await;
     }
+    of_receivers(&config, &reader, &filter)?;
     if args.no_wait {
         let message = "no instance runs that could send them while nobody waits";
         return Err(Failure::new(Exit::Usage, message).help("leave --no-wait out"));
@@ -112,6 +113,29 @@ pub(super) async fn replay(config: Config, args: &Replay) -> Result<Exit, Failur
     }
 }
 
+/// Says of which sinks only a running instance hands dead letters out.
+fn of_receivers(
+    config: &Config,
+    reader: &Reader,
+    filter: &DeadLetterFilter,
+) -> Result<(), Failure> {
+    let of = |sink: &&Sink| filter.sink.as_ref().is_none_or(|name| *name == sink.name);
+    for sink in config.sinks.iter().filter(|sink| sink.kind.is_polled()).filter(of) {
+        let (name, state) = (Some(sink.name.clone()), Some("dead".to_owned()));
+        let dead = DeadLetterFilter { sink: name, state, ..filter.clone() };
+        if asking::read(reader, |c| list_dead_letters(c, &dead, 0, 1))?.is_empty() {
+            continue;
+        }
+        let message =
+            format!("dead letters of sink \"{}\" are fetched from a running instance", sink.name);
+        if filter.sink.is_some() {
+            return Err(Failure::new(Exit::Usage, message).help("start `walgate run` first"));
+        }
+        output::note(&format!("{message}; they stay where they are"));
+    }
+    Ok(())
+}
+
 fn say(answer: Answer) {
     let Answer { begun, refused, .. } = answer;
     match (begun, refused) {
@@ -131,11 +155,13 @@ struct Outcomes {
     /// The last that was printed.
     after: i64,
     failed: u64,
+    /// The sink of the first that is under way.
+    waits_for: String,
 }
 
 impl Outcomes {
     const fn new(request: i64, json: bool) -> Self {
-        Self { request, json, after: 0, failed: 0 }
+        Self { request, json, after: 0, failed: 0, waits_for: String::new() }
     }
 
     /// Prints until there is nothing under way any more.
@@ -150,7 +176,7 @@ impl Outcomes {
                 moved_at = Instant::now();
             } else if moved_at.elapsed() > SAY_AFTER {
                 moved_at = Instant::now();
-                say_why(reader)?;
+                say_why(reader, &self.waits_for)?;
             }
             tokio::time::sleep(asking::LOOK_EVERY).await;
         }
@@ -179,6 +205,7 @@ impl Outcomes {
             }
             for letter in &page {
                 if letter.state == "replaying" {
+                    self.waits_for.clone_from(&letter.sink);
                     return Ok(false);
                 }
                 self.after = letter.id;
@@ -209,9 +236,12 @@ fn line(letter: &DeadLetter, as_json: bool) -> String {
 }
 
 /// Says what keeps the sinks from taking what is sent again.
-fn say_why(reader: &Reader) -> Result<(), Failure> {
+fn say_why(reader: &Reader, waits_for: &str) -> Result<(), Failure> {
     let Some(report) = asking::read(reader, stored_report)? else { return Ok(()) };
     for sink in report.status.sinks {
+        if sink.name == waits_for && sink.kind.as_deref() == Some(SinkKind::POLL) {
+            output::note(&format!("still waiting: the receiver of sink {waits_for} fetches them"));
+        }
         if let Some(reason) = sink.reason {
             let (name, state) = (sink.name, sink.state.as_str());
             output::note(&format!("still waiting: sink {name} is {state}: {reason}"));

@@ -7,6 +7,7 @@ use super::failure::{Exit, Failure};
 use super::{Global, asking, output};
 use crate::delivery::{DeadLetter, DeadLetterFilter, list_dead_letters};
 use crate::failure::Category;
+use crate::lsn::Timestamp;
 
 /// So many are read at a time.
 const PAGE: u32 = 500;
@@ -130,7 +131,7 @@ fn category(text: &str) -> Result<Category, String> {
 fn time(text: &str) -> Result<i64, String> {
     if let Ok(ago) = super::duration(text) {
         let ago = i64::try_from(ago.as_micros()).map_err(|_| "too long ago".to_owned())?;
-        return Ok(asking::now().unix_micros().saturating_sub(ago));
+        return Ok(Timestamp::now().unix_micros().saturating_sub(ago));
     }
     let time: Result<jiff::Timestamp, _> = text.parse();
     time.map(jiff::Timestamp::as_microsecond).map_err(|_| {

@@ -55,7 +55,7 @@ async fn status(config: &Config) -> Result<Status, Failure> {
     let mut known = known.map_err(|error| Failure::of_stage(Exit::Failed, &error))?;
     // After what is stored was read: what is fresh and held by somebody is that somebody's.
     let is_running = State::is_in_use(&config.state);
-    let now = Timestamp::from_unix_micros(jiff::Timestamp::now().as_microsecond());
+    let now = Timestamp::now();
     if let Some(known) = known.as_mut().filter(|_| is_running)
         && let Some(status) = known.take_current(now, STALE)
     {

@@ -34,6 +34,8 @@ pub(super) struct Event {
 #[derive(Debug)]
 pub(super) struct Taker {
     pub(super) sink: String,
+    /// Its receiver comes and asks: nothing is sent.
+    pub(super) is_fetched: bool,
     pub(super) route: Arc<RouteLabel>,
     pub(super) wanted: Wanted,
 }
@@ -47,12 +49,20 @@ pub(super) enum Wanted {
     Skipped(String),
 }
 
+/// A sink that is looked at, and what it would be sent.
+#[derive(Debug)]
+struct Looked {
+    name: String,
+    is_fetched: bool,
+    mapper: SinkMapper,
+}
+
 /// Finds the changes of one row among those of its table.
 #[derive(Debug)]
 pub(super) struct Life<'a> {
     key: &'a Key,
     routes: Vec<Arc<Route>>,
-    mappers: Vec<(String, SinkMapper)>,
+    sinks: Vec<Looked>,
     images: Images,
     /// The row's values as they were last seen.
     row: BTreeMap<String, Option<Vec<u8>>>,
@@ -67,14 +77,15 @@ impl<'a> Life<'a> {
     /// Looks through the eyes of these sinks.
     pub(super) fn new(key: &'a Key, config: &Config, sinks: &[&str], label: &SourceLabel) -> Self {
         let sinks = || config.sinks.iter().filter(|sink| sinks.contains(&sink.name.as_str()));
-        let mapper = |sink: &crate::config::Sink| {
-            let routes = config.routes_of(&sink.name);
-            (sink.name.clone(), SinkMapper::new(routes, label, sink.format))
+        let looked = |sink: &crate::config::Sink| Looked {
+            name: sink.name.clone(),
+            is_fetched: sink.kind.is_polled(),
+            mapper: SinkMapper::new(config.routes_of(&sink.name), label, sink.format),
         };
         Self {
             key,
             routes: sinks().flat_map(|sink| config.routes_of(&sink.name)).collect(),
-            mappers: sinks().map(mapper).collect(),
+            sinks: sinks().map(looked).collect(),
             images: Images::default(),
             row: BTreeMap::new(),
             other_keys: BTreeSet::new(),
@@ -191,7 +202,7 @@ impl<'a> Life<'a> {
     /// Returns which sinks take a change.
     fn takers(&mut self, chunk: &Arc<Chunk>, entry: u32) -> Result<Vec<Taker>, mapping::Error> {
         let mut takers = Vec::new();
-        for (sink, mapper) in &mut self.mappers {
+        for Looked { name, is_fetched, mapper } in &mut self.sinks {
             self.buffer.clear();
             let (route, wanted) = match mapper.map(chunk, entry, &mut self.buffer)? {
                 Mapped::Unrouted => continue,
@@ -200,7 +211,8 @@ impl<'a> Life<'a> {
                     (draft.route, Wanted::Sent(draft.key_hash))
                 }
             };
-            takers.push(Taker { sink: sink.clone(), route, wanted });
+            let (sink, is_fetched) = (name.clone(), *is_fetched);
+            takers.push(Taker { sink, is_fetched, route, wanted });
         }
         Ok(takers)
     }

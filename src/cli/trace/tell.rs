@@ -13,6 +13,15 @@ use crate::progress::store::Stored;
 /// An answer is cut here in text for people.
 const ANSWER_CHARS_MAX: usize = 200;
 
+/// Why nothing more is told of what a sink is past.
+const PAST: &str = "the sink is past it, and nothing is kept of how: it, or this route, began \
+    behind it, or `compact` left it out";
+/// As [`PAST`], of a sink that sends nothing.
+const PAST_FETCHED: &str = "what is acknowledged lies behind it, and nothing is kept of when: the \
+    sink, or this route, began behind it, or more was acknowledged at a time than is kept";
+/// What a sink that sends nothing waits for.
+const NOT_FETCHED: &str = "it lies there until its receiver has fetched and acknowledged it";
+
 /// A change and what became of it: an object of `--json`.
 #[derive(Debug, Serialize)]
 pub(super) struct Told {
@@ -111,7 +120,7 @@ impl Told {
 
 impl AtSink {
     fn new(taker: Taker, fate: Fate, position: Position, progress: Option<&Stored>) -> Self {
-        let Taker { sink, route, wanted } = taker;
+        let Taker { sink, is_fetched, route, wanted } = taker;
         let blank = Self {
             sink,
             route: route.name.clone(),
@@ -130,21 +139,20 @@ impl AtSink {
                 Self { state: "skipped".into(), reason: Some(rule), ..blank }
             }
             (Fate::Delivered(record), Wanted::Sent(_)) if took(&record, &route.name) => {
-                blank.delivered(&record)
+                let told = blank.delivered(&record);
+                // How often it was handed out, and when first, nobody knows.
+                if is_fetched { Self { attempts: None, took_ms: None, ..told } } else { told }
             }
             (Fate::Delivered(_) | Fate::Untold, Wanted::Sent(_)) => {
                 let is_done = progress.is_some_and(|progress| is_done(progress, position));
-                let reason = if is_done {
-                    Some(
-                        "the sink is past it, and nothing is kept of how: it, or this route, \
-                          began behind it, or `compact` left it out"
-                            .to_owned(),
-                    )
-                } else {
-                    progress.and_then(|progress| progress.halted.clone())
+                let halted = progress.and_then(|progress| progress.halted.as_deref());
+                let (state, reason) = match (is_done, is_fetched) {
+                    (true, true) => ("unknown", Some(PAST_FETCHED)),
+                    (true, false) => ("unknown", Some(PAST)),
+                    (false, true) => ("waiting", halted.or(Some(NOT_FETCHED))),
+                    (false, false) => ("waiting", halted),
                 };
-                let state = if is_done { "unknown" } else { "waiting" };
-                Self { state: state.into(), reason, ..blank }
+                Self { state: state.into(), reason: reason.map(str::to_owned), ..blank }
             }
         }
     }
@@ -273,6 +281,10 @@ mod tests {
     }
 
     fn told(fate: Fate, wanted: Wanted, floor: Position) -> Told {
+        told_of(false, fate, wanted, floor)
+    }
+
+    fn told_of(is_fetched: bool, fate: Fate, wanted: Wanted, floor: Position) -> Told {
         let event = Event {
             id: EventId { timeline: 1, position: PLACE },
             time: Some(Timestamp(0)),
@@ -281,7 +293,7 @@ mod tests {
             key: Some("{\"id\":12345678901234567890123}".into()),
             before_key: None,
             columns: vec!["a".into(), "b".into()],
-            takers: vec![Taker { sink: "crm".into(), route: route(), wanted }],
+            takers: vec![Taker { sink: "crm".into(), is_fetched, route: route(), wanted }],
         };
         let reached = Reached { floor, finished: vec![] };
         let stored = Stored { reached, ..Stored::default() };
@@ -338,6 +350,18 @@ mod tests {
         assert_eq!(state(Fate::Delivered(other), sent(), PLACE.next()), "unknown");
         let skipped = Wanted::Skipped("the route ignores deletes".into());
         assert_eq!(state(Fate::Untold, skipped, PLACE), "skipped");
+    }
+
+    #[test]
+    fn what_is_fetched_is_told_by_when_it_was_acknowledged() {
+        let sent = || Wanted::Sent(0);
+        let fetched = told_of(true, Fate::Delivered(record()), sent(), PLACE.next()).text();
+        let line = "crm      delivered  r, 2000-01-01T00:00:01.012345Z\n";
+        assert!(fetched.ends_with(line), "{fetched}");
+        let waits = told_of(true, Fate::Untold, sent(), PLACE).text();
+        assert!(waits.contains("crm      waiting  r (contact 3), it lies there until"), "{waits}");
+        let past = told_of(true, Fate::Untold, sent(), PLACE.next()).text();
+        assert!(past.contains("crm      unknown") && !past.contains("compact"), "{past}");
     }
 
     #[test]

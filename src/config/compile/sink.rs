@@ -40,12 +40,21 @@ pub enum SinkKind {
 }
 
 impl SinkKind {
+    /// The word of the kind whose receiver comes and asks.
+    pub const POLL: &str = "poll";
+
+    /// Whether its receiver comes and asks.
+    #[must_use]
+    pub const fn is_polled(&self) -> bool {
+        matches!(self, Self::Polled)
+    }
+
     /// Returns the kind's word, as the config's table is called.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Sent(config) => config.kind(),
-            Self::Polled => "poll",
+            Self::Polled => Self::POLL,
         }
     }
 }
@@ -230,8 +239,7 @@ fn headers(table: &Table) -> Vec<(String, Secret)> {
 
 /// Returns the operation that a word of the config means.
 pub(super) fn operation(word: &str) -> Option<Operation> {
-    use Operation::{Delete, Insert, Message, Read, Truncate, Update};
-    [Read, Insert, Update, Delete, Truncate, Message].into_iter().find(|op| op.as_str() == word)
+    Operation::ALL.into_iter().find(|op| op.as_str() == word)
 }
 
 fn delivery(table: &Table, notes: &mut Notes<'_>) -> Option<Settings> {

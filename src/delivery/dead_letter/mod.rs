@@ -1,12 +1,14 @@
 //! What was set aside, as rows of the state database.
 
 mod filter;
+mod keys;
 mod read;
 mod replay;
 mod store;
 mod upkeep;
 
 pub use self::filter::{Filter, KeyError};
+pub(super) use self::keys::DeadKeys;
 pub(super) use self::read::tries;
 pub use self::read::{Listed, Shown, Try, list, outcomes, show};
 pub use self::replay::{Begin, Begun};
@@ -19,7 +21,7 @@ pub use self::upkeep::{Of, counts, discard, discard_selected, expire, prune, ren
 use super::parked::LetterState;
 use crate::envelope::Envelope;
 use crate::failure::Category;
-use crate::lsn::EventId;
+use crate::lsn::{EventId, Timestamp};
 use crate::sink::Failure;
 
 /// An event as it is stored.
@@ -38,8 +40,7 @@ pub(super) struct Verdict {
     pub(super) category: Category,
     pub(super) failure: Failure,
     pub(super) attempts: u32,
-    /// When, in microseconds since 1970.
-    pub(super) at_us: i64,
+    pub(super) at: Timestamp,
 }
 
 /// An event that was set aside, as the scheduler has to know it.

@@ -5,9 +5,9 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 
 use super::store::{STORED, stored};
-use super::{Filter, Stored};
+use super::{DeadKeys, Filter, Stored};
 use crate::lsn::{EventId, Position};
-use crate::state::lsn_to_sql;
+use crate::state::{lsn_from_sql, lsn_to_sql};
 
 /// Why a dead letter is not sent again.
 const NEWER: &str =
@@ -147,16 +147,17 @@ pub(in crate::delivery) fn newer(
 pub(in crate::delivery) fn keys_of_dead(
     connection: &Connection,
     sink: &str,
-) -> rusqlite::Result<Vec<u64>> {
-    let sql = "SELECT key_hash, before_key_hash FROM dead_letters
+) -> rusqlite::Result<DeadKeys> {
+    let sql = "SELECT key_hash, before_key_hash, commit_lsn FROM dead_letters
                WHERE sink = ?1 AND state IN ('dead', 'replaying') AND newer_lsn IS NULL
                    AND \"key\" <> 'null'";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([sink])?;
-    let mut keys = Vec::new();
+    let mut keys = DeadKeys::default();
     while let Some(row) = rows.next()? {
         let both: [Option<i64>; 2] = [row.get(0)?, row.get(1)?];
-        keys.extend(both.into_iter().flatten().map(i64::cast_unsigned));
+        let both = both.into_iter().flatten().map(i64::cast_unsigned);
+        keys.died(both, lsn_from_sql(row.get(2)?));
     }
     Ok(keys)
 }

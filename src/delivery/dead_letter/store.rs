@@ -20,7 +20,7 @@ pub(in crate::delivery) fn put(
     let (name, version) = envelope.route.mapping.clone().unzip();
     let payload = verdict.as_ref().map(|_| envelope.body.as_ref());
     let failure = verdict.as_ref().map(|verdict| &verdict.failure);
-    let at_us = verdict.as_ref().map(|verdict| verdict.at_us);
+    let at_us = verdict.as_ref().map(|verdict| verdict.at.unix_micros());
     let mut statement = connection.prepare(PUT)?;
     let row = statement.query_row(
         params![
@@ -71,7 +71,8 @@ ON CONFLICT (sink, route, commit_lsn, seq, event_id) DO UPDATE SET
 RETURNING id"#;
 
 fn add_try(connection: &Connection, row: i64, verdict: &Verdict) -> rusqlite::Result<()> {
-    let Verdict { category, failure, at_us, .. } = verdict;
+    let Verdict { category, failure, at, .. } = verdict;
+    let at_us = at.unix_micros();
     let mut statement = connection.prepare(
         "INSERT INTO tries (dead_letter, time, category, status, answer) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
@@ -88,7 +89,7 @@ pub(in crate::delivery) fn tried(
     sent: Option<&Envelope>,
     verdict: &Verdict,
 ) -> rusqlite::Result<()> {
-    let Verdict { category, failure, attempts, at_us } = verdict;
+    let Verdict { category, failure, attempts, at } = verdict;
     let mut statement = connection.prepare(
         "UPDATE dead_letters SET state = ?2, category = ?3, message = ?4, status = ?5, answer = ?6,
              attempts = CASE WHEN replays = 0 THEN ?7 ELSE attempts + 1 END,
@@ -107,7 +108,7 @@ pub(in crate::delivery) fn tried(
         failure.status,
         failure.answer,
         attempts,
-        at_us,
+        at.unix_micros(),
         original,
         sent.map(|sent| sent.body.as_ref()),
         name,

@@ -24,7 +24,7 @@ impl Polled {
         limit: usize,
     ) -> Result<Option<Page>, Refusal> {
         let from = after.position.next();
-        let until = self.shelf().from();
+        let until = self.desk().shelf.from();
         let mut cursor = self.0.journal.cursor(from).map_err(|error| refusal(&error))?;
         let mut mapper = self.0.recipe.mapper();
         let mut found = Found { limit, bytes_left: self.0.limits.max_bytes, events: Vec::new() };
@@ -46,7 +46,7 @@ impl Polled {
         }
         let position = cursor.position().min(until).previous().unwrap_or_default();
         let next = EventId { timeline: after.timeline, position };
-        Ok(Some(found.page().unwrap_or(Page { events: Vec::new(), next })))
+        Ok(Some(found.page().unwrap_or(Page { events: Vec::new(), next: next.into() })))
     }
 }
 
@@ -80,7 +80,7 @@ impl Found {
     }
 
     fn page(&mut self) -> Option<Page> {
-        let next = self.events.last().map(|(id, _)| *id)?;
+        let next = self.events.last().map(|(id, _)| (*id).into())?;
         let events = std::mem::take(&mut self.events);
         Some(Page { events: events.into_iter().map(|(_, body)| body).collect(), next })
     }

@@ -4,6 +4,9 @@
 //! tells what it has. Knows nothing of how it asks.
 
 mod again;
+mod cursor;
+mod desk;
+mod operator;
 mod poller;
 mod shelf;
 
@@ -15,14 +18,20 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use self::cursor::{Cursor, Tray};
+use self::desk::{Desk, Returned};
 pub use self::poller::{PollParts, Poller};
 use self::shelf::{Ready, Shelf};
 use super::handle::SinkProgress;
+use super::record::{Delivered, Sent};
+use super::runner::is_keyless;
 use super::settings::BatchLimits;
 use super::view::count_delivered;
+use crate::envelope::Envelope;
 use crate::journal::Journal;
-use crate::lsn::{EventId, Lsn, Position};
-use crate::mapping::{Format, Route, SinkMapper, SourceLabel};
+use crate::lsn::{EventId, Lsn, Position, Timestamp};
+use crate::mapping::{Format, Mapping, Route, SinkMapper, SourceLabel, routes_at};
+use crate::progress::ledger::Ordinal;
 
 /// The longest wait for an event.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -38,7 +47,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     /// This and everything before it has arrived; none: go on behind what was acknowledged.
-    pub after: Option<EventId>,
+    pub after: Option<Cursor>,
     /// Events at most; none: the usual.
     pub limit: Option<usize>,
     /// How long to wait for an event where there is none.
@@ -48,10 +57,10 @@ pub struct Asked {
 /// What is handed out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// In commit order.
+    /// In commit order. Dead letters that a person has sent again stand in pages of their own.
     pub events: Vec<Bytes>,
     /// To be given back as `after`: acknowledges what stands here.
-    pub next: EventId,
+    pub next: Cursor,
 }
 
 /// Why nothing is handed out.
@@ -96,7 +105,7 @@ struct Inner {
     limits: BatchLimits,
     journal: Arc<Journal>,
     recipe: Recipe,
-    shelf: Mutex<Shelf>,
+    desk: Mutex<Desk>,
     /// Something was laid out or passed.
     grown: Notify,
     /// Something was acknowledged.
@@ -116,6 +125,11 @@ struct Recipe {
 impl Recipe {
     fn mapper(&self) -> SinkMapper {
         SinkMapper::new(self.routes.clone(), &self.label, self.format)
+    }
+
+    /// As [`Recipe::mapper`], with this version of a mapping in place of today's.
+    fn mapper_at(&self, mapping: &Arc<Mapping>) -> SinkMapper {
+        SinkMapper::new(routes_at(&self.routes, mapping), &self.label, self.format)
     }
 }
 
@@ -141,9 +155,14 @@ impl Polled {
         let deadline = begun + asked.wait.min(WAIT_MAX);
         let most = usize::try_from(self.0.limits.max_events).unwrap_or(usize::MAX);
         let limit = asked.limit.unwrap_or(LIMIT).clamp(1, most.max(1));
-        if let Some(after) = asked.after {
+        if let Some(tray) = asked.after.and_then(|cursor| cursor.tray) {
+            self.desk().fetched(tray);
+            self.0.room.notify_one();
+        }
+        let after = asked.after.map(|cursor| cursor.after);
+        if let Some(after) = after {
             let from = after.position.next();
-            if from < self.shelf().from() {
+            if from < self.desk().shelf.from() {
                 if let Some(page) = self.again(after, limit).await? {
                     return Ok(page);
                 }
@@ -152,7 +171,7 @@ impl Polled {
             } else {
                 let by = deadline.max(begun + CATCH_UP_MAX);
                 let Some(end) = self.known_end(by, server_end).await else {
-                    return Ok(Page { events: Vec::new(), next: after });
+                    return Ok(Page { events: Vec::new(), next: after.into() });
                 };
                 if after.position.commit_lsn > end {
                     return Err(Refusal::Future { end });
@@ -160,7 +179,7 @@ impl Polled {
                 self.acknowledge(from);
             }
         }
-        self.page(asked.after, limit, deadline, begun + CATCH_UP_MAX).await
+        self.page(after, limit, deadline, begun + CATCH_UP_MAX).await
     }
 
     /// Waits until it is known where the server's log ends; none at the deadline.
@@ -192,16 +211,21 @@ impl Polled {
             tokio::pin!(grown);
             grown.as_mut().enable();
             let until = {
-                let shelf = self.shelf();
-                let page = shelf.page(limit, self.0.limits.max_bytes);
+                let desk = self.desk();
+                let (shelf, bytes_max) = (&desk.shelf, self.0.limits.max_bytes);
+                if let Some((events, tray)) = desk.again(limit, bytes_max) {
+                    let next = Cursor { after: acknowledged(shelf, after), tray: Some(tray) };
+                    return Ok(Page { events, next });
+                }
+                let page = shelf.page(limit, bytes_max);
                 if let Some((next, _)) = page.last() {
-                    let next = *next;
+                    let next = (*next).into();
                     return Ok(Page { events: page.into_iter().map(|(_, b)| b).collect(), next });
                 }
                 let is_behind = shelf.passed() < goal;
                 let until = if is_behind { deadline.max(caught_up_by) } else { deadline };
                 if Instant::now() >= until {
-                    return Ok(Page { events: Vec::new(), next: behind(&shelf, after) });
+                    return Ok(Page { events: Vec::new(), next: behind(shelf, after).into() });
                 }
                 until
             };
@@ -215,7 +239,7 @@ impl Polled {
     }
 
     fn acknowledge(&self, from: Position) {
-        let done = self.shelf().acknowledge(from);
+        let done = self.desk().acknowledge(from);
         self.settle(&done);
         self.0.room.notify_one();
     }
@@ -226,9 +250,12 @@ impl Polled {
             return;
         }
         let progress = &self.0.progress;
-        progress.with_ledger(|ledger| {
-            done.iter().for_each(|ready| ledger.acknowledge(ready.ordinal));
-        });
+        let places: Vec<Ordinal> = done.iter().map(|ready| ready.ordinal).collect();
+        let sent = Sent { lane: 0, lanes: 1, attempts: 1, places };
+        // Only when they were acknowledged is known: what was handed out may be so many times.
+        let started_us = Timestamp::now().unix_micros();
+        let fetched = Delivered { events: done, sent: &sent, replay: 0, started_us, took_us: 0 };
+        progress.acknowledge(&sent.places, &fetched);
         count_delivered(progress, done.iter().map(|ready| (&ready.route, ready.commit_time)));
         progress.notify();
     }
@@ -236,13 +263,21 @@ impl Polled {
     /// Lays events out; everything below `end` is then passed.
     fn lay_out(&self, ready: Vec<Ready>, end: Position) {
         let done: Vec<Ready> = {
-            let mut shelf = self.shelf();
-            let done = ready.into_iter().filter_map(|ready| shelf.put(ready)).collect();
-            shelf.pass(end);
+            let mut desk = self.desk();
+            let done = ready.into_iter().filter_map(|ready| desk.shelf.put(ready)).collect();
+            // Before the end is passed: what is newer takes what is older off the tray.
+            let done = desk.took(done);
+            desk.shelf.pass(end);
             done
         };
         self.settle(&done);
         self.0.progress.notify();
+        self.0.grown.notify_waiters();
+    }
+
+    /// Lays out what is sent again.
+    fn lay_again(&self, number: u64, returned: Vec<Returned>) {
+        self.desk().lay_again(number, returned);
         self.0.grown.notify_waiters();
     }
 
@@ -257,10 +292,24 @@ impl Polled {
         Err(Refusal::Closed { reason })
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+    fn desk(&self) -> MutexGuard<'_, Desk> {
         // A panic elsewhere leaves the events and numbers that were there.
-        self.0.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Both keys of an event; none of a table without a key: it overwrites nothing.
+fn keys_of(envelope: &Envelope) -> [Option<u64>; 2] {
+    if is_keyless(envelope) {
+        return [None; 2];
+    }
+    [Some(envelope.key_hash), envelope.before_key_hash]
+}
+
+/// The cursor that acknowledges nothing more than was acknowledged already.
+fn acknowledged(shelf: &Shelf, after: Option<EventId>) -> EventId {
+    let timeline = after.map_or(0, |after| after.timeline);
+    EventId { timeline, position: shelf.from().previous().unwrap_or(Position::ZERO) }
 }
 
 /// The cursor of a page without events: behind everything that was passed.

@@ -8,27 +8,30 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::shelf::{Ready, Shelf};
-use super::{Inner, Polled, Recipe};
+use super::desk::Desk;
+use super::shelf::Ready;
+use super::{Inner, Polled, Recipe, keys_of};
+use crate::chunk::Operation;
 use crate::delivery::bounds::Bounds;
-use crate::delivery::dead_letter::{self, Letter, Verdict};
+use crate::delivery::dead_letter::{self, Letter, Stored, Verdict};
 use crate::delivery::handle::{SinkProgress, SinkState};
 use crate::delivery::lane::Tracked;
+use crate::delivery::orders::{Ordered, Orders};
 use crate::delivery::parked::LetterState;
 use crate::delivery::reader::{Read, Reader};
 use crate::delivery::runner::{Error, original};
 use crate::delivery::settings::{OnDead, Settings};
-use crate::delivery::view::{View, now_micros};
+use crate::delivery::view::View;
 use crate::delivery::ward::{Ward, Write, Written};
-use crate::failure::{Category, chain};
+use crate::failure::Category;
 use crate::journal::{self, Journal};
-use crate::lsn::Position;
+use crate::lsn::{Position, Timestamp};
 use crate::mapping::{Format, Route, SourceLabel};
 use crate::sink::Failure;
 use crate::state::{self, State};
 
 /// How long to wait before a transaction that failed is tried again.
-const STATE_RETRY: Duration = Duration::from_secs(1);
+pub(super) const STATE_RETRY: Duration = Duration::from_secs(1);
 
 /// What a sink that comes and asks is served with.
 #[derive(Debug)]
@@ -51,30 +54,35 @@ pub struct PollParts {
     pub state: State,
     /// Where the rest of the process looks.
     pub progress: SinkProgress,
+    /// What a person asks of it.
+    pub orders: Ordered,
 }
 
 /// Lays events out until there are enough, and goes on as they are acknowledged. One that nobody
 /// asks costs no more than that: the rest waits in the journal.
 #[derive(Debug)]
 pub struct Poller {
-    name: Arc<str>,
-    settings: Settings,
+    pub(super) name: Arc<str>,
+    pub(super) settings: Settings,
     events_max: usize,
-    bytes_max: u64,
-    state: State,
-    progress: SinkProgress,
-    polled: Polled,
-    reader: Reader,
-    ward: Ward,
-    view: View,
-    started: Instant,
+    pub(super) bytes_max: u64,
+    pub(super) state: State,
+    pub(super) progress: SinkProgress,
+    pub(super) polled: Polled,
+    pub(super) reader: Reader,
+    pub(super) ward: Ward,
+    pub(super) view: View,
+    pub(super) started: Instant,
     /// Above the floor, and set aside by an earlier run: not to be handed out.
     settled: HashSet<Position>,
     /// From here on the journal keeps what the sink set aside while it was of another kind.
     pinned_from: Option<Position>,
-    dead: u64,
+    pub(super) dead: u64,
     /// When the dead letters are counted again, because there were too many.
     recount_at: Option<Instant>,
+    orders: Ordered,
+    /// There may be dead letters to send again.
+    pub(super) feeds: bool,
 }
 
 impl Poller {
@@ -83,8 +91,18 @@ impl Poller {
     /// # Errors
     /// When the journal no longer has what the sink has not done.
     pub fn new(parts: PollParts) -> Result<Self, Error> {
-        let PollParts { name, settings, sinks, routes, label, format, journal, state, progress } =
-            parts;
+        let PollParts {
+            name,
+            settings,
+            sinks,
+            routes,
+            label,
+            format,
+            journal,
+            state,
+            progress,
+            orders,
+        } = parts;
         let from = progress.floor();
         let begin = if progress.is_detached() { journal.end() } else { from };
         let cursor = journal
@@ -105,7 +123,7 @@ impl Poller {
                 limits: settings.batch,
                 journal,
                 recipe,
-                shelf: Mutex::new(Shelf::new(from)),
+                desk: Mutex::new(Desk::new(from)),
                 grown: Notify::new(),
                 room: Notify::new(),
                 closed: CancellationToken::new(),
@@ -119,6 +137,8 @@ impl Poller {
             pinned_from: None,
             dead: 0,
             recount_at: None,
+            orders,
+            feeds: false,
         })
     }
 
@@ -145,22 +165,34 @@ impl Poller {
         let closed = self.polled.0.closed.clone();
         let _closes_in_any_case = closed.drop_guard();
         if !self.progress.is_detached() {
-            let (progress, stop) = (self.progress.clone(), stop.clone());
+            let progress = self.progress.clone();
             tokio::select! {
-                () = stop.cancelled() => return Ok(0),
+                () = stop.cancelled() => {}
                 () = progress.detached() => {}
                 served = self.serve() => served?,
             }
             // Whoever waits is told why nothing comes.
             self.polled.0.closed.cancel();
+            self.end().await;
         }
+        // Nobody takes an order any more.
+        self.orders = Orders::new().1;
         stop.cancelled().await;
         Ok(0)
+    }
+
+    /// Notes what was acknowledged last, unless that takes long: it would be handed out again.
+    async fn end(&mut self) {
+        if self.ward.is_idle() {
+            let _noted = tokio::time::timeout(STATE_RETRY, self.note()).await;
+        }
     }
 
     async fn serve(&mut self) -> Result<(), Error> {
         self.restore().await?;
         loop {
+            self.note().await;
+            self.feed().await?;
             self.show();
             let has_room = self.has_room();
             if has_room && !self.reader.needs_chunk() {
@@ -177,6 +209,7 @@ impl Poller {
                     read => read.map_err(|source| self.journal_error(source))?,
                 },
                 () = polled.0.room.notified() => {}
+                order = self.orders.next() => self.ordered(order).await,
                 () = tokio::time::sleep_until(wake.unwrap_or(self.started)), if wake.is_some() => {
                     self.recount().await;
                 }
@@ -189,13 +222,18 @@ impl Poller {
         let (name, floor) = (Arc::clone(&self.name), self.progress.floor());
         let read = self.state.read(move |connection| {
             let stored = dead_letter::load(connection, &name, OnDead::Continue, floor)?;
-            Ok((stored, dead_letter::count_dead(connection, &name)?))
+            let keys = dead_letter::keys_of_dead(connection, &name)?;
+            Ok((stored, dead_letter::count_dead(connection, &name)?, keys))
         });
-        let (stored, dead) = read.await.map_err(|source| self.state_error(source))?;
+        let (stored, dead, keys) = read.await.map_err(|source| self.state_error(source))?;
         self.dead = dead;
+        self.feeds = true;
+        self.polled.desk().restore(keys);
         let positions = stored.iter().map(|letter| letter.id.position);
         self.settled = positions.filter(|position| *position >= floor).collect();
-        let others = stored.iter().filter(|letter| letter.state != LetterState::Dead);
+        let waits =
+            |letter: &&Stored| matches!(letter.state, LetterState::Retrying | LetterState::Blocked);
+        let others = stored.iter().filter(waits);
         self.pinned_from = others.clone().map(|letter| letter.id.position).min();
         if self.pinned_from.is_some() {
             tracing::warn!(
@@ -227,9 +265,12 @@ impl Poller {
                 self.refuse(tracked, failure);
             } else {
                 let Tracked { ordinal, envelope, .. } = tracked;
+                let is_truncate = envelope.operation == Operation::Truncate;
                 ready.push(Ready {
                     ordinal,
                     id: envelope.id,
+                    keys: keys_of(&envelope),
+                    truncated: envelope.table().filter(|_| is_truncate),
                     body: envelope.body,
                     route: envelope.route,
                     commit_time: envelope.commit_time,
@@ -243,38 +284,30 @@ impl Poller {
 
     fn refuse(&mut self, tracked: Tracked, failure: Failure) {
         let Tracked { ordinal, envelope, .. } = tracked;
+        self.polled.desk().died(keys_of(&envelope).into_iter().flatten(), envelope.id);
         let (category, state) = (Category::Rejected, LetterState::Dead);
         self.view.set_aside(&envelope, state, category, &failure, self.started.elapsed());
         let original = original::copy(&envelope.chunk, envelope.entry)
             .inspect_err(|error| self.view.cannot_copy(error))
             .ok();
-        let verdict = Some(Verdict { category, failure, attempts: 0, at_us: now_micros() });
+        let verdict = Some(Verdict { category, failure, attempts: 0, at: Timestamp::now() });
         let letter = Box::new(Letter { envelope, original, state, verdict });
         self.ward.add(Write::Put { ordinal, letter });
     }
 
     /// Waits until what was refused is stored: nothing behind it is handed out before.
     async fn store(&mut self) {
-        while let Some(write) = self.ward.start(&self.progress) {
-            let mut outcome = write.await;
-            while let Err(error) = &outcome {
-                tracing::error!(sink = %self.name, error = chain(error), "dead letters can't be stored, trying again");
-                tokio::time::sleep(STATE_RETRY).await;
-                let Some(again) = self.ward.again() else { return };
-                outcome = again.await;
-            }
-            for written in self.ward.finish(outcome.unwrap_or_default()) {
-                if let Written::Put { ordinal, id } = written {
-                    self.progress.with_ledger(|ledger| ledger.acknowledge(ordinal));
-                    self.ward.forget(id);
-                    self.dead += 1;
-                }
+        for written in self.write().await {
+            if let Written::Put { ordinal, id } = written {
+                self.progress.with_ledger(|ledger| ledger.acknowledge(ordinal));
+                self.ward.forget(id);
+                self.dead += 1;
             }
         }
     }
 
     fn has_room(&self) -> bool {
-        let (events, bytes) = self.polled.shelf().holds();
+        let (events, bytes) = self.polled.desk().shelf.holds();
         events < self.events_max && bytes < self.bytes_max && !self.has_too_many_dead()
     }
 
@@ -300,13 +333,7 @@ impl Poller {
             return;
         }
         self.recount_at = None;
-        let name = Arc::clone(&self.name);
-        match self.state.read(move |connection| dead_letter::count_dead(connection, &name)).await {
-            Ok(dead) => self.dead = dead,
-            Err(error) => {
-                tracing::warn!(sink = %self.name, error = chain(&error), "dead letters can't be counted");
-            }
-        }
+        self.count().await;
     }
 
     /// Shows the rest of the process how the sink is.

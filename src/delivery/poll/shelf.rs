@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::delivery::record::Recorded;
 use crate::envelope::RouteLabel;
 use crate::lsn::{EventId, Position, Timestamp};
 use crate::progress::ledger::Ordinal;
@@ -14,9 +15,23 @@ use crate::progress::ledger::Ordinal;
 pub(super) struct Ready {
     pub(super) ordinal: Ordinal,
     pub(super) id: EventId,
+    /// None of a table without a key: it overwrites nothing.
+    pub(super) keys: [Option<u64>; 2],
+    /// Of a TRUNCATE: the table, as SQL would quote it.
+    pub(super) truncated: Option<String>,
     pub(super) body: Bytes,
     pub(super) route: Arc<RouteLabel>,
     pub(super) commit_time: Option<Timestamp>,
+}
+
+impl Recorded for Ready {
+    fn position(&self) -> Position {
+        self.id.position
+    }
+
+    fn route(&self) -> &Arc<RouteLabel> {
+        &self.route
+    }
 }
 
 /// What lies there, and how far it was acknowledged.
@@ -105,6 +120,8 @@ mod tests {
         Ready {
             ordinal: lsn,
             id: EventId { timeline: 1, position: Position::new(Lsn(lsn), 0) },
+            keys: [None; 2],
+            truncated: None,
             body: vec![b' '; bytes].into(),
             route: Arc::new(RouteLabel { name: "r".into(), mapping: None }),
             commit_time: None,

@@ -10,14 +10,13 @@ use super::super::reader::Again;
 use super::super::record::{Delivered, Record};
 use super::super::scheduler::{DispatchId, Effect};
 use super::super::settings::OnDead;
-use super::super::view::now_micros;
 use super::super::ward::{Outcome, Write, Written};
 use super::operator::is_keyless;
 use super::original::{Found, Loaded, copy};
 use super::{Error, Landed, Runner, STATE_RETRY};
 use crate::envelope::RouteLabel;
 use crate::failure::chain;
-use crate::lsn::EventId;
+use crate::lsn::{EventId, Timestamp};
 use crate::progress::ledger::Reached;
 use crate::sink::{Answer, Batch, Failure};
 
@@ -59,7 +58,8 @@ impl Runner {
                 let replay = self.scheduler.replays(event);
                 self.deliver(id, Arc::new(Batch { events: vec![envelope], replay }));
             }
-            Again::Rejected(failure) => {
+            Again::Rejected(envelope, failure) => {
+                self.view.keep(event, &envelope);
                 self.loaded.insert(event, loaded);
                 self.answered(id, Answer::Failed(failure), now);
             }
@@ -94,9 +94,9 @@ impl Runner {
                     }
                     self.view.set_aside(&event.envelope, state, category, &failure, now);
                     if state == LetterState::Dead && !is_keyless(&event.envelope) {
-                        self.operator.died(keys(&event.envelope));
+                        self.operator.died(keys(&event.envelope), event.envelope.id);
                     }
-                    let verdict = Verdict { category, failure, attempts, at_us: now_micros() };
+                    let verdict = Verdict { category, failure, attempts, at: Timestamp::now() };
                     self.put(event, state, Some(verdict));
                 }
                 Effect::Park { event } => {
@@ -107,7 +107,7 @@ impl Runner {
                 }
                 Effect::Tried { id, keys, state, category, failure, attempts } => {
                     self.view.tried(id, state, category, &failure, now);
-                    let verdict = Verdict { category, failure, attempts, at_us: now_micros() };
+                    let verdict = Verdict { category, failure, attempts, at: Timestamp::now() };
                     self.tried(id, keys, state, verdict, loaded.take());
                 }
                 Effect::Accepted { id, keys, attempts } => self.accepted(id, keys, attempts),
@@ -156,7 +156,7 @@ impl Runner {
         let sent = loaded.and_then(|loaded| loaded.sent);
         if state == LetterState::Dead {
             // Of a table without a key it costs a look that finds nothing.
-            self.operator.died(keys.into_iter().flatten());
+            self.operator.died(keys.into_iter().flatten(), id);
             if self.settings.on_dead == OnDead::Continue {
                 self.ward.forget(id);
             }
@@ -176,7 +176,7 @@ impl Runner {
         };
         let route = self.view.retry_done(id, true);
         let record = route.map(|route| Box::new(self.record(id, route, attempts)));
-        self.ward.add(Write::Delete { id, row, at_us: now_micros(), record });
+        self.ward.add(Write::Delete { id, row, at_us: Timestamp::now().unix_micros(), record });
         let newer = self.operator.newer_of(keys.into_iter().flatten(), id);
         if !newer.is_empty() {
             self.note(newer, Vec::new());

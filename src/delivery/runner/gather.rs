@@ -7,7 +7,6 @@ use super::super::compact::{Change, Compaction, KEYS_MAX};
 use super::super::registry::Versions;
 use super::super::schedule::Schedule;
 use super::super::settings::Settings;
-use super::super::view;
 use super::{Error, Runner};
 use crate::chunk::Chunk;
 use crate::envelope::RouteLabel;
@@ -86,7 +85,7 @@ impl Gather {
         let waiting = Waiting { cursor: journal.cursor(from)?, mapper: versions.today(), count: 0 };
         let schedule = if at_once { Schedule::every(AT_ONCE) } else { schedule.clone() };
         Ok(Some(Self {
-            next: schedule.next_after(view::now()),
+            next: schedule.next_after(Timestamp::now()),
             schedule,
             journal: Arc::clone(journal),
             versions: versions.clone(),
@@ -237,7 +236,7 @@ impl Runner {
     /// Looks whether a sink with times of its own may read on.
     pub(super) fn gathers(&mut self, now: Duration) -> Result<(), Error> {
         let Some(gather) = &mut self.gather else { return Ok(()) };
-        gather.look(now, view::now());
+        gather.look(now, Timestamp::now());
         if gather.compacts && self.reader.needs_chunk() {
             if let Some(compaction) = gather.looked() {
                 self.reader.compact(Some(compaction));

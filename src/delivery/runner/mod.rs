@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::gather::{Broken, Gather};
 use self::operator::Operator;
+pub(super) use self::operator::is_keyless;
 use self::original::{Found, Loaded, load};
 pub use self::parts::{Error, Parts};
 use super::bounds::Bounds;
@@ -31,12 +32,12 @@ use super::parked::LetterState;
 use super::reader::{Read, Reader};
 use super::scheduler::{Dispatch, DispatchId, Effect, Scheduler, What};
 use super::settings::Settings;
-use super::view::{View, micros, now_micros};
+use super::view::{View, micros};
 use super::ward::{Outcome, Ward};
 use super::window::Window;
 use crate::failure::{Category, chain};
 use crate::journal::{self, Journal};
-use crate::lsn::EventId;
+use crate::lsn::{EventId, Timestamp};
 use crate::sink::{Answer, Batch, BoxFuture, Failure, Reply, Sink};
 use crate::state::{self, State};
 
@@ -387,7 +388,8 @@ impl Runner {
                 self.unanswered = self.unanswered.saturating_sub(events);
                 self.view.answered(&reply.answer, took);
                 let took_us = micros(took);
-                self.answered_in = (now_micros().saturating_sub_unsigned(took_us), took_us);
+                self.answered_in =
+                    (Timestamp::now().unix_micros().saturating_sub_unsigned(took_us), took_us);
                 if let Some(pause) = reply.pause {
                     self.scheduler.pause(pause, now, &mut self.effects);
                 }

@@ -1,22 +1,21 @@
 //! What a person asks of the sink.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::super::dead_letter::{Begin, Begun, Discarded, Newer, Stored};
+use super::super::dead_letter::{Begin, Begun, DeadKeys, Discarded, Newer, Stored};
 use super::super::lane::keys;
 use super::super::orders::Order;
 use super::super::record::Delivered;
 use super::super::registry::Versions;
-use super::super::view::now_micros;
 use super::super::ward::{FEED_MAX, Write};
 use super::Runner;
 use crate::chunk::Operation;
 use crate::envelope::Envelope;
-use crate::lsn::{EventId, Position};
+use crate::lsn::{EventId, Position, Timestamp};
 use crate::mapping::{Mapping, SinkMapper};
 use crate::progress::ledger::Ordinal;
 
@@ -35,7 +34,7 @@ pub(super) struct Operator {
     /// They are being loaded.
     feeding: bool,
     /// The keys of dead letters: a later change of one has to be noted.
-    dead_keys: HashSet<u64>,
+    dead_keys: DeadKeys,
     /// What was noted and is not on disk yet, in the order in which it was asked.
     noting: VecDeque<Vec<Newer>>,
 }
@@ -49,7 +48,7 @@ impl Operator {
             discards: VecDeque::new(),
             feed_from: None,
             feeding: false,
-            dead_keys: HashSet::new(),
+            dead_keys: DeadKeys::default(),
             noting: VecDeque::new(),
         }
     }
@@ -73,14 +72,14 @@ impl Operator {
     }
 
     /// Takes up what an earlier run knew.
-    pub(super) fn restore(&mut self, dead_keys: Vec<u64>) {
-        self.dead_keys = dead_keys.into_iter().collect();
+    pub(super) fn restore(&mut self, dead_keys: DeadKeys) {
+        self.dead_keys = dead_keys;
         self.feed_from = Some(Position::ZERO);
     }
 
     /// Notes that an event of these keys is dead.
-    pub(super) fn died(&mut self, keys: impl Iterator<Item = u64>) {
-        self.dead_keys.extend(keys);
+    pub(super) fn died(&mut self, keys: impl Iterator<Item = u64>, id: EventId) {
+        self.dead_keys.died(keys, id.position.commit_lsn);
     }
 
     /// Returns what has to be noted because the sink took these events.
@@ -101,12 +100,12 @@ impl Operator {
 
     /// As [`Operator::newer`], of one event.
     pub(super) fn newer_of(&mut self, keys: impl Iterator<Item = u64>, id: EventId) -> Vec<Newer> {
-        keys.filter(|key| self.dead_keys.remove(key)).map(|key| Newer::Key(key, id)).collect()
+        self.dead_keys.took(keys, id)
     }
 }
 
 /// Events of a table without a key overwrite nothing.
-pub(super) fn is_keyless(event: &Envelope) -> bool {
+pub(in crate::delivery) fn is_keyless(event: &Envelope) -> bool {
     event.key.is_empty() || event.key.as_ref() == b"null"
 }
 
@@ -230,6 +229,6 @@ impl Runner {
             }
         }
         self.operator.noting.push_back(newer.clone());
-        self.ward.add(Write::Newer { newer, ordinals, at_us: now_micros() });
+        self.ward.add(Write::Newer { newer, ordinals, at_us: Timestamp::now().unix_micros() });
     }
 }

@@ -14,21 +14,21 @@ use crate::sink::Failure;
 use crate::state::State;
 
 /// What is needed to send a stored event again; none when it is not to be sent any more.
-pub(super) type Found = Option<Loaded>;
+pub(in crate::delivery) type Found = Option<Loaded>;
 
 /// A stored event under way.
 #[derive(Clone, Debug)]
-pub(super) struct Loaded {
-    pub(super) chunk: Arc<Chunk>,
-    pub(super) entry: u32,
+pub(in crate::delivery) struct Loaded {
+    pub(in crate::delivery) chunk: Arc<Chunk>,
+    pub(in crate::delivery) entry: u32,
     /// The version of the mapping to use; none: today's.
-    pub(super) mapping: Option<Arc<Mapping>>,
+    pub(in crate::delivery) mapping: Option<Arc<Mapping>>,
     /// What was made of it.
     pub(super) sent: Option<Box<Envelope>>,
 }
 
 /// Reads the original of a stored event, from its row or from the journal.
-pub(super) async fn load(
+pub(in crate::delivery) async fn load(
     state: &State,
     journal: Arc<Journal>,
     row: i64,

@@ -15,14 +15,6 @@ use crate::relation::{Column, Kind, Relation, ReplicaIdentity};
 /// Types nest; what nests deeper than this was not written by us.
 const KIND_DEPTH_MAX: u8 = 32;
 
-const OPERATIONS: [Operation; 6] = [
-    Operation::Read,
-    Operation::Insert,
-    Operation::Update,
-    Operation::Delete,
-    Operation::Truncate,
-    Operation::Message,
-];
 const IDENTITIES: [ReplicaIdentity; 4] = [
     ReplicaIdentity::Default,
     ReplicaIdentity::Nothing,
@@ -105,14 +97,7 @@ impl Expected {
     }
 
     fn encode(&mut self, entry: &Entry, out: &mut Vec<u8>) {
-        let mut flags = match entry.operation {
-            Operation::Read => 0,
-            Operation::Insert => 1,
-            Operation::Update => 2,
-            Operation::Delete => 3,
-            Operation::Truncate => 4,
-            Operation::Message => 5,
-        };
+        let mut flags = entry.operation.number();
         let differs = [
             (OFFSET, entry.offset != self.offset),
             (TRANSACTION, entry.transaction != self.transaction),
@@ -141,7 +126,7 @@ impl Expected {
 
     fn decode(&mut self, bytes: &mut Cursor<'_>) -> Result<Entry, Error> {
         let flags = bytes.u8()?;
-        let operation = OPERATIONS.get(usize::from(flags & 0x07));
+        let operation = Operation::ALL.get(usize::from(flags & 0x07));
         let length = bytes.small()?;
         let offset = if flags & OFFSET == 0 { self.offset } else { bytes.small()? };
         let transaction =

@@ -62,14 +62,7 @@ fn any_chunk() -> impl Strategy<Value = Chunk> {
         let texts: Vec<_> = rows.iter().map(|(text, ..)| text.clone()).collect();
         let mut chunk = chunk(lsn >> 1, 0, &texts, whole);
         for (entry, (_, seq, operation, jump)) in chunk.entries.iter_mut().zip(&rows) {
-            entry.operation = [
-                Operation::Read,
-                Operation::Insert,
-                Operation::Update,
-                Operation::Delete,
-                Operation::Truncate,
-                Operation::Message,
-            ][*operation];
+            entry.operation = Operation::ALL[*operation];
             if *jump {
                 (entry.seq, entry.transaction, entry.relation) = (*seq, *seq, Some(*seq));
                 entry.offset ^= 1;

@@ -21,7 +21,7 @@ use crate::config::{self, Config, Confirm};
 use crate::delivery::{SinkProgress, Snapshot};
 use crate::failure::{Category, Classify, chain};
 use crate::journal::{self, Journal, Run};
-use crate::lsn::{Lsn, Position};
+use crate::lsn::{Lsn, Position, Timestamp};
 use crate::progress::store::{self, Stored};
 use crate::state::{self, State, meta};
 
@@ -207,7 +207,7 @@ impl Keeper {
             return None;
         }
         self.reported_at = Some(Instant::now());
-        let report = self.reporter.report(&self.shared, &self.journal, super::now());
+        let report = self.reporter.report(&self.shared, &self.journal, Timestamp::now());
         let is_told =
             |(at, told): &(Instant, Status)| at.elapsed() < REPORT_SAME_EVERY && *told == report;
         if !last && self.told.as_ref().is_some_and(is_told) {
@@ -224,7 +224,7 @@ impl Keeper {
         received: Option<Lsn>,
         report: Option<Status>,
     ) -> Result<bool, Error> {
-        let now = super::now();
+        let now = Timestamp::now();
         let runs: Vec<Run> = self.runs.values().cloned().collect();
         let deliveries = self.deliveries.clone();
         let safe = self.safe;

@@ -11,7 +11,7 @@ use crate::failure::{Category, Classify, chain};
 use crate::lsn::{Position, Timestamp};
 use crate::pipeline::full::{Need, Step};
 use crate::pipeline::withheld::Turn;
-use crate::pipeline::{Error, TICK, now};
+use crate::pipeline::{Error, TICK};
 use crate::progress::store;
 
 /// Between two looks at what of the journal may go.
@@ -34,7 +34,7 @@ impl Keeper {
         self.retained_at = Some(Instant::now());
         let attached = snapshots.iter().filter(|(_, snapshot)| !snapshot.detached);
         let needed_from = attached.map(|(_, snapshot)| needed_from(snapshot)).min();
-        match self.journal.retain(needed_from.unwrap_or(floor), now()).await {
+        match self.journal.retain(needed_from.unwrap_or(floor), Timestamp::now()).await {
             Ok(()) => {}
             Err(error) if error.category() == Category::Transient => {
                 tracing::warn!(error = chain(&error), "the journal could not be trimmed");
@@ -139,7 +139,7 @@ impl Keeper {
                     undone_bytes = need.bytes,
                     "the sink is halted and let go; the others go on"
                 );
-                sink.detach(&reason, Some(now()));
+                sink.detach(&reason, Some(Timestamp::now()));
                 // What it held back may go at once.
                 self.retained_at = None;
                 Ok(())
@@ -164,7 +164,8 @@ impl Keeper {
         self.expired_at = Some(Instant::now());
         for (sink, retain) in self.dead_retain.clone() {
             let micros = i64::try_from(retain.as_micros()).unwrap_or(i64::MAX);
-            let before = Timestamp::from_unix_micros(now().unix_micros().saturating_sub(micros));
+            let before =
+                Timestamp::from_unix_micros(Timestamp::now().unix_micros().saturating_sub(micros));
             let name = sink.clone();
             match self.state.write(move |c| expire_dead_letters(c, &name, before)).await {
                 Ok(0) => {}

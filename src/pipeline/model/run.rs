@@ -97,7 +97,7 @@ pub(super) struct Run {
     pub(super) ordinals: [u64; COUNT],
     pub(super) parked: [Option<Parked>; COUNT],
     pub(super) settled: u8,
-    pub(super) dead_keys: u8,
+    pub(super) dead: u8,
     pub(super) notes: u8,
     pub(super) overtaken: u8,
     pub(super) ledger: Ledger,
@@ -135,7 +135,7 @@ impl Run {
             ordinals: [0; COUNT],
             parked: [None; COUNT],
             settled: 0,
-            dead_keys: 0,
+            dead: 0,
             notes: 0,
             overtaken: 0,
             ledger: Ledger::restore(&disk.reached),
@@ -160,7 +160,7 @@ impl Run {
     pub(super) fn restore(&mut self, event: usize, disk: &Disk, rules: &Rules) {
         let letter = disk.letters[event];
         if letter.may_be_overtaken() {
-            self.dead_keys |= bit(key(event).into());
+            self.dead |= bit(event);
         }
         let is_replaying = matches!(letter, Letter::Replaying { .. });
         if is_replaying && self.ward.is_empty() {
@@ -275,14 +275,19 @@ impl Run {
         self.park_followers(key(event), 0);
     }
 
+    /// Whether there are dead letters of an event's key whose later changes are to be noted.
+    pub(super) fn has_dead(&self, event: usize) -> bool {
+        (0..COUNT).any(|other| key(other) == key(event) && self.dead & bit(other) != 0)
+    }
+
     /// The sink took an event: what is older of its key among the dead letters is noted first.
     pub(super) fn note(&mut self, event: usize, acks: bool) {
-        let key_bit = bit(key(event).into());
-        let is_noted = self.dead_keys & key_bit != 0;
+        let is_noted = self.has_dead(event);
         if !acks && !is_noted {
             return;
         }
-        self.dead_keys &= !key_bit;
+        let passed = (0..=event).filter(|older| key(*older) == key(event));
+        self.dead = passed.fold(self.dead, |dead, older| dead & !bit(older));
         if is_noted {
             self.overtake(event);
         }

@@ -302,7 +302,7 @@ impl World {
     fn answered(&mut self, event: usize) {
         let run = &mut self.run;
         run.stages[event] = Stage::Left;
-        if run.dead_keys & bit(key(event).into()) == 0 && run.notes == 0 {
+        if !run.has_dead(event) && run.notes == 0 {
             run.ledger.acknowledge(run.ordinals[event]);
             run.acked |= bit(event);
         } else {
@@ -313,7 +313,7 @@ impl World {
     fn refused(&mut self, event: usize, rules: &Rules) {
         let run = &mut self.run;
         run.stages[event] = Stage::Left;
-        run.dead_keys |= bit(key(event).into());
+        run.dead |= bit(event);
         if rules.fault == Fault::DoneBeforeStored {
             run.ledger.acknowledge(run.ordinals[event]);
         }

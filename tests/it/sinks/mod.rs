@@ -4,6 +4,7 @@ mod file;
 mod http;
 mod page;
 mod poll;
+mod poll_replay;
 mod tls;
 
 use std::sync::Arc;

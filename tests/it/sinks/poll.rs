@@ -8,18 +8,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use walgate::demo::cluster::Cluster;
-use walgate::lsn::{Lsn, Position};
+use walgate::lsn::{Lsn, Position, Timestamp};
 use walgate::progress::store;
 
 use crate::support::process::{Walgate, eventually, pause};
 use crate::support::road::{PATIENCE, Road, T, file, route};
 use crate::support::web::{self, Answer};
 
-const POLL: &str = "[sink.far]\n[sink.far.poll]\n";
+pub(super) const POLL: &str = "[sink.far]\n[sink.far.poll]\n";
 
 /// Asks; a run that has not opened its state yet is asked again.
 #[track_caller]
-fn ask(road: &Road, query: &str) -> Answer {
+pub(super) fn ask(road: &Road, query: &str) -> Answer {
     let ask = || road.walgate.get(&format!("/v1/sinks/far/events?{query}"));
     let mut answer = ask();
     eventually("the run is open", PATIENCE, || {
@@ -33,19 +33,19 @@ fn ask(road: &Road, query: &str) -> Answer {
 }
 
 #[track_caller]
-fn fetch(road: &Road, query: &str) -> Value {
+pub(super) fn fetch(road: &Road, query: &str) -> Value {
     let answer = ask(road, query);
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
 }
 
 /// The rows' ids, in the order in which they came.
-fn ids(page: &Value) -> Vec<i64> {
+pub(super) fn ids(page: &Value) -> Vec<i64> {
     let events = page["events"].as_array().unwrap();
     events.iter().map(|event| event["data"]["id"].as_i64().unwrap()).collect()
 }
 
-fn next(page: &Value) -> String {
+pub(super) fn next(page: &Value) -> String {
     page["next"].as_str().unwrap().to_owned()
 }
 
@@ -71,7 +71,7 @@ fn floor(walgate: &Walgate) -> Position {
 }
 
 /// Inserts rows, each in a transaction of its own.
-fn commits(road: &Road, ids: impl IntoIterator<Item = i64>) {
+pub(super) fn commits(road: &Road, ids: impl IntoIterator<Item = i64>) {
     for id in ids {
         road.sql(&format!("INSERT INTO t VALUES ({id}, 'v{id}')"));
     }
@@ -423,6 +423,29 @@ fn settings_of_sending_are_refused_and_check_says_where_it_is_served() {
     assert!(said.contains("/v1/sinks/far/events"), "{said}");
 }
 
+/// What was refused beside a running instance was stored all the same.
+#[test]
+fn it_is_neither_paused_nor_are_its_routes_held() {
+    let mut road = Road::of_t(POLL);
+    fetch(&road, "wait=20s");
+    for _ in 0..2 {
+        for args in [["sink", "pause", "far"], ["route", "hold", "t-to-far"]] {
+            let refused = road.walgate.call(&args);
+            let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert_eq!(refused.status.code(), Some(2), "{said}");
+            assert!(said.contains("its receiver comes and asks"), "{said}");
+        }
+        for args in [["sink", "resume", "far"], ["route", "release", "t-to-far"]] {
+            let idle = road.walgate.call(&args);
+            let said = String::from_utf8_lossy(&idle.stderr).into_owned();
+            assert!(idle.status.success() && said.contains(" is not "), "{said}");
+        }
+        if road.walgate.is_running() {
+            road.stop();
+        }
+    }
+}
+
 #[test]
 fn the_token_guards_events_and_the_format_is_the_sinks() {
     let mut road = Road::bare(Cluster::builder().major(15), T);
@@ -440,4 +463,43 @@ fn the_token_guards_events_and_the_format_is_the_sinks() {
     let shown = [("authorization", "Bearer s3cret")];
     let answer = web::get(road.walgate.admin(), "/v1/sinks/far/events?wait=20s", &shown);
     assert_eq!(answer.json()["events"], json!([{ "id": 1, "v": "v1" }]));
+}
+
+/// What `trace` says of the row's only change.
+#[track_caller]
+fn traced(road: &Road, id: i64) -> Value {
+    let key = format!("{{\"id\":{id}}}");
+    let output = road.walgate.call(&["trace", "--table", "public.t", "--key", &key, "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    serde_json::from_str::<Value>(text.lines().next().unwrap_or("null")).unwrap()
+}
+
+#[test]
+fn a_trace_says_what_was_acknowledged_and_when_and_what_waits() {
+    let mut road = Road::of_t(POLL);
+    commits(&road, 1..=4);
+    eventually("all are there", PATIENCE, || ids(&fetch(&road, "")).len() == 4);
+    let told = |road: &Road, id| traced(road, id)["sinks"][0].clone();
+    assert!((1..=4).all(|id| told(&road, id)["state"] == "waiting"), "handed out is not had");
+    let two = fetch(&road, "limit=2");
+    let before = Timestamp::now().to_string();
+    assert_eq!(ids(&fetch(&road, &format!("after={}", next(&two)))), [3, 4]);
+    eventually("it is stored", PATIENCE, || told(&road, 2)["state"] == "delivered");
+    let check = |road: &Road| {
+        for at in [1, 2].map(|id| told(road, id)) {
+            assert_eq!(at["state"], "delivered", "{at}");
+            assert!(at["delivered_at"].as_str() > Some(before.as_str()), "{at}");
+            assert_eq!((&at["attempts"], &at["took_ms"]), (&Value::Null, &Value::Null));
+        }
+        for at in [3, 4].map(|id| told(road, id)) {
+            assert_eq!(at["state"], "waiting");
+            assert!(at["reason"].as_str().unwrap().contains("fetched and acknowledged"), "{at}");
+        }
+    };
+    check(&road);
+    road.walgate.kill();
+    check(&road);
+    road.start();
+    check(&road);
 }

@@ -1,0 +1,189 @@
+//! Dead letters of a `poll` sink that a person has sent again: the next question gets them.
+
+use std::thread;
+
+use serde_json::{Value, json};
+use walgate::demo::cluster::Cluster;
+
+use super::poll::{POLL, commits, fetch, ids, next};
+use crate::support::process::eventually;
+use crate::support::road::{PATIENCE, Road, T, route};
+
+/// Refuses rows without a `v`; the second version does not.
+fn config(version: u32) -> String {
+    let required = version == 1;
+    format!(
+        "[mapping.m]\nversion = {version}\n[mapping.m.fields]\nid = {{ column = \"id\" }}\n\
+         v = {{ column = \"v\", required = {required} }}\n{POLL}{}mapping = \"m\"\n",
+        route("t", "far")
+    )
+}
+
+fn of_refused() -> Road {
+    Road::new(Cluster::builder().major(15), T, &config(1))
+}
+
+/// Goes on with the mapping that refuses nothing.
+fn mend(road: &mut Road) {
+    road.stop();
+    road.configure(&config(2));
+    road.start();
+}
+
+#[track_caller]
+fn dlq(road: &Road, args: &[&str]) -> (i32, Vec<Value>, String) {
+    let output = road.walgate.call(&[&["dlq"], args].concat());
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let lines = lines.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
+    let said = String::from_utf8(output.stderr).unwrap();
+    (output.status.code().unwrap(), lines.unwrap_or_default(), said)
+}
+
+fn list(road: &Road, state: &str) -> Vec<Value> {
+    dlq(road, &["list", "--json", "--state", state]).1
+}
+
+#[track_caller]
+fn begin(road: &Road, more: &[&str]) {
+    let (code, _, said) = dlq(road, &[&["replay", "--all", "--no-wait"], more].concat());
+    assert_eq!(code, 0, "{said}");
+}
+
+/// Asks behind a page, waiting for what comes.
+#[track_caller]
+fn behind(road: &Road, page: &Value) -> Value {
+    fetch(road, &format!("after={}&wait=5s", next(page)))
+}
+
+/// `op id`, as they came.
+fn brief(page: &Value) -> Vec<String> {
+    let events = page["events"].as_array().unwrap();
+    let brief = |event: &Value| format!("{} {}", event["op"].as_str().unwrap(), event["key"]["id"]);
+    events.iter().map(brief).collect()
+}
+
+#[test]
+fn the_next_question_gets_it_as_the_same_event_over_a_crash_too() {
+    let mut road = of_refused();
+    road.sql("INSERT INTO t VALUES (1, 'a'), (2, NULL), (3, 'a'), (4, NULL)");
+    let first = fetch(&road, "wait=20s");
+    assert_eq!(ids(&first), [1, 3]);
+    let letters = list(&road, "dead");
+    assert_eq!(letters.len(), 2);
+    mend(&mut road);
+    commits(&road, [5]);
+    begin(&road, &[]);
+    let question = format!("after={}&wait=20s", next(&first));
+    let again = fetch(&road, &question);
+    assert_eq!(ids(&again), [2, 4], "before what was not fetched yet");
+    for (event, letter) in again["events"].as_array().unwrap().iter().zip(&letters) {
+        assert_eq!(event["id"], letter["event_id"]);
+        assert_eq!(event["mapping"]["version"], 2);
+    }
+    assert_eq!(fetch(&road, &question), again, "the same question, the same answer");
+    road.walgate.kill();
+    road.start();
+    assert_eq!(fetch(&road, &question)["events"], again["events"]);
+    // Only in part: the rest follows.
+    let one = fetch(&road, "limit=1");
+    assert_eq!(ids(&one), [2]);
+    let two = behind(&road, &one);
+    assert_eq!(ids(&two), [4]);
+    let rest = behind(&road, &two);
+    assert_eq!(ids(&rest), [5]);
+    eventually("both are delivered", PATIENCE, || list(&road, "delivered").len() == 2);
+    fetch(&road, &format!("after={}", next(&rest)));
+    road.confirms(&road.wal_end());
+    road.walgate.kill();
+    road.start();
+    // A cursor of another run's tray is an old one: what follows comes again from the journal.
+    assert_eq!(ids(&fetch(&road, &format!("after={}", next(&two)))), [4, 5]);
+    assert_eq!(ids(&fetch(&road, "")), Vec::<i64>::new());
+    let trace = ["trace", "--table", "public.t", "--key", "{\"id\":2}", "--json"];
+    let told: Value = serde_json::from_slice(&road.walgate.call(&trace).stdout).unwrap();
+    assert_eq!(told["sinks"][0]["state"], "delivered");
+    assert!(told["sinks"][0]["delivered_at"].is_string());
+}
+
+#[test]
+fn what_the_receiver_has_newer_is_not_overwritten_unless_forced() {
+    let mut road = of_refused();
+    for id in 1..=3 {
+        road.sql(&format!("INSERT INTO t VALUES ({id}, NULL)"));
+    }
+    eventually("all are dead", PATIENCE, || list(&road, "dead").len() == 3);
+    road.sql("UPDATE t SET v = 'acknowledged' WHERE id = 1");
+    let first = fetch(&road, "wait=20s");
+    assert_eq!(brief(&first), ["update 1"]);
+    fetch(&road, &format!("after={}", next(&first)));
+    mend(&mut road);
+    road.sql("UPDATE t SET v = 'handed out' WHERE id = 2");
+    let second = fetch(&road, "wait=20s");
+    assert_eq!(brief(&second), ["update 2"]);
+    road.sql("UPDATE t SET v = 'there' WHERE id = 3");
+    eventually("it lies there", PATIENCE, || ids(&fetch(&road, "")).len() == 2);
+    begin(&road, &[]);
+    let reason = |id: i64| {
+        let dead = list(&road, "dead").into_iter().find(|letter| letter["key"]["id"] == id);
+        dead.and_then(|letter| Some(letter["reason"].as_str()?.to_owned()))
+    };
+    assert!(reason(1).unwrap().contains("newer"));
+    // The second was handed out before, and only now says the receiver that it has it.
+    let third = behind(&road, &second);
+    assert_eq!(brief(&third), ["insert 3"]);
+    eventually("the second is refused", PATIENCE, || reason(2).is_some());
+    assert!(reason(2).unwrap().contains("newer"));
+    let rest = behind(&road, &third);
+    assert_eq!(brief(&rest), ["update 3"]);
+    let (code, outcomes, said) = dlq(&road, &["replay", "--all", "--json"]);
+    assert_eq!((code, outcomes.len()), (5, 2), "{said}");
+    assert!(outcomes.iter().all(|one| one["outcome"] == "refused"), "{outcomes:?}");
+    begin(&road, &["--force"]);
+    assert_eq!(brief(&behind(&road, &rest)), ["insert 1", "insert 2"]);
+}
+
+#[test]
+fn who_waits_for_it_is_told_once_it_was_fetched() {
+    let mut road = of_refused();
+    road.sql("INSERT INTO t VALUES (1, NULL), (2, NULL)");
+    eventually("both are dead", PATIENCE, || list(&road, "dead").len() == 2);
+    // The mapping is as it was.
+    let (code, outcomes, said) = dlq(&road, &["replay", "--all", "--json"]);
+    assert_eq!((code, &outcomes[0]["outcome"]), (5, &json!("dead")), "{said}");
+    road.stop();
+    let (code, _, said) = dlq(&road, &["replay", "--sink", "far"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("from a running instance"), "{said}");
+    road.configure(&config(2));
+    road.start();
+    fetch(&road, "");
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| dlq(&road, &["replay", "--all", "--json"]));
+        let mut page = fetch(&road, "wait=5s");
+        eventually("they are laid out", PATIENCE, || {
+            let came = ids(&page) == [1, 2];
+            if !came {
+                page = fetch(&road, "wait=5s");
+            }
+            came
+        });
+        assert!(!waiting.is_finished());
+        fetch(&road, &format!("after={}", next(&page)));
+        let (code, outcomes, said) = waiting.join().unwrap();
+        assert_eq!((code, outcomes.len()), (0, 2), "{said}");
+        assert!(outcomes.iter().all(|one| one["outcome"] == "delivered"), "{outcomes:?}");
+    });
+}
+
+#[test]
+fn one_that_is_discarded_while_it_lies_there_is_not_handed_out() {
+    let mut road = of_refused();
+    road.sql("INSERT INTO t VALUES (1, NULL), (2, NULL)");
+    eventually("both are dead", PATIENCE, || list(&road, "dead").len() == 2);
+    mend(&mut road);
+    begin(&road, &[]);
+    eventually("they lie there", PATIENCE, || ids(&fetch(&road, "wait=1s")) == [1, 2]);
+    let (code, _, said) = dlq(&road, &["discard", "--key", "{\"id\": 1}", "--reason", "a test"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(ids(&fetch(&road, "")), [2]);
+}
