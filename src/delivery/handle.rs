@@ -106,6 +106,9 @@ impl Counters {
     }
 }
 
+/// Events are counted so often, while anything happens; see [`SinkProgress::audit`].
+pub(super) const AUDIT_EVERY: Duration = Duration::from_secs(1);
+
 /// A sink at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {

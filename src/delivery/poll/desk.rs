@@ -10,6 +10,7 @@ use super::shelf::{Ready, Shelf};
 use crate::delivery::dead_letter::{DeadKeys, Newer};
 use crate::envelope::RouteLabel;
 use crate::lsn::{EventId, Position, Timestamp};
+use crate::progress::ledger::Ordinal;
 
 /// A dead letter that a person has sent again.
 #[derive(Clone, Debug)]
@@ -51,8 +52,9 @@ impl Noting {
 
 /// What lies there.
 ///
-/// Dead letters that are sent again lie on a tray of their own, in stream order, and are handed
-/// out before anything of the shelf. The next tray is laid out when nothing of this one is left.
+/// Dead letters that are sent again lie on a tray of their own, in stream order. Tray and shelf are
+/// handed out in one order: what is older goes first. The next tray is laid out when nothing of
+/// this one is left.
 ///
 /// Invariant: nothing on the tray is older than what was acknowledged of its key, unless forced.
 #[derive(Debug)]
@@ -164,6 +166,11 @@ impl Desk {
         }
     }
 
+    /// Returns the events that lie there or wait to be noted.
+    pub(super) fn ordinals(&self) -> impl Iterator<Item = Ordinal> {
+        self.shelf.ordinals().chain(self.noting.events.iter().map(|ready| ready.ordinal))
+    }
+
     /// Whether nothing is sent again.
     pub(super) fn is_clear(&self) -> bool {
         self.returned.is_empty()
@@ -188,23 +195,38 @@ impl Desk {
     }
 
     /// Returns the first of what is sent again, up to these limits but at least one, and what
-    /// acknowledges them; none while there is nothing, or while it is not known yet whether what
-    /// the receiver has is newer.
+    /// acknowledges them; none while something older is to be handed out first, or while it is not
+    /// known yet whether what the receiver has is newer.
     pub(super) fn again(&self, limit: usize, bytes_max: u64) -> Option<(Vec<Bytes>, Tray)> {
-        if self.returned.is_empty() || self.shelf.passed() < self.shelf.from() {
+        if self.shelf.passed() < self.shelf.from() {
             return None;
         }
+        let end = self.shelf.first().unwrap_or_else(|| self.shelf.passed());
+        let leading = self.returned.iter().take_while(|returned| returned.id.position < end);
         let mut bytes = 0_u64;
         let mut bodies = Vec::new();
-        for returned in self.returned.iter().take(limit) {
+        for returned in leading.take(limit) {
             bytes += u64::try_from(returned.body.len()).unwrap_or(u64::MAX);
             if bytes > bytes_max && !bodies.is_empty() {
                 break;
             }
             bodies.push(returned.body.clone());
         }
+        if bodies.is_empty() {
+            return None;
+        }
         let count = u32::try_from(bodies.len()).unwrap_or(u32::MAX);
         Some((bodies, Tray { number: self.tray, count: self.gone.saturating_add(count) }))
+    }
+
+    /// Returns the first events of the shelf, up to these limits and to what is sent again, but at
+    /// least one, and leaves them there.
+    pub(super) fn page(&self, limit: usize, bytes_max: u64) -> Vec<(EventId, Bytes)> {
+        let mut page = self.shelf.page(limit, bytes_max);
+        if let Some(returned) = self.returned.front() {
+            page.retain(|(id, _)| id.position < returned.id.position);
+        }
+        page
     }
 
     /// Returns what is to be noted now; to be followed by [`Desk::noted`].
@@ -302,6 +324,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sent_again_goes_behind_what_is_older_and_before_what_is_newer() {
+        let mut desk = desk(&[(8, Some(1)), (9, Some(3)), (20, Some(1))]);
+        desk.lay_again(7, vec![returned(10, 1, false), returned(30, 2, false)]);
+        assert!(bodies(&desk).is_empty());
+        let page = |desk: &Desk| lsns(desk.page(10, 100).into_iter().map(|(id, _)| id));
+        assert_eq!(page(&desk), [8, 9]);
+        desk.acknowledge(id(9).position);
+        assert_eq!((bodies(&desk).len(), page(&desk)), (0, vec![9]));
+        desk.acknowledge(id(9).position.next());
+        assert_eq!((bodies(&desk), page(&desk).len()), (vec![Bytes::from("10")], 0));
+        let (_, tray) = desk.again(10, 100).unwrap();
+        desk.fetched(tray);
+        assert_eq!((bodies(&desk).len(), page(&desk)), (0, vec![20]));
+        desk.acknowledge(id(20).position.next());
+        // What is older may not have been read yet.
+        assert_eq!((bodies(&desk).len(), page(&desk).len()), (0, 0));
+        desk.shelf.pass(id(30).position.next());
+        assert_eq!(bodies(&desk), ["30"]);
+    }
+
+    #[test]
     fn what_was_acknowledged_of_a_key_takes_what_is_older_off_the_tray() {
         let mut desk = desk(&[(20, Some(1)), (21, Some(9)), (22, Some(9))]);
         desk.lay_again(7, vec![returned(10, 1, false), returned(11, 2, false)]);
@@ -339,6 +382,7 @@ mod tests {
     #[test]
     fn nothing_is_sent_again_before_it_is_known_what_the_receiver_has() {
         let mut desk = desk(&[]);
+        desk.shelf.pass(id(15).position);
         desk.lay_again(7, vec![returned(10, 1, false)]);
         assert_eq!(bodies(&desk), ["10"]);
         // After a crash: its cursor lies ahead of what was read.

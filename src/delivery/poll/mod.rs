@@ -217,7 +217,7 @@ impl Polled {
                     let next = Cursor { after: acknowledged(shelf, after), tray: Some(tray) };
                     return Ok(Page { events, next });
                 }
-                let page = shelf.page(limit, bytes_max);
+                let page = desk.page(limit, bytes_max);
                 if let Some((next, _)) = page.last() {
                     let next = (*next).into();
                     return Ok(Page { events: page.into_iter().map(|(_, b)| b).collect(), next });
@@ -239,8 +239,12 @@ impl Polled {
     }
 
     fn acknowledge(&self, from: Position) {
-        let done = self.desk().acknowledge(from);
-        self.settle(&done);
+        {
+            // Until they are done they lie there, for whoever counts.
+            let mut desk = self.desk();
+            let done = desk.acknowledge(from);
+            self.settle(&done);
+        }
         self.0.room.notify_one();
     }
 
@@ -262,15 +266,14 @@ impl Polled {
 
     /// Lays events out; everything below `end` is then passed.
     fn lay_out(&self, ready: Vec<Ready>, end: Position) {
-        let done: Vec<Ready> = {
+        {
             let mut desk = self.desk();
             let done = ready.into_iter().filter_map(|ready| desk.shelf.put(ready)).collect();
             // Before the end is passed: what is newer takes what is older off the tray.
             let done = desk.took(done);
             desk.shelf.pass(end);
-            done
-        };
-        self.settle(&done);
+            self.settle(&done);
+        }
         self.0.progress.notify();
         self.0.grown.notify_waiters();
     }
@@ -279,6 +282,12 @@ impl Polled {
     fn lay_again(&self, number: u64, returned: Vec<Returned>) {
         self.desk().lay_again(number, returned);
         self.0.grown.notify_waiters();
+    }
+
+    /// Looks whether every event is accounted for. Nobody else may hold any.
+    fn audit(&self) {
+        let desk = self.desk();
+        self.0.progress.audit(desk.ordinals());
     }
 
     fn is_open(&self) -> Result<(), Refusal> {

@@ -167,6 +167,10 @@ impl Poller {
         let at_us = Timestamp::now().unix_micros();
         let newer = noting.newer;
         self.ward.add(Write::Newer { newer, ordinals: Vec::new(), at_us });
+        self.write().await;
+        // Before a row goes all that was acknowledged counts as done: what is older than it must
+        // not come again alone.
+        self.polled.settle(&noting.events);
         for one in &noting.returned {
             let (id, row) = (one.id, one.row);
             let record = Some(Box::new(record(one, at_us)));
@@ -177,7 +181,6 @@ impl Poller {
         }
         self.write().await;
         self.polled.desk().noted();
-        self.polled.settle(&noting.events);
         let returned = noting.returned.iter().map(|one| (&one.route, one.commit_time));
         count_delivered(&self.progress, returned);
         self.progress.notify();

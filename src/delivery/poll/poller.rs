@@ -14,7 +14,7 @@ use super::{Inner, Polled, Recipe, keys_of};
 use crate::chunk::Operation;
 use crate::delivery::bounds::Bounds;
 use crate::delivery::dead_letter::{self, Letter, Stored, Verdict};
-use crate::delivery::handle::{SinkProgress, SinkState};
+use crate::delivery::handle::{AUDIT_EVERY, SinkProgress, SinkState};
 use crate::delivery::lane::Tracked;
 use crate::delivery::orders::{Ordered, Orders};
 use crate::delivery::parked::LetterState;
@@ -80,6 +80,8 @@ pub struct Poller {
     pub(super) dead: u64,
     /// When the dead letters are counted again, because there were too many.
     recount_at: Option<Instant>,
+    /// When to look whether every event is accounted for; none: nothing happened since.
+    audit_at: Option<Instant>,
     orders: Ordered,
     /// There may be dead letters to send again.
     pub(super) feeds: bool,
@@ -137,6 +139,7 @@ impl Poller {
             pinned_from: None,
             dead: 0,
             recount_at: None,
+            audit_at: None,
             orders,
             feeds: false,
         })
@@ -193,6 +196,7 @@ impl Poller {
         loop {
             self.note().await;
             self.feed().await?;
+            self.audit();
             self.show();
             let has_room = self.has_room();
             if has_room && !self.reader.needs_chunk() {
@@ -208,7 +212,7 @@ impl Poller {
                     Err(_) if self.progress.is_detached() => return Ok(()),
                     read => read.map_err(|source| self.journal_error(source))?,
                 },
-                () = polled.0.room.notified() => {}
+                () = polled.0.room.notified() => self.ask_for_audit(),
                 order = self.orders.next() => self.ordered(order).await,
                 () = tokio::time::sleep_until(wake.unwrap_or(self.started)), if wake.is_some() => {
                     self.recount().await;
@@ -247,6 +251,7 @@ impl Poller {
 
     /// Maps the next slice, stores what is refused, and lays the rest out.
     async fn read_slice(&mut self) -> Result<(), Error> {
+        self.ask_for_audit();
         let mut read = Vec::new();
         self.reader
             .slice(&self.progress, &mut read)
@@ -306,6 +311,18 @@ impl Poller {
         }
     }
 
+    /// Looks whether every event is accounted for, every second while anything happens.
+    fn audit(&mut self) {
+        if self.audit_at.is_some_and(|at| at <= Instant::now()) {
+            self.audit_at = None;
+            self.polled.audit();
+        }
+    }
+
+    fn ask_for_audit(&mut self) {
+        self.audit_at.get_or_insert_with(|| Instant::now() + AUDIT_EVERY);
+    }
+
     fn has_room(&self) -> bool {
         let (events, bytes) = self.polled.desk().shelf.holds();
         events < self.events_max && bytes < self.bytes_max && !self.has_too_many_dead()
@@ -322,7 +339,7 @@ impl Poller {
             self.recount_at = Instant::now().checked_add(self.settings.halt_probe);
         }
         let tell_at = self.view.wake_at().and_then(|at| self.started.checked_add(at));
-        self.recount_at.into_iter().chain(tell_at).min()
+        self.recount_at.into_iter().chain(tell_at).chain(self.audit_at).min()
     }
 
     /// Counts the dead letters now and then while there are too many: a person may have removed

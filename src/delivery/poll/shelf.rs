@@ -90,6 +90,16 @@ impl Shelf {
         done
     }
 
+    /// Returns where the first event lies.
+    pub(super) fn first(&self) -> Option<Position> {
+        self.events.front().map(|ready| ready.id.position)
+    }
+
+    /// Returns the events that lie there.
+    pub(super) fn ordinals(&self) -> impl Iterator<Item = Ordinal> {
+        self.events.iter().map(|ready| ready.ordinal)
+    }
+
     /// Returns the first events, up to these limits but at least one, and leaves them there.
     pub(super) fn page(&self, limit: usize, bytes_max: u64) -> Vec<(EventId, Bytes)> {
         let mut bytes = 0;

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
+use super::super::handle::AUDIT_EVERY;
 use super::Runner;
-
-/// So often, while anything happens.
-const EVERY: Duration = Duration::from_secs(1);
 
 impl Runner {
     /// Something happened: the next audit finds out whether an event was lost by it.
     pub(super) fn ask_for_audit(&mut self, now: Duration) {
-        self.audit_at.get_or_insert(now.saturating_add(EVERY));
+        self.audit_at.get_or_insert(now.saturating_add(AUDIT_EVERY));
     }
 
     /// Compares, when it is time. Between two turns of the loop every event that is not done waits
