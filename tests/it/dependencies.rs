@@ -7,6 +7,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::layers;
+
 #[test]
 fn licences_ask_for_no_more_than_a_notice() {
     let rules = rules();
@@ -94,6 +96,9 @@ fn is_allowed(licence: &str, allowed: &[&str]) -> bool {
 }
 
 fn all_text(folders: &[&str]) -> String {
-    let files = folders.iter().flat_map(|folder| super::layers::rust_files(folder));
-    files.map(|path| fs::read_to_string(path).unwrap()).collect()
+    let files = folders.iter().flat_map(|folder| layers::rust_files(folder));
+    files
+        .filter(|path| !layers::is_of_tests(path))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect()
 }
