@@ -7,7 +7,8 @@ use super::failure::{Exit, Failure};
 use super::{asking, output};
 use crate::config::{Config, Sink};
 use crate::pipeline::Request;
-use crate::progress::{known, store};
+use crate::progress::known;
+use crate::progress::store::{self, Stored};
 use crate::state::State;
 
 /// What is to become of a sink or a route.
@@ -28,7 +29,9 @@ pub(super) async fn sink(config: &Config, name: &str, turn: Turn) -> Result<Exit
     }
     let reader = asking::reader(config)?;
     let stored = asking::read(&reader, store::load_all)?.remove(name);
-    let Some(stored) = stored else {
+    // An instance that is about to begin with it does what it is asked then.
+    let begins = stored.is_none() && asking::is_running(config);
+    let Some(stored) = stored.or_else(|| begins.then(Stored::default)) else {
         let message = format!("sink \"{name}\" has never run");
         return Err(Failure::new(Exit::Usage, message).help("`walgate run` begins with it"));
     };
