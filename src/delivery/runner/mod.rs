@@ -258,7 +258,8 @@ impl Runner {
                     self.scheduler.push(event, now, &mut self.effects);
                 }
                 Read::LeftOut(key_hash) => self.scheduler.leave_out(key_hash),
-                Read::Rejected(event, failure) => {
+                Read::Rejected(refused) => {
+                    let (event, failure) = *refused;
                     self.scheduler.refuse(event, failure, now, &mut self.effects);
                 }
             }

@@ -42,6 +42,8 @@ impl Server {
     async fn close(&mut self) {
         self.close.send(()).unwrap();
         self.closed.recv().await.unwrap();
+        // The reactor sees it too, as it does in any pause.
+        tokio::task::yield_now().await;
     }
 }
 
