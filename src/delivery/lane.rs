@@ -87,16 +87,20 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    fn new(events: Vec<Tracked>, joins: Option<usize>) -> Self {
-        let mut ordinals = Vec::with_capacity(events.len());
-        let mut places = Vec::with_capacity(events.len());
-        let mut envelopes = Vec::with_capacity(events.len());
-        let first = events.first();
-        let (replay, beside) = first.map_or((0, false), |event| (event.replay, event.beside));
-        for Tracked { ordinal, envelope, place, .. } in events {
-            ordinals.push(ordinal);
-            places.push(place);
-            envelopes.push(envelope);
+    fn new(events: impl IntoIterator<Item = Tracked>, joins: Option<usize>) -> Self {
+        let events = events.into_iter();
+        // A batch is drained from its queue, which knows at most how many there are.
+        let count = events.size_hint().1.unwrap_or_default();
+        let mut ordinals = Vec::with_capacity(count);
+        let mut places = Vec::with_capacity(count);
+        let mut envelopes = Vec::with_capacity(count);
+        let (mut replay, mut beside) = (0, false);
+        for event in events {
+            // The same for all of them.
+            (replay, beside) = (event.replay, event.beside);
+            ordinals.push(event.ordinal);
+            places.push(event.place);
+            envelopes.push(event.envelope);
         }
         Self {
             batch: Arc::new(Batch { events: envelopes, replay }),
@@ -122,7 +126,7 @@ impl Piece {
         let mut pieces = Vec::new();
         let mut events = self.into_events().peekable();
         while events.peek().is_some() {
-            let part = events.by_ref().take(size.max(1)).collect();
+            let part = events.by_ref().take(size.max(1));
             pieces.push(Self { isolating: true, ..Self::new(part, joins) });
         }
         pieces
@@ -361,16 +365,17 @@ impl Lane {
     pub(super) fn form(&mut self, events: u64) {
         let count = usize::try_from(events).unwrap_or(usize::MAX).min(self.queue.len());
         self.forget_search();
-        let mut taken = Vec::with_capacity(count);
         let mut joins = None;
-        for queued in self.queue.drain(..count) {
-            if let Queued::Event { tracked, joins: with, .. } = queued {
+        let taken = self.queue.drain(..count).filter_map(|queued| match queued {
+            Queued::Event { tracked, joins: with, .. } => {
                 joins = with;
-                taken.push(tracked);
+                Some(tracked)
             }
-        }
-        if !taken.is_empty() {
-            self.pieces.push_back(Piece::new(taken, joins));
+            Queued::Hold(_) | Queued::Mark(..) => None,
+        });
+        let piece = Piece::new(taken, None);
+        if piece.len() > 0 {
+            self.pieces.push_back(Piece { joins, ..piece });
         }
     }
 
@@ -383,7 +388,7 @@ impl Lane {
             return untried;
         }
         if let Some(tracked) = self.take_of_another_key() {
-            self.pieces.push_back(Piece::new(vec![tracked], None));
+            self.pieces.push_back(Piece::new([tracked], None));
             return self.pieces.len().checked_sub(1);
         }
         if again { self.find_piece(|_| true) } else { None }

@@ -29,16 +29,15 @@ pub(super) enum Read {
     /// To be sent.
     Event(Tracked),
     /// Refused by its mapping.
-    Rejected(Tracked, Failure),
+    Rejected(Box<(Tracked, Failure)>),
     /// Not sent, because a later change of this key makes it needless.
     LeftOut(u64),
 }
 
 /// As [`Read`], while the slice's buffer still grows.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are drafts: a box each would cost more")]
 enum Made {
-    Draft(Ordinal, Draft, Option<Failure>),
+    Draft(Ordinal, Draft, Option<Box<Failure>>),
     LeftOut(u64),
 }
 
@@ -133,10 +132,10 @@ impl Reader {
     ) -> Result<(), mapping::Error> {
         let Some((chunk, from)) = self.current.take() else { return Ok(()) };
         let count = u32::try_from(chunk.entries.len()).unwrap_or(u32::MAX);
-        let mut buffer = Vec::new();
+        let to = count.min(from.saturating_add(SLICE_CHANGES));
+        let mut buffer = Vec::with_capacity(room(&chunk, to.saturating_sub(from)));
         let mut skipped = Skipped::default();
         let next = progress.with_ledger(|ledger| {
-            let to = count.min(from.saturating_add(SLICE_CHANGES));
             let mut index = from;
             while index < to && buffer.len() < SLICE_BYTES {
                 self.read_entry(ledger, &chunk, index, &mut buffer, &mut skipped)?;
@@ -150,6 +149,10 @@ impl Reader {
         if next < count {
             self.current = Some((chunk, next));
         }
+        // Room for changes that nobody wants must not wait with those that somebody does.
+        if buffer.len() < buffer.capacity() / 2 {
+            buffer.shrink_to_fit();
+        }
         let buffer = Bytes::from(buffer);
         out.extend(self.made.drain(..).map(|made| match made {
             Made::LeftOut(key_hash) => Read::LeftOut(key_hash),
@@ -157,7 +160,7 @@ impl Reader {
                 let tracked = Tracked::new(ordinal, draft.envelope(&buffer));
                 match failure {
                     None => Read::Event(tracked),
-                    Some(failure) => Read::Rejected(tracked, failure),
+                    Some(failure) => Read::Rejected(Box::new((tracked, *failure))),
                 }
             }
         }));
@@ -193,7 +196,7 @@ impl Reader {
                 self.made.push(Made::Draft(ledger.track(position), draft, None));
             }
             Mapped::Rejected { draft, field, reason } => {
-                let failure = mapping_failure(&field, &reason);
+                let failure = Box::new(mapping_failure(&field, &reason));
                 self.made.push(Made::Draft(ledger.track(position), draft, Some(failure)));
             }
             Mapped::Skipped { route, reason } => skipped.add(&route, &Why::Rule(reason)),
@@ -242,6 +245,13 @@ pub(super) enum Again {
     Rejected(Envelope, Failure),
     /// No route takes it any more.
     Unwanted,
+}
+
+/// Returns about how much the bodies of so many changes of a chunk take, so that their buffer need
+/// not grow step by step: a body is often twice as long as its frame.
+fn room(chunk: &Chunk, changes: u32) -> usize {
+    let frame = chunk.frames.len() / chunk.entries.len().max(1);
+    frame.saturating_mul(2).saturating_mul(changes as usize).min(SLICE_BYTES)
 }
 
 fn mapping_failure(field: &str, reason: &mapping::Reason) -> Failure {

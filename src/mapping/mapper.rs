@@ -116,6 +116,7 @@ pub struct Draft {
 
 impl Draft {
     /// Finishes the event with the buffer that it was written to. Copies nothing.
+    #[inline]
     #[must_use]
     pub fn envelope(self, buffer: &Bytes) -> Envelope {
         Envelope {

@@ -13,6 +13,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::envelope::Envelope;
 use crate::failure::{Category, Classify};
 
@@ -127,6 +129,12 @@ pub trait Sink: Send + Sync + fmt::Debug {
     /// Cancel safety: as that of [`Sink::deliver`].
     fn reply<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Reply> {
         Box::pin(async move { self.deliver(batch).await.into() })
+    }
+
+    /// Lets go of what it has kept for the next request for too long. Returns when to ask again;
+    /// none where there is nothing.
+    fn tidy(&self) -> Option<Instant> {
+        None
     }
 
     /// Looks whether the destination can be reached and used, without sending an event. Returns

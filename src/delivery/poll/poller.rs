@@ -261,7 +261,7 @@ impl Poller {
         for item in read {
             let (tracked, failure) = match item {
                 Read::Event(tracked) => (tracked, None),
-                Read::Rejected(tracked, failure) => (tracked, Some(failure)),
+                Read::Rejected(refused) => (refused.0, Some(refused.1)),
                 Read::LeftOut(_) => continue,
             };
             if self.settled.remove(&tracked.envelope.id.position) {

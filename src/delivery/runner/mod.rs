@@ -44,6 +44,9 @@ use crate::state::{self, State};
 /// How long to wait before a transaction that failed is tried again.
 const STATE_RETRY: Duration = Duration::from_secs(1);
 
+/// What has come back is taken so much at a time, before it is looked what to send.
+const LANDED_MAX: u32 = 128;
+
 /// Serves one sink: reads, maps, sends, and remembers what became of it.
 #[derive(Debug)]
 pub struct Runner {
@@ -170,7 +173,7 @@ impl Runner {
             self.work()?;
             match self.happened(&stop).await {
                 Happened::Stop => break,
-                Happened::Landed(landed) => self.landed(landed)?,
+                Happened::Landed(landed) => self.all_landed(landed)?,
                 // What was not read yet may be gone already.
                 Happened::Read(Err(_)) if self.progress.is_detached() => break,
                 Happened::Looked(Err(_)) if self.progress.is_detached() => break,
@@ -265,7 +268,8 @@ impl Runner {
                     self.scheduler.push(event, now, &mut self.effects);
                 }
                 Read::LeftOut(key_hash) => self.scheduler.leave_out(key_hash),
-                Read::Rejected(event, failure) => {
+                Read::Rejected(refused) => {
+                    let (event, failure) = *refused;
                     self.scheduler.refuse(event, failure, now, &mut self.effects);
                 }
             }
@@ -332,15 +336,17 @@ impl Runner {
     }
 
     fn wake_at(&self) -> Option<Instant> {
+        // While requests are under way their sink tidies itself.
+        let tidy = if self.unanswered == 0 { self.sink.tidy() } else { None };
         let now = self.now();
         let scheduler = self.scheduler.wake_at(now).filter(|_| !self.ward.is_reopening());
         let window = self.window.as_ref().map(|window| window.next_at).filter(|at| *at > now);
         let look = self.gather.as_ref().map(Gather::wake_at);
         let others = self.recount_at.into_iter().chain(self.view.wake_at()).chain(look);
         let others = others.chain(self.audit_at);
-        let wake = scheduler.into_iter().chain(window).chain(others).min()?;
+        let wake = scheduler.into_iter().chain(window).chain(others).min();
         // A timer of tokio's has a resolution of a millisecond and never fires early.
-        self.started.checked_add(wake)
+        wake.and_then(|wake| self.started.checked_add(wake)).into_iter().chain(tidy).min()
     }
 
     /// Sends a request.
@@ -378,6 +384,17 @@ impl Runner {
             };
             Landed::Loaded { id, event, found }
         }));
+    }
+
+    /// Takes this and what else has come back by now: one look at what to do next serves all.
+    fn all_landed(&mut self, first: Landed) -> Result<(), Error> {
+        self.landed(first)?;
+        for _ in 1..LANDED_MAX {
+            let next = futures_util::FutureExt::now_or_never(self.flights.next());
+            let Some(landed) = next.flatten() else { break };
+            self.landed(landed)?;
+        }
+        Ok(())
     }
 
     fn landed(&mut self, landed: Landed) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! [`body`]: a request's body that tells whether it was sent, as an answer may come before.
+//! [`Body`]: a request's body that tells whether it was sent, as an answer may come before.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -13,32 +13,32 @@ use http_body::{Frame, SizeHint};
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// Whether the connection has taken all of a body.
-pub(super) struct Taken(Arc<AtomicBool>);
+pub(super) struct Taken(Option<Arc<AtomicBool>>);
 
 impl Taken {
     /// False when the far side answered what it can't have read.
     pub(super) fn is_whole(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.as_ref().is_none_or(|taken| taken.load(Ordering::Acquire))
     }
 }
 
-/// Returns the body of these bytes, and what tells of it.
-pub(super) fn body(bytes: Bytes) -> (reqwest::Body, Taken) {
-    let is_small = bytes.len() <= PIECE_BYTES;
-    let taken = Arc::new(AtomicBool::new(is_small));
-    if is_small {
-        return (bytes.into(), Taken(taken));
-    }
-    let pieces = Pieces { rest: bytes, taken: Arc::clone(&taken) };
-    (reqwest::Body::wrap(pieces), Taken(taken))
-}
-
-struct Pieces {
+/// A request's body.
+pub(super) struct Body {
     rest: Bytes,
-    taken: Arc<AtomicBool>,
+    /// Set once all is taken; none where it goes whole.
+    taken: Option<Arc<AtomicBool>>,
 }
 
-impl http_body::Body for Pieces {
+impl Body {
+    /// Returns the body of these bytes, and what tells of it.
+    pub(super) fn new(bytes: Bytes) -> (Self, Taken) {
+        let in_pieces = bytes.len() > PIECE_BYTES;
+        let taken = in_pieces.then(Arc::<AtomicBool>::default);
+        (Self { rest: bytes, taken: taken.clone() }, Taken(taken))
+    }
+}
+
+impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -51,8 +51,10 @@ impl http_body::Body for Pieces {
         }
         let bytes = self.rest.len().min(PIECE_BYTES);
         let piece = self.rest.split_to(bytes);
-        if self.rest.is_empty() {
-            self.taken.store(true, Ordering::Release);
+        if let Some(taken) = &self.taken
+            && self.rest.is_empty()
+        {
+            taken.store(true, Ordering::Release);
         }
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }

@@ -5,17 +5,21 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::HeaderMap;
+use hyper::header::{HeaderMap, HeaderName};
 
 /// The structured field.
-const FIELD: &str = "ratelimit";
+const FIELD: HeaderName = HeaderName::from_static("ratelimit");
 
 /// What is left, and when it is filled up again.
-const PAIRS: [(&str, &str); 3] = [
-    ("ratelimit-remaining", "ratelimit-reset"),
-    ("x-ratelimit-remaining", "x-ratelimit-reset"),
-    ("x-rate-limit-remaining", "x-rate-limit-reset"),
+static PAIRS: [(HeaderName, HeaderName); 3] = [
+    pair("ratelimit-remaining", "ratelimit-reset"),
+    pair("x-ratelimit-remaining", "x-ratelimit-reset"),
+    pair("x-rate-limit-remaining", "x-rate-limit-reset"),
 ];
+
+const fn pair(remaining: &'static str, reset: &'static str) -> (HeaderName, HeaderName) {
+    (HeaderName::from_static(remaining), HeaderName::from_static(reset))
+}
 
 /// A reset above this is a time since 1970, below it a wait, in seconds: the one would lie before
 /// 2002, the other be longer than thirty years.
@@ -26,7 +30,7 @@ const EPOCH_MAX: Duration = Duration::from_secs(100_000_000_000);
 /// Returns how long to wait before the next request; none where some are left, or nothing is
 /// said. Of several limits that are used up the longest wait counts.
 pub(super) fn pause(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let text = |name: &HeaderName| headers.get(name)?.to_str().ok();
     let fields = headers.get_all(FIELD).iter().filter_map(|value| value.to_str().ok());
     let fields = fields.filter_map(|field| of_field(field, now));
     let pairs =
@@ -86,7 +90,7 @@ fn number(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::HeaderName;
+    use hyper::header::HeaderName;
 
     use super::*;
 

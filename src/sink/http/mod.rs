@@ -4,6 +4,7 @@ mod answer;
 mod body;
 mod limit;
 mod plan;
+mod pool;
 mod signature;
 mod template;
 mod transport;
@@ -14,18 +15,22 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::{Request, Response, StatusCode};
 use ring::digest;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use self::body::Taken;
+use self::body::{Body, Taken};
 use self::plan::{Head, Plan};
+use self::pool::{Connection, Pool};
 pub use self::signature::SecretError;
 use self::signature::Signer;
 use self::template::Event;
 pub use self::template::TemplateError;
-use self::transport::Lasting;
+use self::transport::{Broken, Lasting, Way};
 use super::{Answer, Batch, BoxFuture, Common, Failure, Reply, Sink};
 use crate::chunk::Operation;
 use crate::envelope::Envelope;
@@ -187,9 +192,18 @@ pub enum Error {
         /// Why.
         source: rustls::Error,
     },
-    /// The client can't be made.
-    #[error("the HTTP client can't be made")]
-    Client(#[source] reqwest::Error),
+    /// A host that can't be asked for.
+    #[error("`{key}` names a host that no request can be sent to")]
+    Host {
+        /// The setting.
+        key: String,
+    },
+    /// More than a request can name.
+    #[error("`{key}` is too long")]
+    Long {
+        /// The setting.
+        key: String,
+    },
 }
 
 impl Error {
@@ -199,6 +213,8 @@ impl Error {
         match self {
             Self::Url { key, .. }
             | Self::Scheme { key }
+            | Self::Host { key }
+            | Self::Long { key }
             | Self::TemplatedHost { key }
             | Self::Template { key, .. }
             | Self::Method { key }
@@ -208,17 +224,16 @@ impl Error {
             | Self::OneEvent { key } => key,
             Self::SigningSecret(_) => "signing_secret",
             Self::Pem { key, .. } | Self::CertWithoutKey { key } | Self::Tls { key, .. } => key,
-            Self::Client(_) => "url",
         }
     }
 }
 
 /// Sends events over HTTP.
 pub struct Http {
-    client: reqwest::Client,
-    tls: Arc<rustls::ClientConfig>,
     plan: Plan,
-    plans: Vec<(Operation, Plan)>,
+    pool: Arc<Pool>,
+    /// What operations have of their own.
+    plans: Vec<(Operation, Plan, Arc<Pool>)>,
     /// The one that all plans send to, if there is just one.
     host: Option<String>,
     signer: Option<Signer>,
@@ -246,18 +261,21 @@ impl Http {
         if let (Some(key), 2..) = (plan.templated(), common.max_events) {
             return Err(Error::OneEvent { key: key.to_owned() });
         }
-        let https = std::iter::once(&plan)
-            .chain(plans.iter().map(|(_, plan)| plan))
-            .any(|plan| plan.origin.scheme() == "https");
-        let tls = transport::tls(config, https)?;
-        let host = format!("{}://{}", plan.origin.scheme(), plan.host);
-        let is_one = plans.iter().all(|(_, other)| other.origin.origin() == plan.origin.origin());
+        let all = || std::iter::once(&plan).chain(plans.iter().map(|(_, plan)| plan));
+        let tls = transport::tls(config, all().any(|plan| plan.origin.scheme() == "https"))?;
+        let is_one = all().all(|other| other.origin.origin() == plan.origin.origin());
+        let host = is_one.then(|| format!("{}://{}", plan.origin.scheme(), plan.host));
+        let mut pools = Pools { tls, common: *common, made: Vec::new() };
+        let pool = pools.of("url", &plan.origin)?;
+        let plans = plans.into_iter().map(|(operation, plan)| {
+            let pool = pools.of(&format!("on.{}.url", operation.as_str()), &plan.origin)?;
+            Ok((operation, plan, pool))
+        });
         Ok(Self {
-            host: is_one.then_some(host),
-            client: transport::client(&tls, common)?,
-            tls,
+            host,
+            plans: plans.collect::<Result<_, _>>()?,
             plan,
-            plans,
+            pool,
             signer: Signer::new(&config.signing_secret).map_err(Error::SigningSecret)?,
             common: *common,
             lasting: Lasting::default(),
@@ -265,19 +283,42 @@ impl Http {
         })
     }
 
-    fn plan(&self, operation: Operation) -> &Plan {
+    fn plan(&self, operation: Operation) -> (&Plan, &Pool) {
         self.plans
             .iter()
-            .find_map(|(other, plan)| (*other == operation).then_some(plan))
-            .unwrap_or(&self.plan)
+            .find_map(|(other, plan, pool)| (*other == operation).then_some((plan, &**pool)))
+            .unwrap_or((&self.plan, &self.pool))
+    }
+
+    /// Returns each pool once, with the host it connects to.
+    fn pools(&self) -> Vec<(&str, &Arc<Pool>)> {
+        let mut pools = vec![(self.plan.host.as_str(), &self.pool)];
+        for (_, plan, pool) in &self.plans {
+            if !pools.iter().any(|(_, other)| Arc::ptr_eq(other, pool)) {
+                pools.push((&plan.host, pool));
+            }
+        }
+        pools
     }
 
     async fn send(&self, batch: &Batch) -> Reply {
+        let deadline = Instant::now() + self.common.timeout;
         let Some(first) = batch.events.first() else { return Answer::Acknowledged.into() };
-        let plan = self.plan(first.operation);
-        let (response, sent) = match self.request(batch, first, plan).await {
-            Ok(exchange) => exchange,
-            Err(failure) => return Answer::Failed(failure).into(),
+        let (plan, pool) = self.plan(first.operation);
+        let (request, sent) = match self.request(batch, first, plan) {
+            Ok(request) => request,
+            Err(problem) => {
+                let message = format!("{}: {problem}", plan.host);
+                return Answer::Failed(Failure::new(Category::Rejected, message)).into();
+            }
+        };
+        let (response, connection) = match timeout_at(deadline, pool.send(request)).await {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(broken)) => return Answer::Failed(self.broke(&broken, plan)).into(),
+            Err(_) => {
+                let broken = Broken::Timeout(self.common.timeout);
+                return Answer::Failed(self.broke(&broken, plan)).into();
+            }
         };
         self.lasting.over();
         let now = SystemTime::now();
@@ -287,7 +328,9 @@ impl Http {
             Some(_) => None,
             None => limit::pause(response.headers(), now),
         };
-        let answer = match self.judge(response, &sent, plan, retry_after).await {
+        let status = response.status();
+        let rest = read(response, connection, pool, deadline).await;
+        let answer = match self.judge(status, rest, &sent, plan, retry_after) {
             Ok(()) => Answer::Acknowledged,
             Err(mut failure) => {
                 if failure.category == Category::Throttled {
@@ -299,41 +342,39 @@ impl Http {
         Reply { answer, pause }
     }
 
-    /// Sends the request and returns the head of its answer.
-    async fn request(
+    /// Makes the request, or says what of the event stands in the way.
+    fn request(
         &self,
         batch: &Batch,
         first: &Envelope,
         plan: &Plan,
-    ) -> Result<(reqwest::Response, Taken), Failure> {
-        let host = &plan.host;
+    ) -> Result<(Request<Body>, Taken), String> {
         let event = Event { envelope: first, mapped: self.common.mapped };
-        let Head { method, url, mut headers } = plan
-            .head(&event)
-            .map_err(|problem| Failure::new(Category::Rejected, format!("{host}: {problem}")))?;
+        let Head { method, uri, mut headers } = plan.head(&event)?;
         let body =
             if self.common.max_events > 1 { array(&batch.events) } else { first.body.clone() };
         self.add_headers(&mut headers, batch, &body);
-        let (body, sent) = body::body(body);
-        let request = self.client.request(method, url).headers(headers).body(body);
-        let sending = request.send().await;
-        sending.map(|response| (response, sent)).map_err(|error| self.broke(error, host))
+        let (body, sent) = Body::new(body);
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        Ok((request, sent))
     }
 
-    /// Reads the rest of an answer and says what it means.
-    async fn judge(
+    /// Says what an answer means.
+    fn judge(
         &self,
-        response: reqwest::Response,
+        status: StatusCode,
+        rest: Rest,
         sent: &Taken,
         plan: &Plan,
         retry_after: Option<Duration>,
     ) -> Result<(), Failure> {
         let host = &plan.host;
-        let status = response.status();
-        let (body, broken) = read(response).await;
         if status.is_success() {
-            if let Some(error) = broken {
-                return Err(self.broke(error, host));
+            if let Some(error) = rest.broken {
+                return Err(self.broke(&Broken::Exchange(error), plan));
             }
             if !sent.is_whole() {
                 let words = answer::words(status);
@@ -349,12 +390,12 @@ impl Http {
             message: format!("{host} answered {}", answer::words(status)),
             retry_after,
             status: Some(status.as_u16()),
-            answer: answer::text(&body, &self.hidden),
+            answer: answer::text(&rest.kept, &self.hidden),
         })
     }
 
-    fn broke(&self, error: reqwest::Error, host: &str) -> Failure {
-        transport::failure(error, host, self.common.timeout, &self.lasting)
+    fn broke(&self, broken: &Broken, plan: &Plan) -> Failure {
+        transport::failure(broken, &plan.host, &self.lasting)
     }
 
     fn add_headers(&self, headers: &mut HeaderMap, batch: &Batch, body: &Bytes) {
@@ -401,14 +442,16 @@ impl Sink for Http {
         Box::pin(self.send(batch))
     }
 
+    fn tidy(&self) -> Option<Instant> {
+        let now = Instant::now();
+        self.pools().into_iter().filter_map(|(_, pool)| pool.tidy(now)).min()
+    }
+
     fn check(&self) -> BoxFuture<'_, Result<String, Failure>> {
         Box::pin(async move {
-            let mut seen: Vec<String> = Vec::new();
-            for plan in std::iter::once(&self.plan).chain(self.plans.iter().map(|(_, plan)| plan)) {
-                let one = transport::connect(&plan.origin, &self.tls, self.common.timeout).await?;
-                if !seen.contains(&one) {
-                    seen.push(one);
-                }
+            let mut seen = Vec::new();
+            for (host, pool) in self.pools() {
+                seen.push(transport::connect(&pool.way, host).await?);
             }
             Ok(seen.join("; "))
         })
@@ -459,22 +502,69 @@ fn idempotency_key(batch: &Batch, array: bool) -> String {
     hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Reads an answer's body so far as it is needed and gives the connection back, or drops it.
-/// Returns what is kept of it, and the error with which it broke off.
-async fn read(mut response: reqwest::Response) -> (Vec<u8>, Option<reqwest::Error>) {
-    let deadline = tokio::time::Instant::now() + ANSWER_BODY_WAIT;
-    let mut kept = Vec::new();
+/// What an answer had beside its head.
+#[derive(Default)]
+struct Rest {
+    /// As much of it as is kept.
+    kept: Vec<u8>,
+    /// With what it broke off.
+    broken: Option<hyper::Error>,
+}
+
+/// Reads an answer's body so far as it is needed and gives the connection back, or drops it. What
+/// has not come until `deadline` is not waited for.
+async fn read(
+    response: Response<Incoming>,
+    mut connection: Connection,
+    pool: &Pool,
+    deadline: Instant,
+) -> Rest {
+    let mut body = response.into_body();
+    let mut rest = Rest::default();
+    if body.is_end_stream() {
+        pool.keep(connection).await;
+        return rest;
+    }
+    let deadline = deadline.min(Instant::now() + ANSWER_BODY_WAIT);
     let mut read: usize = 0;
     while read <= ANSWER_BYTES_READ_MAX {
-        match timeout_at(deadline, response.chunk()).await {
-            Ok(Ok(Some(piece))) => {
-                let room = ANSWER_BYTES_KEPT.saturating_sub(kept.len());
-                kept.extend_from_slice(piece.get(..room).unwrap_or(&piece));
+        match timeout_at(deadline, connection.next(&mut body)).await {
+            Ok(Some(Ok(piece))) => {
+                let room = ANSWER_BYTES_KEPT.saturating_sub(rest.kept.len());
+                rest.kept.extend_from_slice(piece.get(..room).unwrap_or(&piece));
                 read = read.saturating_add(piece.len());
             }
-            Ok(Err(error)) if !error.is_timeout() => return (kept, Some(error)),
-            Ok(Ok(None) | Err(_)) | Err(_) => break,
+            Ok(Some(Err(error))) => {
+                rest.broken = Some(error);
+                return rest;
+            }
+            Ok(None) => {
+                pool.keep(connection).await;
+                return rest;
+            }
+            Err(_) => return rest,
         }
     }
-    (kept, None)
+    rest
+}
+
+/// The pools of a sink: one an origin.
+struct Pools {
+    tls: Arc<rustls::ClientConfig>,
+    common: Common,
+    made: Vec<(Url, Arc<Pool>)>,
+}
+
+impl Pools {
+    /// Returns the pool of an origin, which the setting `key` names.
+    fn of(&mut self, key: &str, origin: &Url) -> Result<Arc<Pool>, Error> {
+        let known = self.made.iter().find(|(other, _)| other.origin() == origin.origin());
+        if let Some((_, pool)) = known {
+            return Ok(Arc::clone(pool));
+        }
+        let way = Way::new(key, origin, &self.tls, self.common.timeout)?;
+        let pool = Arc::new(Pool::new(way, self.common.concurrency));
+        self.made.push((origin.clone(), Arc::clone(&pool)));
+        Ok(pool)
+    }
 }

@@ -2,10 +2,15 @@
 
 use std::fmt::Write;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+};
+use hyper::http::uri::PathAndQuery;
+use hyper::{Method, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use url::Url;
+use url::{Position, Url};
 
 use super::template::{Event, Part, Template};
 use super::{Error, Overrides};
@@ -39,7 +44,8 @@ const RESERVED: [&str; 13] = [
 /// Without `Debug`: URL and headers hold credentials.
 pub(super) struct Plan {
     method: Made<Method>,
-    url: Made<Url>,
+    /// Path and query.
+    url: Made<Uri>,
     /// The headers that are the same for each event.
     headers: HeaderMap,
     made_headers: Vec<(HeaderName, Template)>,
@@ -58,7 +64,8 @@ enum Made<T> {
 /// What a request says before its body.
 pub(super) struct Head {
     pub(super) method: Method,
-    pub(super) url: Url,
+    /// Path and query.
+    pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
 }
 
@@ -72,16 +79,16 @@ impl Plan {
         let over = over.map(|(_, over)| over);
         let url = over.and_then(|over| over.url.as_ref()).unwrap_or(&base.url);
         let method = over.and_then(|over| over.method.as_deref()).unwrap_or(&base.method);
-        let (url, origin) = url_plan(&format!("{prefix}url"), url)?;
+        let key = format!("{prefix}url");
+        let (url, origin) = url_plan(&key, url)?;
         let mut plan = Self {
             method: method_plan(&format!("{prefix}method"), method)?,
             url,
-            headers: HeaderMap::new(),
+            headers: headers_of(&origin).ok_or(Error::Host { key })?,
             made_headers: Vec::new(),
             host: super::origin(&origin),
             origin,
         };
-        plan.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         plan.add_headers("headers.", &base.headers)?;
         if let Some(over) = over {
             plan.add_headers(&format!("{prefix}headers."), &over.headers)?;
@@ -137,8 +144,8 @@ impl Plan {
                 read_method(&text).ok_or("method: the event makes none of it")?
             }
         };
-        let url = match &self.url {
-            Made::Fixed(url) => url.clone(),
+        let uri = match &self.url {
+            Made::Fixed(uri) => uri.clone(),
             Made::Template(template) => self.url(template, event)?,
         };
         let mut headers = self.headers.clone();
@@ -155,12 +162,12 @@ impl Plan {
             value.set_sensitive(true);
             headers.insert(name, value);
         }
-        Ok(Head { method, url, headers })
+        Ok(Head { method, uri, headers })
     }
 
     /// Fills in the URL. A value stays within its segment: what could end it is escaped, and a
     /// segment that would vanish or climb is refused.
-    fn url(&self, template: &Template, event: &Event<'_>) -> Result<Url, String> {
+    fn url(&self, template: &Template, event: &Event<'_>) -> Result<Uri, String> {
         let mut text = String::new();
         let mut places = Vec::new();
         for part in &template.parts {
@@ -186,12 +193,45 @@ impl Plan {
         }
         let url = Url::parse(&text).map_err(|error| format!("url: {error}"))?;
         // Places in the authority are refused when the config is read; this holds it.
-        if url.origin() == self.origin.origin() {
-            Ok(url)
-        } else {
-            Err("url: the event would change the host".to_owned())
+        if url.origin() != self.origin.origin() {
+            return Err("url: the event would change the host".to_owned());
         }
+        path_and_query(&url).ok_or_else(|| "url: too long".to_owned())
     }
+}
+
+/// Returns the headers that each request to an origin has unless the settings say otherwise. None
+/// where it can't be named in a header.
+fn headers_of(origin: &Url) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    let host = origin.host_str().unwrap_or_default();
+    let host = match origin.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    headers.insert(HOST, HeaderValue::try_from(host).ok()?);
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let agent = concat!("walgate/", env!("CARGO_PKG_VERSION"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+    // A place for what each request has of its own: a copy then need not grow.
+    headers.insert(super::IDEMPOTENCY_KEY, HeaderValue::from_static(""));
+    if !origin.username().is_empty() || origin.password().is_some() {
+        let mut credentials: Vec<u8> = percent_decode_str(origin.username()).collect();
+        credentials.push(b':');
+        credentials.extend(percent_decode_str(origin.password().unwrap_or_default()));
+        let text = format!("Basic {}", STANDARD.encode(credentials));
+        let mut value = HeaderValue::try_from(text).ok()?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Some(headers)
+}
+
+/// Returns what of a URL a request names. None where it is longer than one can.
+fn path_and_query(url: &Url) -> Option<Uri> {
+    let text = &url[Position::BeforePath..Position::AfterQuery];
+    PathAndQuery::try_from(text).ok().map(Uri::from)
 }
 
 fn read_method(text: &str) -> Option<Method> {
@@ -211,7 +251,7 @@ fn method_plan(key: &str, text: &str) -> Result<Made<Method>, Error> {
 }
 
 /// Reads the URL, with what of it is the same for each event: everything before the path.
-fn url_plan(key: &str, url: &Secret) -> Result<(Made<Url>, Url), Error> {
+fn url_plan(key: &str, url: &Secret) -> Result<(Made<Uri>, Url), Error> {
     let template = Template::parse(url.expose())
         .map_err(|source| Error::Template { key: key.to_owned(), source })?;
     let wrong = |source| Error::Url { key: key.to_owned(), source };
@@ -238,7 +278,10 @@ fn url_plan(key: &str, url: &Secret) -> Result<(Made<Url>, Url), Error> {
     origin.set_query(None);
     origin.set_fragment(None);
     match template.fixed() {
-        Some(_) => Ok((Made::Fixed(parsed), origin)),
+        Some(_) => {
+            let uri = path_and_query(&parsed).ok_or_else(|| Error::Long { key: key.to_owned() })?;
+            Ok((Made::Fixed(uri), origin))
+        }
         None => Ok((Made::Template(template), origin)),
     }
 }

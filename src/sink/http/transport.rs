@@ -1,61 +1,47 @@
-//! The way to the far side: client, TLS, names, and what a failure on the way means.
+//! The way to the far side: connections, TLS, names, and what a failure on the way means.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::redirect;
+use hyper::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
+use tower_service::Service;
 use url::Url;
 
 use super::{Config, Error};
 use crate::failure::Category;
-use crate::sink::{Common, Failure};
+use crate::sink::{BoxFuture, Failure};
 
 /// How long a connection may take; less where the whole request has less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long an idle connection is kept: less than the usual 60 s after which servers and
-/// balancers close theirs, since a request on a connection that is being closed is lost.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// After this long without a word the far side's machine is asked whether it still is there, and
+/// again as often until it counts as gone.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// How long what was sent may go without the far side's machine confirming it.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A name or a certificate that fails for this long is a matter of the set-up. A server restart
 /// or a slow DNS is over by then.
 const LASTING: Duration = Duration::from_secs(30);
 
-/// Makes the client: one pool, no redirects, no proxy from the environment, no decompression.
-pub(super) fn client(
-    tls: &Arc<rustls::ClientConfig>,
-    common: &Common,
-) -> Result<reqwest::Client, Error> {
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(rustls::ClientConfig::clone(tls))
-        .dns_resolver(Arc::new(Names {}))
-        .redirect(redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .no_proxy()
-        .http1_only()
-        .tcp_nodelay(true)
-        .tcp_keepalive(Duration::from_secs(15))
-        .pool_max_idle_per_host(common.concurrency.max(1))
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .connect_timeout(CONNECT_TIMEOUT.min(common.timeout))
-        .timeout(common.timeout)
-        .user_agent(concat!("walgate/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(Error::Client)
-}
-
-/// Makes the TLS settings: the system's roots and the config's, ring, TLS 1.2 and 1.3.
+/// Makes the TLS settings: the system's roots and the config's, ring, TLS 1.2 and 1.3, HTTP/1.1.
 pub(super) fn tls(config: &Config, https: bool) -> Result<Arc<rustls::ClientConfig>, Error> {
     let mut roots = rustls::RootCertStore::empty();
     if https {
@@ -73,7 +59,7 @@ pub(super) fn tls(config: &Config, https: bool) -> Result<Arc<rustls::ClientConf
         .with_safe_default_protocol_versions()
         .map_err(|source| Error::Tls { key: "url", source })?
         .with_root_certificates(roots);
-    let tls = match (&config.cert, &config.key) {
+    let mut tls = match (&config.cert, &config.key) {
         (Some(cert), Some(key)) => {
             let key = PrivateKeyDer::from_pem_file(key)
                 .map_err(|_| Error::Pem { key: "key", path: key.clone() })?;
@@ -85,6 +71,7 @@ pub(super) fn tls(config: &Config, https: bool) -> Result<Arc<rustls::ClientConf
         (Some(_), None) => return Err(Error::CertWithoutKey { key: "key" }),
         (None, Some(_)) => return Err(Error::CertWithoutKey { key: "cert" }),
     };
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(tls))
 }
 
@@ -97,8 +84,69 @@ fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'st
     if certificates.is_empty() { Err(wrong()) } else { Ok(certificates) }
 }
 
+/// A connection, with or without TLS.
+pub(super) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
+
+/// The way to one origin: no proxy, whatever the environment says.
+pub(super) struct Way {
+    /// Scheme, host and port.
+    origin: Uri,
+    tcp: HttpConnector<Names>,
+    /// For `https`: with the name that the certificate must have.
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// How long a connection may take.
+    limit: Duration,
+}
+
+impl Way {
+    /// Makes the way to an origin, on which a request may take so long. `key` is the setting that
+    /// names it.
+    pub(super) fn new(
+        key: &str,
+        origin: &Url,
+        tls: &Arc<rustls::ClientConfig>,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
+        let wrong = || Error::Host { key: key.to_owned() };
+        let limit = CONNECT_TIMEOUT.min(timeout);
+        let mut tcp = HttpConnector::new_with_resolver(Names {});
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(KEEPALIVE));
+        tcp.set_keepalive_interval(Some(KEEPALIVE));
+        tcp.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
+        tcp.set_tcp_user_timeout(Some(USER_TIMEOUT));
+        tcp.set_connect_timeout(Some(limit));
+        let tls = if origin.scheme() == "https" {
+            let host = origin.host_str().unwrap_or_default();
+            let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            let name = ServerName::try_from(bare).map_err(|_| wrong())?;
+            Some((TlsConnector::from(Arc::clone(tls)), name))
+        } else {
+            None
+        };
+        let origin = origin.origin().ascii_serialization().parse().map_err(|_| wrong())?;
+        Ok(Self { origin, tcp, tls, limit })
+    }
+
+    /// Looks the name up and connects.
+    pub(super) async fn open(&self) -> Result<Stream, Broken> {
+        let opened = tokio::time::timeout(self.limit, async {
+            let stream = self.tcp.clone().call(self.origin.clone()).await?.into_inner();
+            Ok(match &self.tls {
+                Some((tls, name)) => Either::Right(tls.connect(name.clone(), stream).await?),
+                None => Either::Left(stream),
+            })
+        });
+        match opened.await {
+            Ok(opened) => opened.map_err(Broken::Connect),
+            Err(_) => Err(Broken::ConnectTimeout(self.limit)),
+        }
+    }
+}
+
 /// Looks names up with the system's resolver, and marks a failure as one of names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Names {}
 
 /// A name that has no address.
@@ -113,13 +161,59 @@ impl fmt::Display for NameFailure {
 
 impl StdError for NameFailure {}
 
-impl Resolve for Names {
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for Names {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = NameFailure;
+    type Future = BoxFuture<'static, Result<Self::Response, NameFailure>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), NameFailure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(NameFailure)?;
-            let addresses: Addrs = Box::new(found.collect::<Vec<_>>().into_iter());
-            Ok(addresses)
+            Ok(found.collect::<Vec<_>>().into_iter())
         })
+    }
+}
+
+/// Why a request got no answer.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// There is no connection.
+    Connect(Box<dyn StdError + Send + Sync>),
+    /// There is no connection within this time.
+    ConnectTimeout(Duration),
+    /// The connection broke.
+    Exchange(hyper::Error),
+    /// There is no answer within this time.
+    Timeout(Duration),
+}
+
+impl Broken {
+    /// Says what happened. Names neither host nor URL.
+    fn words(&self) -> String {
+        match self {
+            Self::Connect(_) => format!("can't connect{}", self.cause()),
+            Self::ConnectTimeout(limit) => format!("can't connect within {limit:?}"),
+            Self::Exchange(_) => format!("the connection broke{}", self.cause()),
+            Self::Timeout(limit) => format!("no answer within {limit:?}"),
+        }
+    }
+
+    /// The last cause is the one that says most.
+    fn cause(&self) -> String {
+        self.chain().last().map_or_else(String::new, |cause| format!(": {cause}"))
+    }
+
+    fn chain(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+        let top: Option<&(dyn StdError + 'static)> = match self {
+            Self::Connect(error) => Some(error.as_ref()),
+            Self::Exchange(error) => Some(error),
+            Self::ConnectTimeout(_) | Self::Timeout(_) => None,
+        };
+        std::iter::successors(top, |error| (*error).source())
     }
 }
 
@@ -146,34 +240,14 @@ impl Lasting {
 }
 
 /// Sorts a request that got no answer. Nothing of the URL but `host` gets into the message.
-pub(super) fn failure(
-    error: reqwest::Error,
-    host: &str,
-    timeout: Duration,
-    lasting: &Lasting,
-) -> Failure {
-    let error = error.without_url();
-    let top: &(dyn StdError + 'static) = &error;
-    let mut chain = vec![top];
-    let mut below = top.source();
-    while let Some(cause) = below {
-        chain.push(cause);
-        below = cause.source();
-    }
-    let category = if chain.iter().any(|cause| is_name_or_certificate(*cause)) {
+pub(super) fn failure(broken: &Broken, host: &str, lasting: &Lasting) -> Failure {
+    let category = if broken.chain().any(is_name_or_certificate) {
         lasting.failed(Instant::now())
     } else {
         lasting.over();
         Category::Transient
     };
-    let message = if error.is_timeout() && !error.is_connect() {
-        format!("{host}: no answer within {timeout:?}")
-    } else {
-        let what = if error.is_connect() { "can't connect" } else { "the connection broke" };
-        let cause = chain.last().map_or_else(String::new, |cause| format!(": {cause}"));
-        format!("{host}: {what}{cause}")
-    };
-    Failure::new(category, message)
+    Failure::new(category, format!("{host}: {}", broken.words()))
 }
 
 /// Looks for [`NameFailure`] and TLS errors; I/O errors carry the latter inside.
@@ -185,43 +259,23 @@ fn is_name_or_certificate(cause: &(dyn StdError + 'static)) -> bool {
 }
 
 /// Connects as a request would, TLS included, sends nothing and tells what was seen.
-pub(super) async fn connect(
-    origin: &Url,
-    tls: &Arc<rustls::ClientConfig>,
-    timeout: Duration,
-) -> Result<String, Failure> {
-    let name = super::origin(origin);
-    let setup = |problem: String| Failure::new(Category::Setup, format!("{name}: {problem}"));
-    let limit = CONNECT_TIMEOUT.min(timeout);
-    tokio::time::timeout(limit, async {
-        let host = origin.host_str().unwrap_or_default();
-        let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = origin.port_or_known_default().unwrap_or_default();
-        let addresses: Vec<_> = tokio::net::lookup_host((bare.as_str(), port))
-            .await
-            .map_err(|error| setup(NameFailure(error).to_string()))?
-            .collect();
-        let stream = TcpStream::connect(addresses.as_slice())
-            .await
-            .map_err(|error| setup(format!("can't connect: {error}")))?;
-        let peer = stream.peer_addr().map_or_else(|_| name.clone(), |peer| peer.to_string());
-        if origin.scheme() != "https" {
-            return Ok(format!("{name} at {peer} accepts connections, without TLS"));
-        }
-        let server = ServerName::try_from(bare).map_err(|error| setup(error.to_string()))?;
-        let stream = TlsConnector::from(Arc::clone(tls))
-            .connect(server, stream)
-            .await
-            .map_err(|error| setup(format!("TLS: {error}")))?;
-        let version = match stream.get_ref().1.protocol_version() {
-            Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
-            Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3",
-            _ => "TLS",
-        };
-        Ok(format!("{name} at {peer} accepts connections, {version}, certificate verified"))
-    })
-    .await
-    .unwrap_or_else(|_| Err(setup(format!("can't connect within {limit:?}"))))
+pub(super) async fn connect(way: &Way, host: &str) -> Result<String, Failure> {
+    let stream = way
+        .open()
+        .await
+        .map_err(|broken| Failure::new(Category::Setup, format!("{host}: {}", broken.words())))?;
+    let (tcp, tls) = match &stream {
+        Either::Left(tcp) => (tcp, None),
+        Either::Right(tls) => (tls.get_ref().0, Some(tls.get_ref().1.protocol_version())),
+    };
+    let peer = tcp.peer_addr().map_or_else(|_| host.to_owned(), |peer| peer.to_string());
+    let how = match tls {
+        None => "without TLS",
+        Some(Some(rustls::ProtocolVersion::TLSv1_2)) => "TLS 1.2, certificate verified",
+        Some(Some(rustls::ProtocolVersion::TLSv1_3)) => "TLS 1.3, certificate verified",
+        Some(_) => "TLS, certificate verified",
+    };
+    Ok(format!("{host} at {peer} accepts connections, {how}"))
 }
 
 #[cfg(test)]

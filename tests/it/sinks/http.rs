@@ -253,6 +253,11 @@ async fn a_url_is_built_from_the_event_and_a_value_stays_in_its_place() {
     ] {
         assert_eq!(target(path, data).await.as_deref(), Ok(expected), "{path}");
     }
+    // What a URL may hold can be asked for; a fragment is not.
+    let odd = target("/a|b[c]^d'e?f=^`|\\{}\"#gone", data).await.unwrap();
+    assert!(odd.starts_with("/a|b[c]") && !odd.contains("gone"), "{odd}");
+    let long = format!(r#"{{"v":"{}"}}"#, "x".repeat(70_000));
+    assert!(target("/c/{{ data.v }}", &long).await.unwrap_err().ends_with("url: too long"));
 }
 
 #[tokio::test]
@@ -372,6 +377,7 @@ fn settings_that_cannot_work_are_refused_with_their_place() {
         "https://e.com/{{",
         "https://e.com/{{ a b }}",
         "https://e.com/{{ key.id }}",
+        &format!("https://e.com/{}", "x".repeat(70_000)),
     ] {
         check(&|config| config.url = Secret::new(url.into()), "url");
     }

@@ -1,5 +1,6 @@
 //! Sinks: what they send, and what they make of every kind of answer.
 
+mod connections;
 mod file;
 mod http;
 mod page;
