@@ -72,6 +72,27 @@ fn a_window_is_sent_again_to_one_sink_as_the_same_events_in_order() {
 }
 
 #[test]
+fn a_dead_letter_of_the_window_is_sent_with_it_and_is_none_any_more() {
+    let receiver = Receiver::start();
+    receiver.when(|event| event.0["data"]["v"] == "bad", Reply::status(422));
+    let road = Road::of_t(&http("far", &receiver.url("/"), "concurrency = 3"));
+    let from = road.wal_end();
+    road.sql("INSERT INTO t SELECT g, 'bad' FROM generate_series(1, 3) g; INSERT INTO t VALUES (4, 'good')");
+    road.confirms(&road.wal_end());
+    let dead = || {
+        let output = road.walgate.call(&["dlq", "list", "--json", "--state", "dead"]);
+        String::from_utf8(output.stdout).unwrap().lines().count()
+    };
+    assert_eq!(dead(), 3);
+    receiver.behave();
+    let (code, _, said) = replay(&road, &["--sink", "far", "--from", &from]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("4 events were sent again, 4 of them delivered"), "{said}");
+    assert_eq!(again(&receiver).len(), 4);
+    eventually("none is dead any more", PATIENCE, || dead() == 0);
+}
+
+#[test]
 fn one_table_one_key_and_a_rate() {
     let receiver = Receiver::start();
     let schema = format!("{T}; CREATE TABLE u (id int PRIMARY KEY, v text)");
