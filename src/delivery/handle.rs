@@ -130,7 +130,7 @@ pub struct Snapshot {
     pub detached: bool,
     /// Events that were read and are not done.
     pub undone: u64,
-    /// Events that are not done and that nobody has in hand; see [`SinkProgress::audit`].
+    /// Events that are not done and that nobody has in hand: a fault where it is not 0.
     pub unaccounted: i64,
     /// When it is sent what has gathered; none: at once.
     pub next: Option<Timestamp>,
