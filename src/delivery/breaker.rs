@@ -100,6 +100,16 @@ impl Breaker {
         }
     }
 
+    /// Whether a probe is wanted, and none is under way.
+    pub(super) fn lacks_probe(&self, now: Duration) -> bool {
+        match &self.state {
+            State::HalfOpen { probing } => !probing,
+            State::Halted { reason: HaltReason::TooManyDead, .. } => false,
+            State::Halted { next, probing, .. } => !probing && *next <= now,
+            State::Closed | State::Open { .. } => false,
+        }
+    }
+
     /// A probe was sent.
     pub(super) const fn probing(&mut self) {
         match &mut self.state {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::settings::BatchLimits;
 use crate::chunk::Operation;
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, TableTag};
 use crate::lsn::EventId;
 use crate::progress::ledger::Ordinal;
 use crate::sink::{Batch, Failure};
@@ -282,6 +282,38 @@ impl Lane {
         self.forget_search();
         self.queue.pop_front();
         Some(id)
+    }
+
+    /// Takes the marks that nothing before them concerns, and says whose they are: those of
+    /// events of another table, and of other keys of this one.
+    pub(super) fn pass_marks_by(
+        &mut self,
+        concerns: impl Fn(EventId, &HashSet<u64>, &HashSet<TableTag>) -> bool,
+    ) -> Vec<EventId> {
+        let mut before: HashSet<u64> = self.pieces.iter().flat_map(Piece::keys).collect();
+        let mut tables: HashSet<TableTag> = before.iter().copied().map(TableTag::of).collect();
+        let mut passed = Vec::new();
+        // Behind the place of another lane's event nothing is known of what is before.
+        for queued in self.queue.iter().take_while(|queued| !matches!(queued, Queued::Hold(_))) {
+            match queued {
+                Queued::Event { tracked, .. } => {
+                    before.extend(keys(&tracked.envelope));
+                    tables.insert(tracked.envelope.table_tag());
+                }
+                Queued::Mark(_, id) if !concerns(*id, &before, &tables) => passed.push(*id),
+                _ => {}
+            }
+        }
+        if !passed.is_empty() {
+            let gone: HashSet<EventId> = passed.iter().copied().collect();
+            let mut holds = false;
+            self.forget_search();
+            self.queue.retain(|queued| {
+                holds |= matches!(queued, Queued::Hold(_));
+                holds || !matches!(queued, Queued::Mark(_, id) if gone.contains(id))
+            });
+        }
+        passed
     }
 
     /// Whether the lane has come to the place of another lane's event.

@@ -172,7 +172,10 @@ impl Parked {
     /// Whether events of each of the keys that are older than `id` are here.
     pub(super) fn has_before_of(&self, keys: [Option<u64>; 2], id: EventId) -> bool {
         let first = |key| self.queues.get(&key).and_then(VecDeque::front);
-        keys.into_iter().flatten().all(|key| first(key).is_some_and(|first| *first < id))
+        // One that waits for a lane itself may be discarded before the lane has come there.
+        let waits = |id: &EventId| self.entries.get(id).is_some_and(|entry| entry.waits > 0);
+        let is_before = |first: &EventId| *first < id && !waits(first);
+        keys.into_iter().flatten().all(|key| first(key).is_some_and(is_before))
     }
 
     /// Whether an event of the table that is older than `id` is here.
@@ -182,8 +185,9 @@ impl Parked {
 
     /// Whether a TRUNCATE of the table that is newer than `id` is being sent.
     pub(super) fn is_truncating(&self, table: TableTag, id: EventId) -> bool {
-        let is_sent = |id| self.entries.get(&id).is_some_and(|entry| entry.truncates && entry.busy);
-        self.tables.after(table, id).any(is_sent)
+        // One that is sent is the first of its table, but for what was added since.
+        let is_sent = |id| self.entries.get(&id).is_some_and(|entry| entry.busy);
+        self.tables.truncates_after(table, id).next().is_some_and(is_sent)
     }
 
     /// Returns how many go on trying by themselves, those that a person has sent again as well.
@@ -382,7 +386,9 @@ impl Parked {
         let mut next = Vec::new();
         for key in entry.keys.into_iter().flatten() {
             let Some(queue) = self.queues.get_mut(&key) else { continue };
-            queue.retain(|other| *other != id);
+            if let Ok(place) = queue.binary_search(&id) {
+                queue.remove(place);
+            }
             match queue.front() {
                 Some(first) => next.push(*first),
                 None => {

@@ -2,6 +2,7 @@
 //! (pure).
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 
 use crate::envelope::TableTag;
 use crate::lsn::EventId;
@@ -65,6 +66,20 @@ impl Tables {
     /// Returns the events of the table that are newer than `id`.
     pub(super) fn after(&self, table: TableTag, id: EventId) -> impl Iterator<Item = EventId> {
         let events = self.0.get(&table).into_iter();
-        events.flat_map(move |events| events.all.iter().copied().filter(move |other| *other > id))
+        events.flat_map(move |events| events.all.range(behind(id)).copied())
     }
+
+    /// Returns each TRUNCATE of the table that is newer than `id`.
+    pub(super) fn truncates_after(
+        &self,
+        table: TableTag,
+        id: EventId,
+    ) -> impl Iterator<Item = EventId> {
+        let events = self.0.get(&table).into_iter();
+        events.flat_map(move |events| events.truncates.range(behind(id)).copied())
+    }
+}
+
+const fn behind(id: EventId) -> (Bound<EventId>, Bound<EventId>) {
+    (Bound::Excluded(id), Bound::Unbounded)
 }

@@ -147,6 +147,7 @@ impl View {
         self.progress.with_snapshot(|snapshot| {
             add_delivered(&mut snapshot.counters, &route, 1);
             add_latency(&mut snapshot.counters, commit_time, now);
+            snapshot.newest_done = snapshot.newest_done.max(commit_time);
         });
         Some(route)
     }

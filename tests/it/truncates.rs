@@ -158,3 +158,30 @@ fn a_truncate_waits_for_an_older_letter_that_is_sent_again_over_a_crash_too() {
     is_in_order(&receiver.journal());
     road.stop();
 }
+
+/// A dead letter was sent again behind a TRUNCATE of its table that had been set aside meanwhile.
+#[test]
+fn a_letter_older_than_a_truncate_that_got_through_late_is_refused() {
+    let receiver = Receiver::start();
+    receiver.when(|event| event.0["data"]["v"] == "bad", Reply::status(422));
+    receiver.when(is_truncate_of_t, Reply::status(500));
+    let brisk =
+        "concurrency = 4\nretry = { initial = \"20ms\", max = \"100ms\", max_attempts = 100000 }";
+    let mut road = road(&receiver, brisk);
+    road.sql("INSERT INTO t VALUES (1, 'bad'); TRUNCATE t");
+    let count_of = |state: &str| {
+        let output = road.walgate.call(&["dlq", "list", "--json", "--state", state]);
+        String::from_utf8(output.stdout).unwrap().lines().count()
+    };
+    eventually("both are set aside", PATIENCE, || {
+        road.sql("INSERT INTO u SELECT 1 + count(*), 'a' FROM u");
+        count_of("dead") == 1 && count_of("retrying") == 1
+    });
+    receiver.behave();
+    receiver.wait("the TRUNCATE", PATIENCE, |journal| count(journal, "public.t") == 1);
+    eventually("it is none that waits", PATIENCE, || count_of("retrying") == 0);
+    let output = road.walgate.call(&["dlq", "replay", "--state", "dead"]);
+    assert_eq!(output.status.code(), Some(5), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!((count_of("dead"), count(&receiver.journal(), "public.t")), (1, 1));
+    road.stop();
+}

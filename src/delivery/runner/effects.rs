@@ -14,6 +14,7 @@ use super::super::ward::{Outcome, Write, Written};
 use super::operator::is_keyless;
 use super::original::{Found, Loaded, copy};
 use super::{Error, Landed, Runner, STATE_RETRY};
+use crate::chunk::Operation;
 use crate::envelope::RouteLabel;
 use crate::failure::chain;
 use crate::lsn::{EventId, Timestamp};
@@ -110,14 +111,10 @@ impl Runner {
                     let verdict = Verdict { category, failure, attempts, at: Timestamp::now() };
                     self.tried(id, keys, state, verdict, loaded.take());
                 }
-                Effect::Accepted { id, keys, attempts } => self.accepted(id, keys, attempts),
-                Effect::Withdrawn { id } => {
-                    self.view.retry_done(id, false);
-                    match self.ward.row(id) {
-                        Some(row) => self.ward.add(Write::Withdraw { id, row }),
-                        None => self.scheduler.resolved(id, now, &mut self.effects),
-                    }
+                Effect::Accepted { id, keys, attempts } => {
+                    self.accepted(id, keys, attempts, loaded.take());
                 }
+                Effect::Withdrawn { id } => self.withdrawn(id, now),
                 Effect::Refused { id } => {
                     self.view.retry_done(id, false);
                     if let Some(row) = self.ward.row(id) {
@@ -139,7 +136,20 @@ impl Runner {
                 }
             }
         }
-        self.effects = effects;
+        if self.effects.is_empty() {
+            self.effects = effects;
+        } else {
+            self.apply(now, None);
+        }
+    }
+
+    /// No route takes a stored event any more.
+    fn withdrawn(&mut self, id: EventId, now: Duration) {
+        self.view.retry_done(id, false);
+        match self.ward.row(id) {
+            Some(row) => self.ward.add(Write::Withdraw { id, row }),
+            None => self.scheduler.resolved(id, now, &mut self.effects),
+        }
     }
 
     /// A stored event was tried again, without success.
@@ -166,7 +176,13 @@ impl Runner {
     }
 
     /// A stored event was accepted.
-    fn accepted(&mut self, id: EventId, keys: [Option<u64>; 2], attempts: u32) {
+    fn accepted(
+        &mut self,
+        id: EventId,
+        keys: [Option<u64>; 2],
+        attempts: u32,
+        loaded: Option<Loaded>,
+    ) {
         let Some(row) = self.ward.row(id) else {
             tracing::warn!(
                 sink = %self.name, event = %id,
@@ -177,7 +193,11 @@ impl Runner {
         let route = self.view.retry_done(id, true);
         let record = route.map(|route| Box::new(self.record(id, route, attempts)));
         self.ward.add(Write::Delete { id, row, at_us: Timestamp::now().unix_micros(), record });
-        let newer = self.operator.newer_of(keys.into_iter().flatten(), id);
+        let sent = loaded.and_then(|loaded| loaded.sent);
+        let newer = match sent.filter(|sent| sent.operation == Operation::Truncate) {
+            Some(truncate) => self.operator.newer(std::slice::from_ref(&*truncate)),
+            None => self.operator.newer_of(keys.into_iter().flatten(), id),
+        };
         if !newer.is_empty() {
             self.note(newer, Vec::new());
         }

@@ -227,7 +227,10 @@ impl Runner {
         self.gathers(now)?;
         if !self.has_memory() {
             self.scheduler.relieve(now, &mut self.effects);
-            self.apply(now, None);
+            if !self.effects.is_empty() {
+                self.view.changed();
+                self.apply(now, None);
+            }
         }
         if !self.reader.needs_chunk() && self.has_room() {
             self.read_slice(now)?;

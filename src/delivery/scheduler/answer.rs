@@ -221,13 +221,12 @@ impl Scheduler {
         let Some(piece) = self.take_piece(index, flight.piece) else { return };
         // One that another lane waits for is always alone, and one outcome is no mixture.
         let (failures, last_sent) = (piece.failures, piece.last_sent);
-        let (mut left, mut done) = (Vec::new(), Vec::new());
+        let (mut left, mut done, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for (event, outcome) in piece.into_events().zip(outcomes) {
             match outcome {
                 Ok(()) => done.push(event),
                 Err(failure) if failure.category == Category::Rejected => {
-                    self.rejections = self.rejections.saturating_add(1);
-                    self.reject(event, failure, failures + 1, heard, effects);
+                    refused.push((event, failure));
                 }
                 Err(_) => left.push(event),
             }
@@ -245,6 +244,11 @@ impl Scheduler {
                 self.count_failure(index, flight.piece, Some(worst.clone()), heard);
                 self.suspects.insert(index);
             }
+        }
+        // Once what is left is in its lane again: with `block` it waits behind these.
+        for (event, failure) in refused {
+            self.rejections = self.rejections.saturating_add(1);
+            self.reject(event, failure, failures + 1, heard, effects);
         }
         if accepted {
             self.accepted(heard, effects);

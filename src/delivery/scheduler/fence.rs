@@ -34,6 +34,10 @@ enum Stage {
 }
 
 impl Fence {
+    pub(super) fn is_of(&self, id: EventId) -> bool {
+        self.id == id
+    }
+
     /// Returns what waits in memory.
     pub(super) fn queue(&self) -> impl Iterator<Item = &Tracked> {
         self.queue.iter()
@@ -128,6 +132,7 @@ impl Scheduler {
     /// Lets go what a TRUNCATE held up that is done or was set aside, and lets those into their
     /// lanes that everything before has left.
     pub(super) fn pass_fences(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        let mut changed = self.fences.is_empty() || !self.behind.is_empty();
         while !self.fences.is_empty() {
             (0..self.lanes.len()).for_each(|index| self.pass_marks(index, now));
             let parked = &self.parked;
@@ -140,17 +145,32 @@ impl Scheduler {
             let Some(table) = self.fences.iter().find(is_over).map(|(table, _)| *table) else {
                 break;
             };
-            let Some(Fence { id, queue, aside, .. }) = self.fences.remove(&table) else { break };
-            self.lanes.iter_mut().for_each(|lane| lane.drop_mark(id));
-            queue.into_iter().for_each(|event| self.place(event, now, effects));
+            let Some(Fence { id, mut queue, aside, waits, .. }) = self.fences.remove(&table) else {
+                break;
+            };
+            if waits > 0 {
+                self.lanes.iter_mut().for_each(|lane| lane.drop_mark(id));
+            }
+            while let Some(event) = queue.pop_front() {
+                self.place(event, now, effects);
+                // The next TRUNCATE of the table: all else waits behind it.
+                if let Some(next) = self.fences.get_mut(&table) {
+                    let first = std::mem::replace(&mut next.queue, queue);
+                    first.into_iter().rev().for_each(|event| next.queue.push_front(event));
+                    break;
+                }
+            }
             aside.into_iter().for_each(|id| self.parked.waited(id, now));
+            changed = true;
         }
         while !self.waits_in_line()
             && let Some(event) = self.behind.pop_front()
         {
             self.place(event, now, effects);
         }
-        self.let_go(now);
+        if changed {
+            self.let_go(now);
+        }
     }
 
     /// Whether everything waits for a TRUNCATE: with one request at a time the stream keeps its
@@ -188,6 +208,7 @@ impl Scheduler {
                 self.fences.insert(table, fence);
             }
         }
+        self.let_go(now);
     }
 
     /// Takes everything out that waits behind a TRUNCATE, and each TRUNCATE that waits itself.

@@ -44,11 +44,17 @@ impl Scheduler {
                         entry.waits += 1;
                     }
                 }
+                entry.apart = entry.waits > 0;
                 self.parked.add(id, entry, now);
             }
             // What is behind it waits there already.
             Some(LetterState::Dead) => self.parked.revive(id, again, now),
             Some(_) => return,
+        }
+        if table.is_some_and(|table| self.is_behind_fence(table, id)) {
+            // One that its mapping refused did not wait for the TRUNCATE before it.
+            self.parked.wait_once_more(id);
+            self.ahead.insert(id);
         }
         self.set_dead(self.dead.saturating_sub(1), now);
         // Should the sink turn out to refuse everything, this one does not come back by itself.

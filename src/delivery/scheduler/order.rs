@@ -121,6 +121,27 @@ impl Scheduler {
         }
     }
 
+    /// Lets go what waits for a lane whose first piece is a suspect, and is of other keys than what
+    /// is there: it shows whether the sink is up. Returns whether there was something.
+    pub(super) fn pass_marks_of_others(&mut self, index: usize, now: Duration) -> bool {
+        let (parked, fences) = (&self.parked, &self.fences);
+        let Some(lane) = self.lanes.get_mut(index) else { return false };
+        let passed = lane.pass_marks_by(|id, before, tables| match parked.get(id) {
+            Some(entry) if !entry.truncates => {
+                entry.keys.into_iter().flatten().any(|key| before.contains(&key))
+            }
+            Some(entry) => tables.contains(&entry.table()),
+            None => fences.iter().any(|(table, f)| f.is_of(id) && tables.contains(table)),
+        });
+        for id in &passed {
+            if !self.fence_waited(*id, now) {
+                self.parked.waited(*id, now);
+            }
+        }
+        self.list_waiting_joins();
+        !passed.is_empty()
+    }
+
     /// The event that made another lane wait is out of the way.
     pub(super) fn release(&mut self, joins: Option<usize>, ordinal: Ordinal) {
         let Some(other) = joins else { return };

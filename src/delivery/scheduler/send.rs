@@ -64,12 +64,17 @@ impl Scheduler {
         if forbidden > now {
             return Some(forbidden);
         }
+        let mut retries_at = self.budget.wait(now);
         if !self.breaker.is_closed() {
-            return self.breaker.wake_at().filter(|at| *at > now);
+            if !self.breaker.lacks_probe(now) {
+                return self.breaker.wake_at().filter(|at| *at > now);
+            }
+            // Nothing was there to probe with; what comes first is the probe.
+            retries_at = None;
         }
         let later = now.saturating_add(Duration::from_nanos(1));
         let timer = self.timers.range((later, 0)..).next().map(|(at, _)| *at);
-        timer.into_iter().chain(self.parked.wake_at(now, self.budget.wait(now))).min()
+        timer.into_iter().chain(self.parked.wake_at(now, retries_at)).min()
     }
 
     /// Sends an event that was set aside. A probe goes whatever the budget says.
@@ -128,7 +133,12 @@ impl Scheduler {
                 self.timers.insert((at, index));
                 match self.probe_of(index, false) {
                     Some(piece) => self.send_piece(index, piece, now, true),
-                    None => Looked::Nothing,
+                    None => {
+                        if self.pass_marks_of_others(index, now) {
+                            self.list(index);
+                        }
+                        Looked::Nothing
+                    }
                 }
             }
         }
@@ -205,6 +215,8 @@ impl Scheduler {
             return None;
         }
         let count = self.lanes.len();
+        // What that lets go may belong to a lane that was looked at already.
+        (0..count).for_each(|index| self.pass_marks(index, now));
         self.probe_turn = (self.probe_turn + 1) % count.max(1);
         let turn = self.probe_turn;
         let order = move || (0..count).map(move |offset| (turn + offset) % count);
@@ -231,7 +243,11 @@ impl Scheduler {
         let untried = lane.pieces.front().is_none_or(|piece| piece.failures == 0);
         match class {
             Class::Fresh if untried => match lane.next(now, &self.settings.batch) {
-                Next::Probe | Next::Later(_) | Next::Nothing => Looked::Nothing,
+                Next::Later(at) => {
+                    self.timers.insert((at, index));
+                    Looked::Nothing
+                }
+                Next::Probe | Next::Nothing => Looked::Nothing,
                 // Where all was refused, one bad event must not speak for the others of a batch.
                 Next::Fresh { .. } if self.breaker.is_misconfigured() => {
                     self.send_fresh(index, 1, 0, now)

@@ -10,6 +10,7 @@ use crate::lsn::{Lsn, Timestamp};
 use crate::sink::Answer;
 use bytes::Bytes;
 
+mod corners;
 mod flow;
 mod isolation;
 mod keys;
