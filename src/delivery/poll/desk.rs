@@ -65,6 +65,9 @@ pub(super) struct Desk {
     /// What lies on it, and how many of it were acknowledged.
     returned: VecDeque<Returned>,
     gone: u32,
+    /// Where the first lies that is sent again and found no room on the tray; what is newer waits
+    /// for the next one.
+    rest: Option<Position>,
     keys: DeadKeys,
     noting: Noting,
     /// What was taken to be noted is not on disk yet.
@@ -79,6 +82,7 @@ impl Desk {
             tray: 0,
             returned: VecDeque::new(),
             gone: 0,
+            rest: None,
             keys: DeadKeys::default(),
             noting: Noting::default(),
             is_noting: false,
@@ -171,13 +175,30 @@ impl Desk {
         self.shelf.ordinals().chain(self.noting.events.iter().map(|ready| ready.ordinal))
     }
 
+    /// Whether something waits for the next tray.
+    pub(super) const fn awaits_tray(&self) -> bool {
+        self.rest.is_some()
+    }
+
     /// Whether nothing is sent again.
     pub(super) fn is_clear(&self) -> bool {
         self.returned.is_empty()
     }
 
-    /// Lays out what is sent again, in stream order; the tray's number is unlike any before.
-    pub(super) fn lay_again(&mut self, number: u64, returned: Vec<Returned>) {
+    /// Whether what lay on the tray is gone from the state too: it would be laid out once more.
+    pub(super) fn is_cleared(&self) -> bool {
+        self.is_clear() && self.noting.returned.is_empty() && self.noting.overtaken.is_empty()
+    }
+
+    /// Lays out what is sent again, in stream order; the tray's number is unlike any before. More
+    /// is to follow from `rest` on.
+    pub(super) fn lay_again(
+        &mut self,
+        number: u64,
+        returned: Vec<Returned>,
+        rest: Option<Position>,
+    ) {
+        self.rest = rest;
         self.tray = number.max(self.tray.saturating_add(1));
         self.gone = 0;
         self.returned = returned.into();
@@ -223,8 +244,9 @@ impl Desk {
     /// least one, and leaves them there.
     pub(super) fn page(&self, limit: usize, bytes_max: u64) -> Vec<(EventId, Bytes)> {
         let mut page = self.shelf.page(limit, bytes_max);
-        if let Some(returned) = self.returned.front() {
-            page.retain(|(id, _)| id.position < returned.id.position);
+        let end = self.returned.front().map(|returned| returned.id.position).or(self.rest);
+        if let Some(end) = end {
+            page.retain(|(id, _)| id.position < end);
         }
         page
     }
@@ -306,7 +328,7 @@ mod tests {
     #[test]
     fn a_tray_goes_first_and_is_acknowledged_by_its_own_number() {
         let mut desk = desk(&[(20, Some(9))]);
-        desk.lay_again(7, vec![returned(10, 1, false), returned(11, 2, false)]);
+        desk.lay_again(7, vec![returned(10, 1, false), returned(11, 2, false)], None);
         let (bodies, tray) = desk.again(1, 100).unwrap();
         assert_eq!((&bodies[..], tray), (&[Bytes::from("10")][..], Tray { number: 7, count: 1 }));
         desk.fetched(Tray { number: 6, count: 2 });
@@ -326,7 +348,7 @@ mod tests {
     #[test]
     fn what_is_sent_again_goes_behind_what_is_older_and_before_what_is_newer() {
         let mut desk = desk(&[(8, Some(1)), (9, Some(3)), (20, Some(1))]);
-        desk.lay_again(7, vec![returned(10, 1, false), returned(30, 2, false)]);
+        desk.lay_again(7, vec![returned(10, 1, false), returned(30, 2, false)], None);
         assert!(bodies(&desk).is_empty());
         let page = |desk: &Desk| lsns(desk.page(10, 100).into_iter().map(|(id, _)| id));
         assert_eq!(page(&desk), [8, 9]);
@@ -347,7 +369,7 @@ mod tests {
     #[test]
     fn what_was_acknowledged_of_a_key_takes_what_is_older_off_the_tray() {
         let mut desk = desk(&[(20, Some(1)), (21, Some(9)), (22, Some(9))]);
-        desk.lay_again(7, vec![returned(10, 1, false), returned(11, 2, false)]);
+        desk.lay_again(7, vec![returned(10, 1, false), returned(11, 2, false)], None);
         let (_, stale) = desk.again(1, 100).unwrap();
         assert!(desk.acknowledge(id(21).position).is_empty());
         assert_eq!(bodies(&desk), ["11"]);
@@ -371,7 +393,7 @@ mod tests {
     fn what_was_acknowledged_while_a_tray_was_loaded_counts_and_force_overrides_it() {
         let mut desk = desk(&[(20, Some(1)), (21, Some(2)), (22, None)]);
         assert!(desk.acknowledge(id(22).position).is_empty());
-        desk.lay_again(7, vec![returned(10, 1, false), returned(11, 2, true)]);
+        desk.lay_again(7, vec![returned(10, 1, false), returned(11, 2, true)], None);
         assert_eq!(bodies(&desk), ["11"]);
         assert!(desk.acknowledge(id(22).position.next()).is_empty());
         assert_eq!(bodies(&desk), ["11"], "a TRUNCATE takes no forced one");
@@ -383,7 +405,7 @@ mod tests {
     fn nothing_is_sent_again_before_it_is_known_what_the_receiver_has() {
         let mut desk = desk(&[]);
         desk.shelf.pass(id(15).position);
-        desk.lay_again(7, vec![returned(10, 1, false)]);
+        desk.lay_again(7, vec![returned(10, 1, false)], None);
         assert_eq!(bodies(&desk), ["10"]);
         // After a crash: its cursor lies ahead of what was read.
         assert!(desk.acknowledge(id(30).position).is_empty());

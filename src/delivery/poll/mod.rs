@@ -222,7 +222,7 @@ impl Polled {
                     let next = (*next).into();
                     return Ok(Page { events: page.into_iter().map(|(_, b)| b).collect(), next });
                 }
-                let is_behind = shelf.passed() < goal;
+                let is_behind = shelf.passed() < goal || desk.awaits_tray();
                 let until = if is_behind { deadline.max(caught_up_by) } else { deadline };
                 if Instant::now() >= until {
                     return Ok(Page { events: Vec::new(), next: behind(shelf, after).into() });
@@ -279,8 +279,8 @@ impl Polled {
     }
 
     /// Lays out what is sent again.
-    fn lay_again(&self, number: u64, returned: Vec<Returned>) {
-        self.desk().lay_again(number, returned);
+    fn lay_again(&self, number: u64, returned: Vec<Returned>, rest: Option<Position>) {
+        self.desk().lay_again(number, returned, rest);
         self.0.grown.notify_waiters();
     }
 
@@ -321,9 +321,11 @@ fn acknowledged(shelf: &Shelf, after: Option<EventId>) -> EventId {
     EventId { timeline, position: shelf.from().previous().unwrap_or(Position::ZERO) }
 }
 
-/// The cursor of a page without events: behind everything that was passed.
+/// The cursor of a page without events: behind everything that was passed, and before what lies
+/// there.
 fn behind(shelf: &Shelf, after: Option<EventId>) -> EventId {
     let timeline = after.map_or(0, |after| after.timeline);
-    let position = shelf.passed().max(shelf.from()).previous().unwrap_or(Position::ZERO);
+    let end = shelf.first().unwrap_or_else(|| shelf.passed().max(shelf.from()));
+    let position = end.previous().unwrap_or(Position::ZERO);
     EventId { timeline, position }
 }

@@ -12,11 +12,14 @@ use crate::delivery::reader::Again;
 use crate::delivery::record::Record;
 use crate::delivery::runner::{Error, original};
 use crate::delivery::view::count_delivered;
-use crate::delivery::ward::{Write, Written};
+use crate::delivery::ward::{FEED_MAX, Write, Written};
 use crate::failure::{Category, chain};
 use crate::lsn::{EventId, Position, Timestamp};
 use crate::mapping::{Mapping, SinkMapper};
 use crate::sink::Failure;
+
+/// How often it is tried to read a dead letter.
+const LOADS_MAX: u32 = 3;
 
 /// The mapper of another version, and which that is.
 type Older = Option<(Arc<Mapping>, SinkMapper)>;
@@ -55,7 +58,7 @@ impl Poller {
 
     /// Lays out the next dead letters that are sent again, once nothing of those before is left.
     pub(super) async fn feed(&mut self) -> Result<(), Error> {
-        if !self.feeds || !self.polled.desk().is_clear() {
+        if !self.feeds || !self.polled.desk().is_cleared() {
             return Ok(());
         }
         self.ward.add(Write::Feed { from: Position::ZERO });
@@ -67,18 +70,21 @@ impl Poller {
         }
         self.feeds = !stored.is_empty();
         let (mut returned, mut bytes, mut older) = (Vec::new(), 0_u64, None);
+        let last = stored.last().filter(|_| stored.len() >= FEED_MAX);
+        let mut rest = last.map(|stored| stored.id.position.next());
         for stored in &stored {
+            if bytes >= self.bytes_max {
+                rest = Some(stored.id.position);
+                break;
+            }
             let Some(one) = self.load(stored, &mut older).await? else { continue };
             bytes += u64::try_from(one.body.len()).unwrap_or(u64::MAX);
             returned.push(one);
-            if bytes >= self.bytes_max {
-                break;
-            }
         }
         self.write().await;
         stored.iter().for_each(|stored| self.ward.forget(stored.id));
         let number = Timestamp::now().unix_micros().unsigned_abs();
-        self.polled.lay_again(number, returned);
+        self.polled.lay_again(number, returned, rest);
         self.count().await;
         Ok(())
     }
@@ -92,11 +98,14 @@ impl Poller {
     ) -> Result<Option<Returned>, Error> {
         let (id, row) = (stored.id, stored.row);
         let journal = Arc::clone(&self.polled.0.journal);
+        let mut tries = 1;
         let loaded = loop {
             match original::load(&self.state, Arc::clone(&journal), row, id).await {
                 Ok(Some(loaded)) => break loaded,
                 Ok(None) => return Ok(None),
-                Err(failure) if failure.category == Category::Transient => {
+                // It must not hold up the others for ever: dead again, it is not lost.
+                Err(failure) if failure.category == Category::Transient && tries < LOADS_MAX => {
+                    tries += 1;
                     tracing::warn!(
                         sink = %self.name, event = %id, reason = failure.message,
                         "a dead letter can't be read, trying again"

@@ -169,10 +169,15 @@ impl Poller {
         let _closes_in_any_case = closed.drop_guard();
         if !self.progress.is_detached() {
             let progress = self.progress.clone();
+            // What is being written at the stop is waited for.
+            let too_late = async {
+                stop.cancelled().await;
+                tokio::time::sleep(STATE_RETRY).await;
+            };
             tokio::select! {
-                () = stop.cancelled() => {}
+                () = too_late => {}
                 () = progress.detached() => {}
-                served = self.serve() => served?,
+                served = self.serve(&stop) => served?,
             }
             // Whoever waits is told why nothing comes.
             self.polled.0.closed.cancel();
@@ -191,10 +196,13 @@ impl Poller {
         }
     }
 
-    async fn serve(&mut self) -> Result<(), Error> {
+    async fn serve(&mut self, stop: &CancellationToken) -> Result<(), Error> {
         self.restore().await?;
         loop {
             self.note().await;
+            if stop.is_cancelled() {
+                return Ok(());
+            }
             self.feed().await?;
             self.audit();
             self.show();
@@ -207,6 +215,7 @@ impl Poller {
             let polled = self.polled.clone();
             let wake = self.wake_at();
             tokio::select! {
+                () = stop.cancelled() => {}
                 read = self.reader.next_chunk(), if has_room => match read {
                     // What was not read yet may be gone already.
                     Err(_) if self.progress.is_detached() => return Ok(()),

@@ -53,7 +53,9 @@ pub(in crate::delivery) async fn load(
     let loaded = |chunk, entry| Some(Loaded { chunk, entry, mapping, sent: None });
     match original {
         Some(bytes) => {
-            let chunk = record::decode(&bytes).map_err(|error| broken(error.to_string()))?;
+            // It will be no other the next time.
+            let unreadable = |error: record::Error| Failure::new(Category::Rejected, chain(&error));
+            let chunk = record::decode(&bytes).map_err(unreadable)?;
             Ok(loaded(Arc::new(chunk), 0))
         }
         None => {

@@ -102,3 +102,71 @@ async fn what_was_sent_on_a_kept_connection_is_not_sent_again_by_itself() {
     let journal = receiver.journal();
     assert_eq!((journal.requests.len(), journal.connections), (2, 1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_behind_an_answer_is_no_answer_to_the_next_request() {
+    for (first, pause) in [
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\nHTTP/1.1 422 No\r\ncontent-length: 0\r\n\r\n",
+            0,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n|HTTP/1.1 422 No\r\ncontent-length: 0\r\n\r\n",
+            50,
+        ),
+        (
+            "HTTP/1.1 204 No\r\ncontent-length: 38\r\n\r\n|HTTP/1.1 422 No\r\ncontent-length: 0\r\n\r\n",
+            50,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\nx: y\r\n\r\n|HTTP/1.1 422 No\r\ncontent-length: 0\r\n\r\n",
+            50,
+        ),
+        (
+            "HTTP/1.1 100 Continue\r\n\r\n|HTTP/1.1 103 Early\r\n\r\n|HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n|HTTP/1.1 422 No\r\ncontent-length: 0\r\n\r\n",
+            50,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\naHTTP/1.1 422 No\r\ncontent-length: 0\r\n\r\n",
+            0,
+        ),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                let mut stream = stream.unwrap();
+                std::thread::spawn(move || {
+                    stream.set_nodelay(true).unwrap();
+                    let mut turn = 0;
+                    loop {
+                        let mut text = Vec::new();
+                        while !text.ends_with(b"{\"a\":1}}") {
+                            let mut byte = [0];
+                            if stream.read_exact(&mut byte).is_err() {
+                                return;
+                            }
+                            text.push(byte[0]);
+                        }
+                        if number == 0 && turn == 0 {
+                            for part in first.split('|') {
+                                let _ = stream.write_all(part.as_bytes());
+                                crate::support::process::pause(std::time::Duration::from_millis(
+                                    20,
+                                ));
+                            }
+                        } else {
+                            let _ =
+                                stream.write_all(b"HTTP/1.1 202 OK\r\ncontent-length: 0\r\n\r\n");
+                        }
+                        turn += 1;
+                    }
+                });
+            }
+        });
+        let sink = to(address);
+        assert_eq!(sink.deliver(&batch(0..1)).await, Answer::Acknowledged, "{first}");
+        tokio::time::sleep(std::time::Duration::from_millis(pause + 60)).await;
+        assert_eq!(sink.deliver(&batch(0..1)).await, Answer::Acknowledged, "{first}");
+    }
+}

@@ -187,3 +187,50 @@ fn one_that_is_discarded_while_it_lies_there_is_not_handed_out() {
     assert_eq!(code, 0, "{said}");
     assert_eq!(ids(&fetch(&road, "")), [2]);
 }
+
+#[test]
+fn more_than_one_tray_comes_in_the_order_of_the_stream_too() {
+    let mut road = of_refused();
+    road.sql("INSERT INTO t SELECT n, NULL FROM generate_series(1, 1001) n");
+    let dead = |road: &Road| road.walgate.status()["sinks"][0]["dead_letters"]["rejected"].clone();
+    eventually("all are dead", PATIENCE, || dead(&road) == 1001);
+    mend(&mut road);
+    road.sql("UPDATE t SET v = 'new' WHERE id = 1001");
+    eventually("it lies there", PATIENCE, || brief(&fetch(&road, "")) == ["update 1001"]);
+    begin(&road, &[]);
+    let mut page = Value::Null;
+    eventually("they lie there", PATIENCE, || {
+        page = fetch(&road, "limit=500");
+        brief(&page)[0] == "insert 1"
+    });
+    let mut all = brief(&page);
+    eventually("the newest comes", PATIENCE, || {
+        page = fetch(&road, &format!("after={}&limit=500&wait=1s", next(&page)));
+        all.extend(brief(&page));
+        all.iter().any(|one| one == "update 1001")
+    });
+    let last = all.iter().position(|one| one == "insert 1001").unwrap();
+    assert!(all.iter().position(|one| one == "update 1001").unwrap() > last);
+    assert_eq!(all.len(), 1002);
+}
+
+#[test]
+fn one_that_can_not_be_read_is_dead_again_and_holds_up_nothing() {
+    let mut road = of_refused();
+    road.sql("INSERT INTO t VALUES (1, NULL), (2, NULL)");
+    eventually("both are dead", PATIENCE, || list(&road, "dead").len() == 2);
+    mend(&mut road);
+    let changed = "UPDATE dead_letters SET original = x'00' WHERE seq = 0";
+    crate::support::state::change(&road.walgate, changed);
+    begin(&road, &[]);
+    commits(&road, [3]);
+    let (mut all, mut after) = (Vec::new(), String::new());
+    eventually("the others come", PATIENCE, || {
+        let page = fetch(&road, &format!("wait=1s{after}"));
+        all.extend(brief(&page));
+        after = format!("&after={}", next(&page));
+        all.len() >= 2
+    });
+    assert_eq!(all, ["insert 2", "insert 3"]);
+    eventually("it is dead again", PATIENCE, || list(&road, "dead").len() == 1);
+}
