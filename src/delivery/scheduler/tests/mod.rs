@@ -218,6 +218,15 @@ pub(super) fn ordinals(dispatch: &Dispatch) -> Vec<u64> {
     }
 }
 
+/// A key of another table than that of the small ones.
+const fn other(key: u64) -> u64 {
+    TableTag::of(1 << 48).mark(key)
+}
+
+fn id(ordinal: u64) -> EventId {
+    EventId { timeline: 1, position: Position::new(Lsn(ordinal + 1), 0) }
+}
+
 const DEAD: LetterState = LetterState::Dead;
 const RETRYING: LetterState = LetterState::Retrying;
 const BLOCKED: LetterState = LetterState::Blocked;

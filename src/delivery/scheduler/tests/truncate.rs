@@ -2,11 +2,6 @@
 
 use super::*;
 
-/// A key of another table than the one that is truncated.
-const fn other(key: u64) -> u64 {
-    TableTag::of(1 << 48).mark(key)
-}
-
 #[test]
 fn truncate_waits_for_everything_before_it_and_everything_after_waits_for_it() {
     let mut bench = Bench::new(|s| s.concurrency = 2);
@@ -150,7 +145,6 @@ fn with_block_a_table_waits_behind_its_dead_truncate_and_that_behind_its_dead_ro
     bench.ok(&[3]);
     assert_eq!(bench.stored(), [(0, DEAD), (1, BLOCKED), (2, BLOCKED)]);
     assert!(!bench.scheduler.is_moving());
-    let id = |ordinal: u64| EventId { timeline: 1, position: Position::new(Lsn(ordinal + 1), 0) };
     // A person discards the row, then the TRUNCATE, which is refused too.
     bench.scheduler.resolved(id(0), bench.now, &mut bench.effects);
     bench.refused(&[1]);
