@@ -535,32 +535,63 @@ impl Lane {
         self.pieces.front().is_some_and(Piece::is_suspect)
     }
 
+    /// Returns what is in flight.
+    fn sent(&self) -> Option<&Piece> {
+        self.flight.and_then(|flight| self.pieces.get(flight.piece))
+    }
+
     /// Whether an event in flight has one of these keys.
     pub(super) fn is_sending(&self, mut wanted: impl Iterator<Item = u64>) -> bool {
-        let sent = self.flight.and_then(|flight| self.pieces.get(flight.piece));
+        let sent = self.sent();
         sent.is_some_and(|piece| wanted.any(|own| piece.keys().any(|key| own == key)))
+    }
+
+    /// Whether an event of this table is in flight.
+    pub(super) fn is_sending_of(&self, table: TableTag) -> bool {
+        self.sent().is_some_and(|piece| piece.keys().any(|key| TableTag::of(key) == table))
+    }
+
+    /// Whether this event is in flight.
+    pub(super) fn sends(&self, id: EventId) -> bool {
+        self.sent().is_some_and(|piece| piece.batch.events.iter().any(|event| event.id == id))
     }
 
     /// Takes every waiting event of `key` from the ordinal `from` on that is not in flight out of
     /// the lane.
     pub(super) fn take_key(&mut self, key: u64, from: Ordinal) -> Vec<(Tracked, Option<usize>)> {
-        let wanted = |tracked: &Tracked| {
-            tracked.ordinal >= from && keys(&tracked.envelope).any(|other| other == key)
-        };
+        self.take(|ordinal, envelope, _| ordinal >= from && keys(envelope).any(|own| own == key))
+    }
+
+    /// Takes every event out of the lane that another lane has to come to as well, and that is not
+    /// in flight.
+    pub(super) fn take_joins(&mut self) -> Vec<(Tracked, Option<usize>)> {
+        self.take(|_, _, joins| joins.is_some())
+    }
+
+    /// Takes every event like this that is not in flight out of the lane.
+    fn take(
+        &mut self,
+        wanted: impl Fn(Ordinal, &Envelope, Option<usize>) -> bool,
+    ) -> Vec<(Tracked, Option<usize>)> {
         self.forget_search();
         let mut taken = Vec::new();
         let in_flight = self.flight.map(|flight| flight.piece);
         let pieces = std::mem::take(&mut self.pieces);
         for (index, piece) in pieces.into_iter().enumerate() {
-            if Some(index) == in_flight || piece.keys().all(|other| other != key) {
-                if Some(index) == in_flight {
+            let joins = piece.joins;
+            let mut events = piece.ordinals.iter().zip(&piece.batch.events);
+            let is_sent = Some(index) == in_flight;
+            if is_sent || !events.any(|(ordinal, event)| wanted(*ordinal, event, joins)) {
+                if is_sent {
                     self.flight.iter_mut().for_each(|flight| flight.piece = self.pieces.len());
                 }
                 self.pieces.push_back(piece);
                 continue;
             }
-            let Piece { failures, last_sent, isolating, joins, .. } = piece;
-            let (theirs, rest): (Vec<_>, Vec<_>) = piece.into_events().partition(wanted);
+            let Piece { failures, last_sent, isolating, .. } = piece;
+            let (theirs, rest): (Vec<_>, Vec<_>) = piece
+                .into_events()
+                .partition(|event| wanted(event.ordinal, &event.envelope, joins));
             taken.extend(theirs.into_iter().map(|tracked| (tracked, joins)));
             if !rest.is_empty() {
                 let rest = Piece { failures, last_sent, isolating, ..Piece::new(rest, joins) };
@@ -570,7 +601,9 @@ impl Lane {
         let queue = std::mem::take(&mut self.queue);
         for queued in queue {
             match queued {
-                Queued::Event { tracked, joins, .. } if wanted(&tracked) => {
+                Queued::Event { tracked, joins, .. }
+                    if wanted(tracked.ordinal, &tracked.envelope, joins) =>
+                {
                     taken.push((tracked, joins));
                 }
                 other => self.queue.push_back(other),

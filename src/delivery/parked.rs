@@ -65,6 +65,8 @@ pub(super) struct Entry {
     pub(super) apart: bool,
     /// Set where a person has it sent again.
     pub(super) again: Option<Again>,
+    /// A person has discarded it while it was under way: it goes once it has landed.
+    discarded: bool,
     due: Duration,
 }
 
@@ -101,6 +103,7 @@ impl Entry {
             held: false,
             apart: false,
             again: None,
+            discarded: false,
             due: Duration::ZERO,
         }
     }
@@ -143,6 +146,8 @@ pub(super) struct Parked {
     tables: Tables,
     /// The keys of what is busy.
     busy_keys: HashSet<u64>,
+    /// The tables of each TRUNCATE that is busy.
+    busy_tables: HashSet<TableTag>,
     due: Due,
     /// Where those lie that wait as references.
     blocked: BTreeSet<Position>,
@@ -239,6 +244,23 @@ impl Parked {
         }
     }
 
+    /// Notes that the sink took a TRUNCATE: what is to be sent again of its table is older.
+    pub(super) fn overtake_table(&mut self, table: TableTag, truncate: EventId) {
+        let older: Vec<EventId> = self.tables.before(table, truncate).collect();
+        for id in older {
+            if let Some(again) = self.entries.get_mut(&id).and_then(|entry| entry.again.as_mut()) {
+                again.overtaken = true;
+            }
+        }
+    }
+
+    /// As [`Parked::overtake_table`], if that event here is a TRUNCATE.
+    pub(super) fn took_truncate(&mut self, id: EventId) {
+        if let Some(entry) = self.entries.get(&id).filter(|entry| entry.truncates) {
+            self.overtake_table(entry.table(), id);
+        }
+    }
+
     /// Returns how many a person has sent again.
     pub(super) const fn replaying(&self) -> usize {
         self.replaying
@@ -300,11 +322,13 @@ impl Parked {
         }
     }
 
-    /// Has every event behind `id` that is still to be tried wait once, and returns them.
+    /// Has every event behind `id` that is still to be tried, or waits for a lane, wait once, and
+    /// returns them.
     pub(super) fn hold_back(&mut self, id: EventId) -> Vec<EventId> {
         let mut held = Vec::new();
         for (other, entry) in &mut self.entries {
-            if *other > id && entry.state != LetterState::Dead && !entry.busy {
+            let is_held = entry.state != LetterState::Dead || entry.waits > 0;
+            if *other > id && is_held && !entry.busy {
                 entry.waits = 1;
                 self.due.remove(entry.due, *other);
                 held.push(*other);
@@ -316,6 +340,11 @@ impl Parked {
     /// Whether an event of one of these keys is being sent.
     pub(super) fn is_sending(&self, mut keys: impl Iterator<Item = u64>) -> bool {
         keys.any(|key| self.busy_keys.contains(&key))
+    }
+
+    /// Whether an event of this table is being sent.
+    pub(super) fn is_sending_of(&self, table: TableTag) -> bool {
+        self.busy_keys.iter().any(|key| TableTag::of(*key) == table)
     }
 
     /// A lane, or the stream, has come to its place.
@@ -331,6 +360,12 @@ impl Parked {
     pub(super) fn wait_once_more(&mut self, id: EventId) {
         self.not_due(id);
         self.entries.get_mut(&id).into_iter().for_each(|entry| entry.waits += 1);
+    }
+
+    /// It waits for a lane where one of its keys is under way.
+    pub(super) fn wait_apart(&mut self, id: EventId) {
+        self.wait_once_more(id);
+        self.entries.get_mut(&id).into_iter().for_each(|entry| entry.apart = true);
     }
 
     /// Its row is on disk.
@@ -376,6 +411,22 @@ impl Parked {
         self.look_at_first(id, now);
     }
 
+    /// A person discards it. One that is under way goes once it has landed.
+    pub(super) fn discard(&mut self, id: EventId, now: Duration) {
+        match self.entries.get_mut(&id) {
+            Some(entry) if entry.busy => {
+                entry.discarded = true;
+                self.set_state(id, LetterState::Dead);
+            }
+            _ => self.remove(id, now),
+        }
+    }
+
+    /// Whether it was discarded while it was under way.
+    pub(super) fn is_discarded(&self, id: EventId) -> bool {
+        self.entries.get(&id).is_some_and(|entry| entry.discarded)
+    }
+
     /// It is done, or dead with nothing waiting for it: the next of its keys may be tried.
     pub(super) fn remove(&mut self, id: EventId, now: Duration) {
         self.set_state(id, LetterState::Dead);
@@ -419,6 +470,9 @@ impl Parked {
         let entry = self.entries.get_mut(&id)?;
         entry.busy = true;
         self.busy_keys.extend(entry.keys.into_iter().flatten());
+        if entry.truncates {
+            self.busy_tables.insert(entry.table());
+        }
         Some(id)
     }
 
@@ -429,17 +483,23 @@ impl Parked {
         for key in entry.keys.into_iter().flatten() {
             self.busy_keys.remove(&key);
         }
+        if entry.truncates {
+            self.busy_tables.remove(&entry.table());
+        }
     }
 
     /// Looks at what is in front of an event: it may have waited for that to rest.
     fn look_at_first(&mut self, id: EventId, now: Duration) {
-        let Some(keys) = self.entries.get(&id).map(|entry| entry.keys) else { return };
-        for key in keys.into_iter().flatten() {
-            let first = self.queues.get(&key).and_then(VecDeque::front).copied();
-            if let Some(first) = first.filter(|first| *first != id) {
-                let due = self.entries.get(&first).map_or(now, |entry| entry.due);
-                self.look_at(first, due);
-            }
+        let Some(entry) = self.entries.get(&id) else { return };
+        let (keys, table) = (entry.keys, entry.table());
+        // What is older of its table may have waited for it; what comes first of its keys, too.
+        let older = entry.truncates.then(|| self.tables.before(table, id));
+        let firsts = keys.into_iter().flatten().filter_map(|key| self.queues.get(&key)?.front());
+        let firsts = firsts.copied().filter(|first| *first != id);
+        let waiting: Vec<EventId> = older.into_iter().flatten().chain(firsts).collect();
+        for other in waiting {
+            let due = self.entries.get(&other).map_or(now, |entry| entry.due);
+            self.look_at(other, due);
         }
     }
 
@@ -501,7 +561,8 @@ impl Parked {
             return;
         }
         let Some(entry) = self.entries.get(&id) else { return };
-        let is_free = entry.keys.into_iter().flatten().all(|key| !self.busy_keys.contains(&key));
+        let is_free = entry.keys.into_iter().flatten().all(|key| !self.busy_keys.contains(&key))
+            && (self.busy_tables.is_empty() || !self.busy_tables.contains(&entry.table()));
         if is_free && self.is_first(id, entry) {
             self.due.insert(entry.state, due, id);
         }

@@ -69,6 +69,12 @@ impl Tables {
         events.flat_map(move |events| events.all.range(behind(id)).copied())
     }
 
+    /// Returns the events of the table that are older than `id`.
+    pub(super) fn before(&self, table: TableTag, id: EventId) -> impl Iterator<Item = EventId> {
+        let events = self.0.get(&table).into_iter();
+        events.flat_map(move |events| events.all.range(..id).copied())
+    }
+
     /// Returns each TRUNCATE of the table that is newer than `id`.
     pub(super) fn truncates_after(
         &self,

@@ -265,11 +265,13 @@ fn not_served(sink: &str) -> impl Fn(NotServed) -> String {
     move |error| format!("sink `{sink}`: {error}")
 }
 
-/// Returns whether dead letters that a request has sent again are still under way.
+/// Returns whether dead letters that a request has sent again are still under way. Those are not
+/// that wait for the stream to bring again what is before them.
 pub(super) async fn is_replaying(state: &State, request: i64) -> Result<bool, state::Error> {
     let read = state.read(move |connection| {
-        let sql = "SELECT EXISTS (SELECT 1 FROM dead_letters
-                   WHERE request = ?1 AND state = 'replaying')";
+        let sql = "SELECT EXISTS (SELECT 1 FROM dead_letters JOIN progress USING (sink)
+                   WHERE request = ?1 AND state = 'replaying'
+                       AND (commit_lsn, seq) < (floor_lsn, floor_seq))";
         connection.prepare(sql)?.query_row([request], |row| row.get(0))
     });
     read.await

@@ -52,6 +52,8 @@ pub(super) struct Stored {
     pub(super) state: LetterState,
     pub(super) attempts: u32,
     pub(super) is_truncate: bool,
+    /// A person has discarded it: it is not sent, should the stream bring it again.
+    pub(super) is_discarded: bool,
     pub(super) route: String,
     /// How often a person had it sent again.
     pub(super) replays: u32,

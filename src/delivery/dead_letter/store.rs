@@ -10,7 +10,8 @@ use crate::envelope::Envelope;
 use crate::lsn::{EventId, Position};
 use crate::state::{lsn_from_sql, lsn_to_sql};
 
-/// Stores an event, or stores anew what became of it, and returns its row.
+/// Stores an event, or stores anew what became of it, and returns its row. What a person has
+/// discarded stays so.
 pub(in crate::delivery) fn put(
     connection: &Connection,
     sink: &str,
@@ -47,7 +48,8 @@ pub(in crate::delivery) fn put(
             state.as_str(),
         ],
         |row| row.get(0),
-    )?;
+    );
+    let Some(row) = row.optional()? else { return row_of(connection, sink, envelope) };
     if let Some(verdict) = verdict {
         add_try(connection, row, verdict)?;
     }
@@ -68,7 +70,19 @@ ON CONFLICT (sink, route, commit_lsn, seq, event_id) DO UPDATE SET
     answer = excluded.answer, attempts = excluded.attempts,
     first_failed = coalesce(first_failed, excluded.first_failed),
     last_failed = excluded.last_failed, state = excluded.state
+WHERE state <> 'discarded'
 RETURNING id"#;
+
+fn row_of(connection: &Connection, sink: &str, envelope: &Envelope) -> rusqlite::Result<i64> {
+    let mut statement = connection.prepare(
+        "SELECT id FROM dead_letters WHERE sink = ?1 AND route = ?2 AND commit_lsn = ?3
+             AND seq = ?4 AND event_id = ?5",
+    )?;
+    let Position { commit_lsn, seq } = envelope.id.position;
+    let values =
+        params![sink, envelope.route.name, lsn_to_sql(commit_lsn), seq, envelope.id.to_string()];
+    statement.query_row(values, |row| row.get(0))
+}
 
 fn add_try(connection: &Connection, row: i64, verdict: &Verdict) -> rusqlite::Result<()> {
     let Verdict { category, failure, at, .. } = verdict;
@@ -202,7 +216,8 @@ pub(in crate::delivery) fn count_dead(
 }
 
 /// Returns what an earlier run set aside and goes on with, in stream order, and the dead letters
-/// above `floor`: the stream brings those again, and they are not to be sent.
+/// above `floor`, those that a person has discarded too: the stream brings them again, and they are
+/// not to be sent.
 ///
 /// Of those that a person has sent again it returns the ones that can't wait to be
 /// [fed](super::feed): the stream would bring them a second time, or what waits behind them would
@@ -220,6 +235,7 @@ pub(in crate::delivery) fn load(
          SELECT {STORED} FROM dead_letters
          WHERE sink = ?1 AND (state IN ('retrying', 'blocked')
              OR (state IN ('dead', 'replaying') AND (?2 OR (commit_lsn, seq) >= (?3, ?4)))
+             OR (state = 'discarded' AND (commit_lsn, seq) >= (?3, ?4))
              OR (state = 'replaying' AND (key_hash IN (SELECT hash FROM waiting)
                  OR before_key_hash IN (SELECT hash FROM waiting)
                  OR \"table\" IN (SELECT \"table\" FROM dead_letters WHERE sink = ?1
@@ -257,6 +273,7 @@ pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
         },
         attempts: row.get(7)?,
         is_truncate: row.get(8)?,
+        is_discarded: state == "discarded",
         route: row.get(9)?,
         replays: row.get(10)?,
         forced: row.get(11)?,

@@ -112,7 +112,7 @@ impl Runner {
                     self.tried(id, keys, state, verdict, loaded.take());
                 }
                 Effect::Accepted { id, keys, attempts } => {
-                    self.accepted(id, keys, attempts, loaded.take());
+                    self.accepted(id, keys, attempts, loaded.take(), now);
                 }
                 Effect::Withdrawn { id } => self.withdrawn(id, now),
                 Effect::Refused { id } => {
@@ -182,17 +182,14 @@ impl Runner {
         keys: [Option<u64>; 2],
         attempts: u32,
         loaded: Option<Loaded>,
+        now: Duration,
     ) {
-        let Some(row) = self.ward.row(id) else {
-            tracing::warn!(
-                sink = %self.name, event = %id,
-                "an event was accepted that was discarded meanwhile"
-            );
-            return;
-        };
         let route = self.view.retry_done(id, true);
-        let record = route.map(|route| Box::new(self.record(id, route, attempts)));
-        self.ward.add(Write::Delete { id, row, at_us: Timestamp::now().unix_micros(), record });
+        let row = self.ward.row(id);
+        if let Some(row) = row {
+            let record = route.map(|route| Box::new(self.record(id, route, attempts)));
+            self.ward.add(Write::Delete { id, row, at_us: Timestamp::now().unix_micros(), record });
+        }
         let sent = loaded.and_then(|loaded| loaded.sent);
         let newer = match sent.filter(|sent| sent.operation == Operation::Truncate) {
             Some(truncate) => self.operator.newer(std::slice::from_ref(&*truncate)),
@@ -200,6 +197,11 @@ impl Runner {
         };
         if !newer.is_empty() {
             self.note(newer, Vec::new());
+        }
+        if row.is_none() {
+            let sink = &*self.name;
+            tracing::warn!(sink, event = %id, "an event was accepted that was discarded meanwhile");
+            self.scheduler.resolved(id, now, &mut self.effects);
         }
     }
 

@@ -200,9 +200,7 @@ impl Runner {
         }
         for (id, _) in &discarded.held {
             self.ward.forget(*id);
-            if self.scheduler.is_parked(*id) {
-                self.scheduler.resolved(*id, now, &mut self.effects);
-            }
+            self.scheduler.discarded(*id, now, &mut self.effects);
         }
         self.view.changed();
         self.count_dead();

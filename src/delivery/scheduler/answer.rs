@@ -1,13 +1,15 @@
 //! What an answer means: the five categories of a failure, and what they do to the lane and the
 //! breaker.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::super::breaker::HaltReason;
-use super::super::lane::{Flight, Piece};
+use super::super::lane::{Flight, Piece, keys};
 use super::super::ramp::Sign;
 use super::super::record::Sent;
 use super::{DispatchId, Effect, Origin, Scheduler};
+use crate::chunk::Operation;
 use crate::failure::Category;
 use crate::sink::{Answer, Failure};
 
@@ -48,6 +50,9 @@ impl Scheduler {
         if sign == Sign::Accepted {
             let retry = id.stored().is_some_and(|event| self.parked.is_retry(event));
             self.budget.accepted(retry, now);
+        }
+        if std::mem::take(&mut self.is_cornered) && sign != Sign::Accepted {
+            self.park_joins(now, effects);
         }
         self.pass_fences(now, effects);
     }
@@ -211,6 +216,7 @@ impl Scheduler {
             .is_some_and(|piece| piece.len() == outcomes.len());
         let worst = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
         let worst = worst.max_by_key(|failure| severity(failure.category)).cloned();
+        let accepted = outcomes.iter().any(Result::is_ok);
         let Some(worst) = worst else {
             let answer = if fits { Answer::Acknowledged } else { Answer::Failed(unknown()) };
             return self.lane_answered(index, flight, answer, heard, effects);
@@ -222,18 +228,20 @@ impl Scheduler {
         // One that another lane waits for is always alone, and one outcome is no mixture.
         let (failures, last_sent) = (piece.failures, piece.last_sent);
         let (mut left, mut done, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        let mut left_keys: HashSet<u64> = HashSet::new();
         for (event, outcome) in piece.into_events().zip(outcomes) {
+            // What is newer than an event that comes again comes again behind it.
+            let is_behind = keys(&event.envelope).any(|key| left_keys.contains(&key));
             match outcome {
-                Ok(()) => done.push(event),
+                Ok(()) if !is_behind => done.push(event),
                 Err(failure) if failure.category == Category::Rejected => {
                     refused.push((event, failure));
                 }
-                Err(_) => left.push(event),
+                Ok(()) | Err(_) => {
+                    left_keys.extend(keys(&event.envelope));
+                    left.push(event);
+                }
             }
-        }
-        let accepted = !done.is_empty();
-        if accepted {
-            self.done(Piece::rest(done, failures, last_sent), effects);
         }
         if !left.is_empty()
             && let Some(lane) = self.lanes.get_mut(index)
@@ -247,8 +255,11 @@ impl Scheduler {
         }
         // Once what is left is in its lane again: with `block` it waits behind these.
         for (event, failure) in refused {
-            self.rejections = self.rejections.saturating_add(1);
             self.reject(event, failure, failures + 1, heard, effects);
+        }
+        // After these: what was taken may be newer than they are.
+        if !done.is_empty() {
+            self.done(Piece::rest(done, failures, last_sent), effects);
         }
         if accepted {
             self.accepted(heard, effects);
@@ -273,6 +284,13 @@ impl Scheduler {
         self.left_piece(&piece);
         let Piece { ordinals, places, batch, joins, failures, .. } = piece;
         ordinals.first().into_iter().for_each(|ordinal| self.release(joins, *ordinal));
+        if !self.returned.is_empty() {
+            self.returned.retain(|id| batch.events.iter().all(|event| event.id != *id));
+        }
+        let first = batch.events.first();
+        if let Some(truncate) = first.filter(|event| event.operation == Operation::Truncate) {
+            self.parked.overtake_table(truncate.table_tag(), truncate.id);
+        }
         let lane = batch.events.first().map_or(0, |event| self.lane_of(event.key_hash));
         let sent = Sent {
             lane: u32::try_from(lane).unwrap_or_default(),

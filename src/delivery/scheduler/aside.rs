@@ -28,9 +28,14 @@ impl Scheduler {
         let Some(failure) = failure else {
             let entry = self.parked.get(id);
             let (keys, sent) = entry.map_or(([None; 2], 0), |entry| (entry.keys, entry.sent));
+            self.parked.took_truncate(id);
             effects.push(Effect::Accepted { id, keys, attempts: sent.saturating_add(1) });
             return self.accepted(heard, effects);
         };
+        if self.parked.is_discarded(id) {
+            self.failed_for_nobody(&failure, heard, effects);
+            return self.parked.remove(id, heard.now);
+        }
         match failure.category {
             Category::Transient | Category::Exhausted => {
                 self.parked_failed(id, failure, heard, effects);
@@ -49,6 +54,20 @@ impl Scheduler {
                 }
                 self.give_up(id, Category::Rejected, failure, heard, effects);
             }
+        }
+    }
+
+    /// What an answer says of the sink, where nobody wants the event any more.
+    fn failed_for_nobody(&mut self, failure: &Failure, heard: Heard, effects: &mut Vec<Effect>) {
+        match failure.category {
+            Category::Throttled => self.throttled(failure, heard, effects),
+            Category::Setup => self.halt(HaltReason::Setup(failure.message.clone()), heard),
+            _ if !heard.breaker_probe => {}
+            Category::Transient | Category::Exhausted => {
+                self.count_outage(failure);
+                self.breaker.failed(heard.now, true);
+            }
+            Category::Rejected => self.breaker.inconclusive(heard.now),
         }
     }
 
@@ -123,7 +142,19 @@ impl Scheduler {
         self.parked.stored(id, now);
     }
 
-    /// The row of an event that was accepted, or that a person discarded, is gone: the next of
+    /// A person has discarded an event that was set aside: it is not sent any more, and the next of
+    /// its key may go, once what is under way has landed.
+    pub fn discarded(&mut self, id: EventId, now: Duration, effects: &mut Vec<Effect>) {
+        self.rejected.retain(|event| event.envelope.id != id);
+        if id.position >= self.read {
+            // The stream brings it again.
+            self.settled.insert(id);
+        }
+        self.parked.discard(id, now);
+        self.pass_fences(now, effects);
+    }
+
+    /// The row of an event that was accepted, or can't be tried any more, is settled: the next of
     /// its key may go.
     pub fn resolved(&mut self, id: EventId, now: Duration, effects: &mut Vec<Effect>) {
         self.parked.remove(id, now);

@@ -117,21 +117,42 @@ impl Scheduler {
         }
     }
 
-    /// Whether a TRUNCATE of the table that is newer than `id` is in its lane.
-    pub(super) fn is_fenced_from(&self, table: TableTag, id: EventId) -> bool {
-        let fence = self.fences.get(&table).filter(|fence| fence.stage == Stage::Sent);
-        fence.is_some_and(|fence| id < fence.id)
+    /// Whether a TRUNCATE of the table that is newer than `id` is under way.
+    pub(super) fn is_truncating(&self, table: TableTag, id: EventId) -> bool {
+        let fence = self.fences.get(&table).filter(|fence| id < fence.id);
+        fence.is_some_and(|fence| self.lanes.iter().any(|lane| lane.sends(fence.id)))
+            || self.parked.is_truncating(table, id)
     }
 
-    /// Whether a TRUNCATE that was not set aside is before this event.
-    pub(super) fn is_behind_fence(&self, table: TableTag, id: EventId) -> bool {
+    /// Whether an event that was set aside has to wait for a TRUNCATE that was not: one before it,
+    /// or one behind it that is in its lane.
+    pub(super) fn is_at_fence(&self, table: TableTag, id: EventId) -> bool {
         self.behind.front().is_some_and(|first| first.envelope.id < id)
-            || self.fences.get(&table).is_some_and(|fence| fence.id < id)
+            || self
+                .fences
+                .get(&table)
+                .is_some_and(|fence| fence.id < id || fence.stage == Stage::Sent)
+    }
+
+    /// Takes a TRUNCATE out of its lane again that came there before something older of its table
+    /// is sent again, unless it is under way.
+    fn give_way(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        let gives_way = |(table, fence): (&TableTag, &Fence)| {
+            let is_older =
+                |id: &&EventId| self.parked.get(**id).is_some_and(|entry| entry.table() == *table);
+            fence.stage == Stage::Sent
+                && self.ahead.range(..fence.id).any(|id| is_older(&id))
+                && !self.lanes.iter().any(|lane| lane.sends(fence.id))
+        };
+        if !self.ahead.is_empty() && self.fences.iter().any(gives_way) {
+            self.put_back(Vec::new(), now, effects);
+        }
     }
 
     /// Lets go what a TRUNCATE held up that is done or was set aside, and lets those into their
     /// lanes that everything before has left.
     pub(super) fn pass_fences(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        self.give_way(now, effects);
         let mut changed = self.fences.is_empty() || !self.behind.is_empty();
         while !self.fences.is_empty() {
             (0..self.lanes.len()).for_each(|index| self.pass_marks(index, now));

@@ -105,8 +105,8 @@ impl Scheduler {
             return;
         }
         let Some(piece) = self.take_piece(index, flight.piece) else { return };
-        self.rejections = self.rejections.saturating_add(1);
         if piece.len() > 1 {
+            self.rejections = self.rejections.saturating_add(1);
             self.isolate(index, flight.piece, piece, Some(failure.clone()), heard, effects);
         } else {
             let attempts = piece.failures.saturating_add(1);
@@ -156,8 +156,11 @@ impl Scheduler {
         heard: Heard,
         effects: &mut Vec<Effect>,
     ) {
-        if self.settings.on_dead == OnDead::Continue {
-            self.rejected.push(event.clone());
+        if !self.returned.remove(&event.envelope.id) {
+            self.rejections = self.rejections.saturating_add(1);
+            if self.settings.on_dead == OnDead::Continue {
+                self.rejected.push(event.clone());
+            }
         }
         self.bury(event, Category::Rejected, failure, attempts, heard, effects);
     }
@@ -177,7 +180,11 @@ impl Scheduler {
         let first = (self.settings.on_dead == OnDead::Block).then(|| event.clone());
         effects.push(Effect::SetAside { event, state, category, failure, attempts });
         if let Some(first) = first {
-            let entry = self.entry_of(&first, state, attempts);
+            let mut entry = self.entry_of(&first, state, attempts);
+            // One that its mapping refused overtook what is before it; what is behind it must not,
+            // whatever a person does to this one.
+            entry.waits = self.mark_before(first.envelope.id, entry.keys, first.ordinal);
+            entry.apart = entry.waits > 0;
             self.parked.add(first.envelope.id, entry, heard.now);
             self.park_followers(keys(&first.envelope), first.ordinal + 1, heard.now, effects);
         }
@@ -244,7 +251,8 @@ impl Scheduler {
             id: event.envelope.id,
             is_beside: event.beside,
         });
-        let named = named.collect();
+        let named: Vec<Reopened> = named.collect();
+        self.returned.extend(named.iter().map(|event| event.id));
         effects.push(Effect::Reopen { events: named });
         self.put_back(events, heard.now, effects);
     }
@@ -253,11 +261,12 @@ impl Scheduler {
     pub(super) fn may_come_back(&self, event: &Tracked) -> bool {
         let envelope = &event.envelope;
         let (table, id) = (envelope.table_tag(), envelope.id);
-        if self.is_fenced_from(table, id) || self.parked.is_truncating(table, id) {
+        if self.is_truncating(table, id) {
             return false;
         }
         if envelope.operation == Operation::Truncate {
-            return self.in_flight == 0;
+            return !self.parked.is_sending_of(table)
+                && !self.lanes.iter().any(|lane| lane.is_sending_of(table));
         }
         !self.parked.is_sending(keys(envelope))
             && !self.lanes.iter().any(|lane| lane.is_sending(keys(envelope)))

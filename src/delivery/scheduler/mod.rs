@@ -224,6 +224,9 @@ pub struct Scheduler {
     /// Rejections since then, and what they set aside.
     rejections: u32,
     rejected: Vec<Tracked>,
+    /// What came back to its lane as the set-up seemed wrong. Refused again by a sink that has taken
+    /// something, it is at fault itself.
+    returned: HashSet<EventId>,
     /// Requests that went into isolation since then.
     isolation: (Duration, u32),
     dead: u64,
@@ -233,6 +236,9 @@ pub struct Scheduler {
     /// Events in lanes that another lane has to come to as well.
     joined: u64,
     waiting_joins: BTreeSet<usize>,
+    /// An event that keeps failing found no other to show whether the sink is up, where events that
+    /// two lanes have to come to may be in the way.
+    is_cornered: bool,
     probe_turn: usize,
     /// The number of the breaker's probe.
     probe_number: u64,
@@ -278,12 +284,14 @@ impl Scheduler {
             rejections_max: REJECTIONS_MAX,
             rejections: 0,
             rejected: Vec::new(),
+            returned: HashSet::new(),
             isolation: (Duration::ZERO, 0),
             dead: 0,
             events: 0,
             bytes: 0,
             joined: 0,
             waiting_joins: BTreeSet::new(),
+            is_cornered: false,
             probe_turn: 0,
             probe_number: 0,
             paused: None,

@@ -23,10 +23,7 @@ impl Scheduler {
     ) {
         let Stored { id, keys, replays, forced, .. } = *stored;
         let table = keys.into_iter().flatten().next().map(TableTag::of);
-        let is_truncated =
-            |table| self.is_fenced_from(table, id) || self.parked.is_truncating(table, id);
-        let overtaken = table.is_some_and(is_truncated);
-        let again = Again { replays, forced, overtaken };
+        let again = Again { replays, forced, overtaken: false };
         if id.position >= self.read {
             // The stream brings it again.
             self.settled.insert(id);
@@ -39,22 +36,22 @@ impl Scheduler {
                 entry.again = Some(again);
                 entry.held = self.is_held(&stored.route);
                 entry.route = Some(self.name_of(&stored.route));
-                for lane in &mut self.lanes {
-                    if lane.is_sending(keys.into_iter().flatten()) && lane.mark(0, id) {
-                        entry.waits += 1;
-                    }
-                }
-                entry.apart = entry.waits > 0;
                 self.parked.add(id, entry, now);
             }
             // What is behind it waits there already.
             Some(LetterState::Dead) => self.parked.revive(id, again, now),
             Some(_) => return,
         }
-        if table.is_some_and(|table| self.is_behind_fence(table, id)) {
-            // One that its mapping refused did not wait for the TRUNCATE before it.
+        for lane in &mut self.lanes {
+            if lane.is_sending(keys.into_iter().flatten()) && lane.mark(0, id) {
+                self.parked.wait_apart(id);
+            }
+        }
+        // The stream brings what is older than it again, too; one that its mapping refused did not
+        // wait for the TRUNCATE before it; and one behind it may be under way.
+        let is_at_fence = |table| self.is_at_fence(table, id);
+        if (id.position >= self.read || table.is_some_and(is_at_fence)) && self.ahead.insert(id) {
             self.parked.wait_once_more(id);
-            self.ahead.insert(id);
         }
         self.set_dead(self.dead.saturating_sub(1), now);
         // Should the sink turn out to refuse everything, this one does not come back by itself.
@@ -89,12 +86,16 @@ impl Scheduler {
         if id.number == self.probe_number {
             self.breaker.inconclusive(now);
         }
-        match self.settings.on_dead {
-            OnDead::Continue => self.parked.remove(event, now),
-            OnDead::Block => self.parked.bury(event, now),
+        if self.parked.is_discarded(event) {
+            self.parked.remove(event, now);
+        } else {
+            match self.settings.on_dead {
+                OnDead::Continue => self.parked.remove(event, now),
+                OnDead::Block => self.parked.bury(event, now),
+            }
+            effects.push(Effect::Refused { id: event });
+            self.died(now);
         }
-        effects.push(Effect::Refused { id: event });
-        self.died(now);
         self.pass_fences(now, effects);
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::dead_letter::Stored;
-use super::super::lane::{Lane, keys};
+use super::super::lane::{Lane, Tracked, keys};
 use super::super::parked::{Again, Entry, LetterState};
 use super::super::settings::OnDead;
 use super::{Effect, Scheduler};
@@ -19,7 +19,8 @@ impl Scheduler {
     pub(in crate::delivery) fn restore(&mut self, stored: &Stored, read: Position) {
         let Stored { id, keys, state, attempts, is_truncate, .. } = *stored;
         let route = &stored.route;
-        if state == LetterState::Dead && self.settings.on_dead == OnDead::Continue {
+        let is_let_go = state == LetterState::Dead && self.settings.on_dead == OnDead::Continue;
+        if is_let_go || stored.is_discarded {
             self.settled.insert(id);
             return;
         }
@@ -31,7 +32,7 @@ impl Scheduler {
         entry.truncates = is_truncate;
         entry.held = self.held.contains(route.as_str());
         entry.route = Some(self.name_of(route));
-        if state != LetterState::Dead && id.position >= read {
+        if id.position >= read {
             entry.waits = 1;
             self.ahead.insert(id);
         }
@@ -65,7 +66,7 @@ impl Scheduler {
                 self.ahead.remove(&id);
                 continue;
             };
-            if self.is_behind_fence(table, id) {
+            if self.is_at_fence(table, id) {
                 continue;
             }
             self.ahead.remove(&id);
@@ -91,7 +92,7 @@ impl Scheduler {
     /// have something before it.
     pub(super) fn mark(&mut self, id: EventId, keys: [Option<u64>; 2], ordinal: Ordinal) -> u32 {
         let [Some(_), Some(_)] = keys else { return 0 };
-        self.mark_lanes(keys, |lane| lane.mark(ordinal, id))
+        self.mark_before(id, keys, ordinal)
     }
 
     /// As [`Scheduler::mark`], of an event of whose keys others may be in a lane still.
@@ -102,6 +103,16 @@ impl Scheduler {
         ordinal: Ordinal,
     ) -> u32 {
         self.mark_lanes(keys, |lane| lane.mark_end(ordinal, id))
+    }
+
+    /// As [`Scheduler::mark_apart`], behind what is older only.
+    pub(super) fn mark_before(
+        &mut self,
+        id: EventId,
+        keys: [Option<u64>; 2],
+        ordinal: Ordinal,
+    ) -> u32 {
+        self.mark_lanes(keys, |lane| lane.mark(ordinal, id))
     }
 
     fn mark_lanes(&mut self, keys: [Option<u64>; 2], mark: impl Fn(&mut Lane) -> bool) -> u32 {
@@ -161,7 +172,30 @@ impl Scheduler {
         now: Duration,
         effects: &mut Vec<Effect>,
     ) {
-        let mut work: Vec<(u64, Ordinal)> = of.map(|key| (key, from)).collect();
+        let taken = self.take_followers(of.map(|key| (key, from)).collect());
+        self.park_all(taken, now, effects);
+    }
+
+    /// Sets those events aside that two lanes have to come to, and what follows them: what is
+    /// behind them of other keys may show whether the sink is up.
+    pub(super) fn park_joins(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        let mut work = Vec::new();
+        let mut taken = Vec::new();
+        for index in 0..self.lanes.len() {
+            let joins = self.lanes.get_mut(index).map(Lane::take_joins).unwrap_or_default();
+            for (event, joins) in joins {
+                work.extend(keys(&event.envelope).map(|key| (key, event.ordinal + 1)));
+                self.release(joins, event.ordinal);
+                self.left(&event);
+                taken.push(event);
+            }
+            self.list(index);
+        }
+        taken.extend(self.take_followers(work));
+        self.park_all(taken, now, effects);
+    }
+
+    fn take_followers(&mut self, mut work: Vec<(u64, Ordinal)>) -> Vec<Tracked> {
         let mut taken = Vec::new();
         while let Some((key, from)) = work.pop() {
             let own = self.lane_of(key);
@@ -180,7 +214,11 @@ impl Scheduler {
                 self.list(index);
             }
         }
-        taken.sort_by_key(|event| event.ordinal);
-        taken.into_iter().for_each(|event| self.park(event, now, effects));
+        taken
+    }
+
+    fn park_all(&mut self, mut events: Vec<Tracked>, now: Duration, effects: &mut Vec<Effect>) {
+        events.sort_by_key(|event| event.ordinal);
+        events.into_iter().for_each(|event| self.park(event, now, effects));
     }
 }

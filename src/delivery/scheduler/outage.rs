@@ -1,7 +1,7 @@
 //! Outages of hours, in virtual time: nothing is given up, and the far side is left alone.
 
 use super::super::dead_letter::Stored;
-use super::tests::{Bench, failed, failure, ordinals, seconds};
+use super::tests::{Bench, failed, failure, letter, ordinals, seconds};
 use super::*;
 use crate::lsn::Lsn;
 use crate::sink::Answer;
@@ -159,18 +159,7 @@ fn a_set_up_that_is_wrong_for_hours_is_tried_once_a_probe() {
 fn what_was_about_to_be_given_up_is_not_because_of_an_outage() {
     for out in [Out::Refuses, Out::Status(503)] {
         let mut bench = Bench::new(|settings| settings.concurrency = 4);
-        let id = EventId { timeline: 1, position: Position::new(Lsn(1), 0) };
-        let stored = Stored {
-            row: 0,
-            id,
-            keys: [Some(7), None],
-            state: LetterState::Retrying,
-            attempts: 9,
-            is_truncate: false,
-            route: String::new(),
-            replays: 0,
-            forced: false,
-        };
+        let stored = Stored { attempts: 9, ..letter(0, 7, LetterState::Retrying) };
         bench.scheduler.restore(&stored, Position::new(Lsn(2), 0));
         bench.ordinal = 10;
         bench.scheduler.passed(Position::new(Lsn(2), 0), bench.now);

@@ -2,7 +2,7 @@
 
 use super::super::dead_letter::Stored;
 use super::super::settings::Rate;
-use super::tests::{Bench, failed, failure, ordinals, seconds};
+use super::tests::{Bench, failed, failure, letter, ordinals, seconds};
 use super::*;
 use crate::lsn::Lsn;
 use crate::sink::Answer;
@@ -164,19 +164,8 @@ fn thousands_that_keep_failing_leave_a_rate_limit_to_the_others() {
     });
     let position = |n: u64| Position::new(Lsn(n), 0);
     for n in 1..=5000 {
-        let id = EventId { timeline: 1, position: position(n) };
-        let (keys, state) = ([Some(1_000_000 + n), None], LetterState::Retrying);
-        let stored = Stored {
-            row: 0,
-            id,
-            keys,
-            state,
-            attempts: 2,
-            is_truncate: false,
-            route: String::new(),
-            replays: 0,
-            forced: false,
-        };
+        let stored = letter(n - 1, 1_000_000 + n, LetterState::Retrying);
+        let stored = Stored { attempts: 2, ..stored };
         bench.scheduler.restore(&stored, position(10_000));
     }
     bench.ordinal = 10_000;
@@ -205,19 +194,7 @@ fn one_that_only_waited_behind_another_is_no_retry() {
     let mut bench = Bench::new(|_| {});
     let position = |n: u64| Position::new(Lsn(n), 0);
     for n in 1..=50 {
-        let id = EventId { timeline: 1, position: position(n) };
-        let (keys, state) = ([Some(n), None], LetterState::Blocked);
-        let stored = Stored {
-            row: 0,
-            id,
-            keys,
-            state,
-            attempts: 0,
-            is_truncate: false,
-            route: String::new(),
-            replays: 0,
-            forced: false,
-        };
+        let stored = letter(n - 1, n, LetterState::Blocked);
         bench.scheduler.restore(&stored, position(100));
     }
     bench.scheduler.passed(position(100), bench.now);

@@ -134,6 +134,7 @@ impl Scheduler {
                 match self.probe_of(index, false) {
                     Some(piece) => self.send_piece(index, piece, now, true),
                     None => {
+                        self.is_cornered |= self.joined > 0;
                         if self.pass_marks_of_others(index, now) {
                             self.list(index);
                         }
@@ -259,6 +260,7 @@ impl Scheduler {
                 None => Looked::Nothing,
             },
             Class::Any if !untried => {
+                self.is_cornered |= self.joined > 0;
                 let piece = self.least_tried(index);
                 self.send_piece(index, piece, now, false)
             }

@@ -13,6 +13,8 @@ pub(super) enum Nature {
     Poison,
     /// It is refused.
     Bad,
+    /// Its mapping refuses it, until a person sends it again with a better one.
+    Unmappable,
 }
 
 /// What the far side does with everything.
@@ -25,8 +27,10 @@ pub(super) enum Weather {
     RefusesAll,
 }
 
-/// How many tables there are.
+/// How many tables there are whose routes can be held.
 pub(super) const TABLES: usize = 2;
+/// The table of what only shows that the sink is up.
+pub(super) const OTHER: usize = TABLES;
 
 #[derive(Clone, Debug)]
 pub(super) struct Planned {
@@ -41,6 +45,16 @@ impl Planned {
     pub(super) fn route(&self) -> String {
         format!("r{}", self.table)
     }
+
+    /// A good one that has a key of its own.
+    pub(super) fn good(key: u64) -> Self {
+        let key = of_table(OTHER, key);
+        Self { table: OTHER, key, before: None, truncate: false, nature: Nature::Good }
+    }
+}
+
+fn of_table(table: usize, key: u64) -> u64 {
+    TableTag::of((table as u64) << 48).mark(key)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +67,8 @@ pub(super) enum Step {
     Weather(Weather),
     /// A person has a dead letter sent again.
     Replay(prop::sample::Index),
+    /// A person discards what was set aside.
+    Discard(prop::sample::Index),
     /// A person holds a table's route, or lets it go.
     Hold(usize, bool),
     /// Memory is full.
@@ -65,16 +81,16 @@ pub(super) enum Step {
 
 pub(super) fn planned() -> impl Strategy<Value = Planned> {
     let nature = prop_oneof![
-        8 => Just(Nature::Good), 1 => Just(Nature::Poison), 1 => Just(Nature::Bad)
+        12 => Just(Nature::Good), 2 => Just(Nature::Poison), 2 => Just(Nature::Bad),
+        1 => Just(Nature::Unmappable)
     ];
     let before = prop_oneof![6 => Just(None), 1 => (0u64..5).prop_map(Some)];
     (0..TABLES, 0u64..5, before, prop::bool::weighted(0.05), nature).prop_map(
         |(table, key, before, truncate, nature)| {
-            let of_table = |key| TableTag::of((table as u64) << 48).mark(key);
             // As of the rows of a table without a key: of the table's own hash.
             let key = if truncate { 0 } else { key };
-            let before = before.filter(|_| !truncate).map(of_table);
-            Planned { table, key: of_table(key), before, truncate, nature }
+            let before = before.filter(|_| !truncate).map(|key| of_table(table, key));
+            Planned { table, key: of_table(table, key), before, truncate, nature }
         },
     )
 }
@@ -91,6 +107,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
             1 => Just(Weather::Locked), 1 => Just(Weather::RefusesAll)
         ].prop_map(Step::Weather),
         2 => any::<prop::sample::Index>().prop_map(Step::Replay),
+        1 => any::<prop::sample::Index>().prop_map(Step::Discard),
         1 => (0..TABLES, prop::bool::weighted(0.4)).prop_map(|(t, hold)| Step::Hold(t, hold)),
         1 => Just(Step::Relieve),
         1 => prop::bool::weighted(0.4).prop_map(Step::Pause),
@@ -99,11 +116,15 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
 }
 
 pub(super) fn settings() -> impl Strategy<Value = Settings> {
-    (1u32..6, 1u32..5, 2u32..5, any::<bool>()).prop_map(|(concurrency, events, attempts, block)| {
-        let mut settings = Settings { concurrency, ..Settings::default() };
-        settings.batch.max_events = events;
-        settings.retry.max_attempts = attempts;
-        settings.on_dead = if block { OnDead::Block } else { OnDead::Continue };
-        settings
-    })
+    let wait = prop_oneof![3 => Just(0u64), 1 => 1u64..20];
+    (1u32..6, 1u32..5, 2u32..5, any::<bool>(), wait).prop_map(
+        |(concurrency, events, attempts, block, wait)| {
+            let mut settings = Settings { concurrency, ..Settings::default() };
+            settings.batch.max_events = events;
+            settings.batch.max_wait = Duration::from_secs(wait);
+            settings.retry.max_attempts = attempts;
+            settings.on_dead = if block { OnDead::Block } else { OnDead::Continue };
+            settings
+        },
+    )
 }

@@ -6,6 +6,10 @@ impl World {
     /// A person has a dead letter sent again, unless something newer was taken.
     pub(super) fn replay(&mut self, pick: prop::sample::Index) {
         self.commit();
+        // What a TRUNCATE is newer than is known once that is on disk.
+        if self.pending.iter().any(|pending| matches!(pending, Pending::Note(..))) {
+            return;
+        }
         let is_dead = |(id, row): &(&EventId, &(LetterState, _))| {
             // A TRUNCATE is never sent again.
             row.0 == LetterState::Dead && !self.events[index_of(**id)].truncate
@@ -27,18 +31,40 @@ impl World {
             What::Stored(id) => vec![*id],
         });
         let index = index_of(id);
-        let is_late = |other: EventId| {
-            let other = index_of(other);
-            let truncates =
-                self.events[other].truncate && self.events[other].table == self.events[index].table;
-            other > index && (truncates || self.share_a_key(index, other))
-        };
+        let is_late =
+            |other: EventId| index_of(other) > index && self.are_in_order(index, index_of(other));
         let is_late = under_way.into_iter().any(is_late);
         let mut effects = Vec::new();
         self.scheduler.replay(&stored, self.now, &mut effects);
         if !is_late && !self.scheduler.is_overtaken(id) {
             self.dead.remove(&index);
         }
+        self.apply(effects);
+    }
+
+    /// A person discards something that was set aside.
+    pub(super) fn discard(&mut self, pick: prop::sample::Index) {
+        let ids: Vec<EventId> = self.rows.keys().copied().collect();
+        if !ids.is_empty() {
+            self.pending.push(Pending::Discard(ids[pick.index(ids.len())]));
+        }
+    }
+
+    /// Returns whether there was something to discard.
+    pub(super) fn discard_row(&mut self, id: EventId) -> bool {
+        let is_there = self.rows.remove(&id).is_some();
+        if is_there {
+            self.discarded.insert(id);
+            // What is behind it may go, unless it is under way.
+            self.dead.insert(index_of(id));
+        }
+        is_there
+    }
+
+    /// What a person has discarded meanwhile has landed: as the runner, which knows no row of it.
+    pub(super) fn discarded_arrived(&mut self, id: EventId) {
+        let mut effects = Vec::new();
+        self.scheduler.resolved(id, self.now, &mut effects);
         self.apply(effects);
     }
 
@@ -69,7 +95,7 @@ impl World {
         };
         let rows = self.rows.iter().filter(|(_, row)| waits(row)).map(|(id, _)| *id);
         let older: Vec<usize> = rows.chain(pending).map(index_of).filter(|o| *o < index).collect();
-        let is_older = older.into_iter().any(|older| self.share_a_key(older, index));
+        let is_older = older.into_iter().any(|older| self.are_in_order(older, index));
         let planned = self.events[index].clone();
         let id = EventId { timeline: 1, position: position(index) };
         for key in [Some(planned.key), planned.before].into_iter().flatten() {
@@ -78,17 +104,11 @@ impl World {
         is_older
     }
 
-    pub(super) fn share_a_key(&self, earlier: usize, later: usize) -> bool {
-        let keys = |e: &Planned| [Some(e.key), e.before];
-        let (a, b) = (&self.events[earlier], &self.events[later]);
-        keys(a).iter().flatten().any(|key| keys(b).contains(&Some(*key)))
-    }
-
     pub(super) fn note(&mut self, taken: &[usize]) {
         for (id, row) in &self.rows {
             let index = index_of(*id);
             let waits = matches!(row.0, LetterState::Dead | LetterState::Replaying);
-            let is_newer = |taken: &usize| *taken > index && self.share_a_key(index, *taken);
+            let is_newer = |taken: &usize| *taken > index && self.are_in_order(index, *taken);
             if waits && taken.iter().any(is_newer) {
                 self.noted.insert(index);
             }
@@ -98,7 +118,7 @@ impl World {
     /// What a person has sent again overwrites nothing newer.
     pub(super) fn check_replay(&self, id: DispatchId, index: usize) {
         let replays = id.stored().is_some_and(|id| self.scheduler.replays(id) > 0);
-        let newer = |later: &&usize| **later > index && self.share_a_key(index, **later);
+        let newer = |later: &&usize| **later > index && self.are_in_order(index, **later);
         if let Some(later) = self.taken.iter().find(newer).filter(|_| replays) {
             panic!("event {index} was sent again after event {later}");
         }

@@ -2,20 +2,6 @@
 
 use super::*;
 
-fn letter(ordinal: u64, key: u64, state: LetterState) -> Stored {
-    Stored {
-        row: 0,
-        id: id(ordinal),
-        keys: [Some(key), None],
-        state,
-        attempts: 0,
-        is_truncate: false,
-        route: String::new(),
-        replays: 1,
-        forced: false,
-    }
-}
-
 fn truncate_of_other(bench: &mut Bench) {
     let event = bench.event(other(0), None, Operation::Truncate);
     bench.scheduler.push(event, bench.now, &mut bench.effects);
@@ -218,4 +204,40 @@ fn with_block_what_failed_in_the_same_batch_waits_behind_the_refused() {
     bench.pass(seconds(10));
     bench.waits();
     assert_eq!(stored, [(0, DEAD), (2, BLOCKED)]);
+}
+
+/// A re-keyed event was in the way of everything that could have shown that the sink is up.
+#[test]
+fn a_rekeyed_event_behind_one_that_keeps_failing_lets_others_show_that_the_sink_is_up() {
+    let mut bench = Bench::new(|s| s.concurrency = 2);
+    bench.push(&[1]);
+    bench.push_rekeyed(2, 1);
+    bench.push(&[4, 3]);
+    let got = all_but_the_poison(&mut bench);
+    assert!(got.contains(&2) && got.contains(&3), "{got:?}");
+}
+
+/// With many bad events at the front of all lanes everything came back again and again.
+#[test]
+fn what_is_refused_again_once_the_sink_has_taken_something_is_dead_for_good() {
+    let mut bench = Bench::new(|_| {});
+    bench.scheduler.rejections_max = 3;
+    bench.push(&[1, 2, 3]);
+    (0..3).for_each(|ordinal| bench.refused(&[ordinal]));
+    assert_eq!(bench.state(), BreakerState::Halted);
+    bench.push(&[4]);
+    bench.pass(seconds(3600));
+    for _ in 0..4 {
+        let dispatch = bench.next().expect("a probe");
+        let is_good = ordinals(&dispatch) == [3];
+        let answer = if is_good { Answer::Acknowledged } else { failed(Category::Rejected) };
+        bench.answer(&dispatch, answer);
+        bench.pass(seconds(3600));
+    }
+    bench.effects.clear();
+    while let Some(dispatch) = bench.next() {
+        bench.answer(&dispatch, failed(Category::Rejected));
+    }
+    assert_eq!(bench.state(), BreakerState::Closed);
+    assert_eq!(bench.stored(), [(0, DEAD), (1, DEAD), (2, DEAD)]);
 }

@@ -208,20 +208,7 @@ fn what_an_earlier_run_set_aside_goes_on() {
     let first = bench.event(1, None, Operation::Update);
     let second = bench.event(1, None, Operation::Update);
     for (event, state) in [(&first, RETRYING), (&second, BLOCKED)] {
-        let id = event.envelope.id;
-        let keys = [Some(1), None];
-        let route = String::new();
-        let stored = Stored {
-            row: 0,
-            id,
-            keys,
-            state,
-            attempts: 3,
-            is_truncate: false,
-            route,
-            replays: 0,
-            forced: false,
-        };
+        let stored = Stored { attempts: 3, ..letter(event.ordinal, 1, state) };
         bench.scheduler.restore(&stored, Position::ZERO);
     }
     bench.scheduler.push(second, bench.now, &mut bench.effects);

@@ -14,6 +14,8 @@ mod corners;
 mod flow;
 mod isolation;
 mod keys;
+mod operator;
+mod outcomes;
 mod truncate;
 
 /// A scheduler, its clock, and what came out of it.
@@ -215,6 +217,22 @@ pub(super) fn ordinals(dispatch: &Dispatch) -> Vec<u64> {
             batch.events.iter().map(|event| event.id.position.commit_lsn.0 - 1).collect()
         }
         What::Stored(id) => vec![id.position.commit_lsn.0 - 1],
+    }
+}
+
+/// What an earlier run set aside: the event that has this ordinal, of one key.
+pub(super) fn letter(ordinal: u64, key: u64, state: LetterState) -> Stored {
+    Stored {
+        row: 0,
+        id: id(ordinal),
+        keys: [Some(key), None],
+        state,
+        attempts: 0,
+        is_truncate: false,
+        is_discarded: false,
+        route: String::new(),
+        replays: u32::from(state == LetterState::Replaying),
+        forced: false,
     }
 }
 
