@@ -110,6 +110,34 @@ impl Operation {
 }
 
 impl Chunk {
+    /// Returns a chunk of one change, whose pgoutput message `frame` is. None where that is longer
+    /// than an entry can say.
+    #[must_use]
+    pub fn of_one(
+        timeline: u32,
+        transaction: Transaction,
+        relation: Option<Arc<Relation>>,
+        seq: u32,
+        operation: Operation,
+        frame: Bytes,
+    ) -> Option<Self> {
+        let entry = Entry {
+            offset: 0,
+            length: u32::try_from(frame.len()).ok()?,
+            transaction: 0,
+            relation: relation.as_ref().map(|_| 0),
+            seq,
+            operation,
+        };
+        Some(Self {
+            timeline,
+            frames: frame,
+            transactions: vec![transaction],
+            relations: relation.into_iter().collect(),
+            entries: vec![entry],
+        })
+    }
+
     /// Returns the pgoutput message of an entry; empty should the index lie (a decoder then says so).
     #[must_use]
     pub fn frame(&self, entry: &Entry) -> &[u8] {
@@ -173,6 +201,34 @@ impl Chunk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lsn::Oid;
+    use crate::relation::ReplicaIdentity;
+
+    #[test]
+    fn a_chunk_of_one_change_gives_back_what_it_was_made_of() {
+        let transaction =
+            Transaction { commit_lsn: Lsn(7), end_lsn: None, xid: Some(Xid(1)), commit_time: None };
+        let relation = Arc::new(Relation {
+            oid: Oid(9),
+            namespace: "public".to_owned(),
+            name: "t".to_owned(),
+            identity: ReplicaIdentity::Default,
+            columns: Vec::new(),
+            primary_key: Vec::new(),
+        });
+        for relation in [Some(relation), None] {
+            let frame = Bytes::from_static(b"any");
+            let chunk =
+                Chunk::of_one(2, transaction, relation.clone(), 3, Operation::Update, frame);
+            let chunk = chunk.unwrap();
+            let [entry] = chunk.entries[..] else { panic!("not one change") };
+            assert_eq!((chunk.frame(&entry), entry.operation), (&b"any"[..], Operation::Update));
+            assert_eq!(chunk.transaction(&entry), Some(&transaction));
+            assert_eq!(chunk.relation(&entry), relation.as_ref());
+            let position = Position::new(Lsn(7), 3);
+            assert_eq!(chunk.event_id(&entry), EventId { timeline: 2, position });
+        }
+    }
 
     #[test]
     fn each_operation_keeps_the_number_that_is_in_the_files() {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::chunk::{Entry, Operation, Transaction};
+use crate::chunk::{Operation, Transaction};
 use crate::lsn::Xid;
 
 const SETTINGS: Settings =
@@ -23,21 +23,7 @@ pub(super) fn chunk(lsn: u64, bytes: usize) -> Arc<Chunk> {
         xid: Some(Xid(1)),
         commit_time: Some(Timestamp(i64::try_from(lsn).unwrap())),
     };
-    let entry = Entry {
-        offset: 0,
-        length: u32::try_from(bytes).unwrap(),
-        transaction: 0,
-        relation: None,
-        seq: 0,
-        operation: Operation::Message,
-    };
-    Arc::new(Chunk {
-        timeline: 1,
-        frames,
-        transactions: vec![transaction],
-        relations: vec![],
-        entries: vec![entry],
-    })
+    Arc::new(Chunk::of_one(1, transaction, None, 0, Operation::Message, frames).unwrap())
 }
 
 pub(super) fn opened(folder: &Path) -> (State, Journal) {

@@ -154,16 +154,8 @@ mod tests {
         };
         let transaction =
             Transaction { commit_lsn: Lsn(1), end_lsn: None, xid: None, commit_time: None };
-        let length = u32::try_from(frame.len()).unwrap();
-        let entry =
-            Entry { offset: 0, length, transaction: 0, relation: Some(0), seq: 0, operation };
-        Chunk {
-            timeline: 1,
-            frames: Bytes::from(frame),
-            transactions: vec![transaction],
-            relations: vec![Arc::new(relation)],
-            entries: vec![entry],
-        }
+        let relation = Some(Arc::new(relation));
+        Chunk::of_one(1, transaction, relation, 0, operation, Bytes::from(frame)).unwrap()
     }
 
     #[track_caller]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use walgate::chunk::{Chunk, Entry, Operation, Transaction};
+use walgate::chunk::{Chunk, Operation, Transaction};
 use walgate::demo::cluster::Cluster;
 use walgate::journal::{self, Journal};
 use walgate::lsn::{Lsn, Timestamp, Xid};
@@ -321,28 +321,14 @@ fn a_start_with_a_hundred_thousand_that_wait_is_soon_done() {
 }
 
 /// A chunk of one logical message that can't be compressed.
-fn chunk(lsn: u64, frames: Bytes) -> Arc<Chunk> {
+fn chunk(lsn: u64, frame: Bytes) -> Arc<Chunk> {
     let transaction = Transaction {
         commit_lsn: Lsn(lsn),
         end_lsn: Some(Lsn(lsn + 1)),
         xid: Some(Xid(1)),
         commit_time: Some(Timestamp(0)),
     };
-    let entry = Entry {
-        offset: 0,
-        length: u32::try_from(frames.len()).unwrap(),
-        transaction: 0,
-        relation: None,
-        seq: 0,
-        operation: Operation::Message,
-    };
-    Arc::new(Chunk {
-        timeline: 1,
-        frames,
-        transactions: vec![transaction],
-        relations: Vec::new(),
-        entries: vec![entry],
-    })
+    Arc::new(Chunk::of_one(1, transaction, None, 0, Operation::Message, frame).unwrap())
 }
 
 /// Fills the journal of a folder where nothing has run yet, with chunks of a mebibyte below

@@ -15,24 +15,6 @@ fn road(receiver: &Receiver, keys: &str) -> Road {
     Road::of_t(&http("far", &receiver.url("/"), &format!("{BRISK}\n{keys}")))
 }
 
-/// Runs `walgate dlq …` and returns its exit code, what it printed as JSON lines, and what it said.
-#[track_caller]
-fn dlq(road: &Road, args: &[&str]) -> (i32, Vec<Value>, String) {
-    let output = road.walgate.call(&[&["dlq"], args].concat());
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    let lines = stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
-    let said = String::from_utf8(output.stderr).unwrap();
-    (output.status.code().unwrap(), lines.unwrap_or_default(), said)
-}
-
-/// What `dlq list` says of those that fit.
-#[track_caller]
-fn list(road: &Road, args: &[&str]) -> Vec<Value> {
-    let (code, lines, said) = dlq(road, &[&["list", "--json"], args].concat());
-    assert_eq!(code, 0, "{said}");
-    lines
-}
-
 /// Refuses rows of this value.
 fn refuse(receiver: &Receiver, value: &'static str) {
     let reply = Reply::status(422).body("{\"error\":\"no such plan\"}");
@@ -50,9 +32,9 @@ fn a_dead_letter_is_listed_shown_and_sent_again_as_the_same_event() {
     let road = road(&receiver, "");
     road.sql("INSERT INTO t VALUES (1, 'bad'), (2, 'good')");
     receiver.wait("the good one", PATIENCE, |journal| journal.events_processed == 1);
-    eventually("the bad one is set aside", PATIENCE, || list(&road, &[]).len() == 1);
+    eventually("the bad one is set aside", PATIENCE, || road.dead_letters(&[]).len() == 1);
 
-    let listed = list(&road, &["--sink", "far", "--key", "{\"id\": 1}", "--state", "dead"]);
+    let listed = road.dead_letters(&["--sink", "far", "--key", "{\"id\": 1}", "--state", "dead"]);
     let letter = &listed[0];
     let number = letter["id"].to_string();
     for (name, value) in [
@@ -69,10 +51,10 @@ fn a_dead_letter_is_listed_shown_and_sent_again_as_the_same_event() {
         assert_eq!(letter[name], value, "{name}");
     }
     assert!(letter["message"].as_str().unwrap().contains("422"));
-    assert_eq!(list(&road, &["--category", "exhausted"]), Vec::<Value>::new());
-    assert_eq!(list(&road, &["--key", "{\"id\": 2}"]), Vec::<Value>::new());
-    assert_eq!(list(&road, &["--since", "1h"]).len(), 1);
-    assert_eq!(list(&road, &["--until", "1h"]), Vec::<Value>::new());
+    assert_eq!(road.dead_letters(&["--category", "exhausted"]), Vec::<Value>::new());
+    assert_eq!(road.dead_letters(&["--key", "{\"id\": 2}"]), Vec::<Value>::new());
+    assert_eq!(road.dead_letters(&["--since", "1h"]).len(), 1);
+    assert_eq!(road.dead_letters(&["--until", "1h"]), Vec::<Value>::new());
 
     let output = road.walgate.call(&["dlq", "show", &number, "--json"]);
     let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -82,16 +64,16 @@ fn a_dead_letter_is_listed_shown_and_sent_again_as_the_same_event() {
     assert_eq!(shown["tries"][0]["answer"], "{\"error\":\"no such plan\"}");
 
     // It is refused again, and says so.
-    let (code, outcomes, said) = dlq(&road, &["replay", &number, "--json"]);
+    let (code, outcomes, said) = road.dlq(&["replay", &number, "--json"]);
     assert_eq!(code, 5, "{said}");
     assert_eq!(outcomes[0]["outcome"], "dead");
-    assert_eq!(list(&road, &[])[0]["attempts"], 2);
+    assert_eq!(road.dead_letters(&[])[0]["attempts"], 2);
 
     receiver.behave();
-    let (code, outcomes, said) = dlq(&road, &["replay", "--table", "public.t", "--json"]);
+    let (code, outcomes, said) = road.dlq(&["replay", "--table", "public.t", "--json"]);
     assert_eq!((code, &outcomes[0]["outcome"]), (0, &json!("delivered")), "{said}");
     assert_eq!(outcomes[0]["event_id"], letter["event_id"]);
-    assert_eq!(list(&road, &[]), Vec::<Value>::new());
+    assert_eq!(road.dead_letters(&[]), Vec::<Value>::new());
     let journal = receiver.journal();
     let sent: Vec<_> =
         journal.requests.iter().filter(|request| request.events()[0].0["key"]["id"] == 1).collect();
@@ -103,7 +85,7 @@ fn a_dead_letter_is_listed_shown_and_sent_again_as_the_same_event() {
         sent.iter().map(|request| request.header("idempotency-key").unwrap()).collect();
     assert_eq!(keys[1], format!("{}-r1", keys[0]));
     assert_eq!(keys[2], format!("{}-r2", keys[0]));
-    let (code, _, said) = dlq(&road, &["replay", &number]);
+    let (code, _, said) = road.dlq(&["replay", &number]);
     assert_eq!(code, 0);
     assert!(said.contains("no dead letter fits"), "{said}");
 }
@@ -114,17 +96,17 @@ fn what_the_sink_has_newer_is_not_overwritten_unless_forced() {
     refuse(&receiver, "bad");
     let road = road(&receiver, "concurrency = 4");
     road.sql("INSERT INTO t VALUES (1, 'bad'), (2, 'bad')");
-    eventually("both are dead", PATIENCE, || list(&road, &["--state", "dead"]).len() == 2);
+    eventually("both are dead", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 2);
     road.sql("UPDATE t SET v = 'good' WHERE id = 1");
     receiver.wait("the update", PATIENCE, |journal| journal.events_processed == 1);
     road.confirms(&road.wal_end());
     receiver.behave();
-    let (code, outcomes, said) = dlq(&road, &["replay", "--all", "--json"]);
+    let (code, outcomes, said) = road.dlq(&["replay", "--all", "--json"]);
     assert_eq!(code, 5, "{said}");
     let by_id = |id: i64| {
         let key = json!({ "id": id });
         let of = |letter: &Value| letter["key"] == key;
-        let letters = list(&road, &["--key", &key.to_string()]);
+        let letters = road.dead_letters(&["--key", &key.to_string()]);
         letters.into_iter().find(of)
     };
     let refused: Vec<_> = outcomes.iter().map(|line| line["outcome"].as_str().unwrap()).collect();
@@ -132,7 +114,7 @@ fn what_the_sink_has_newer_is_not_overwritten_unless_forced() {
     assert!(by_id(1).unwrap()["reason"].as_str().unwrap().contains("newer"));
     assert_eq!(by_id(2), None);
     assert_eq!(ids(&receiver.journal().events()), [1, 2]);
-    let (code, outcomes, _) = dlq(&road, &["replay", "--all", "--force", "--json"]);
+    let (code, outcomes, _) = road.dlq(&["replay", "--all", "--force", "--json"]);
     assert_eq!((code, &outcomes[0]["outcome"]), (0, &json!("delivered")));
     assert_eq!(ids(&receiver.journal().events()), [1, 2, 1]);
 }
@@ -146,15 +128,15 @@ fn a_newer_change_is_noted_though_another_dead_letter_of_its_key_was_sent_again(
     let road = road(&receiver, "");
     road.sql("INSERT INTO t VALUES (1, 'bad')");
     road.sql("UPDATE t SET v = 'bad'");
-    eventually("both are dead", PATIENCE, || list(&road, &["--state", "dead"]).len() == 2);
+    eventually("both are dead", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 2);
     receiver.behave();
-    let first = list(&road, &[])[0]["id"].to_string();
-    let (code, _, said) = dlq(&road, &["replay", &first]);
+    let first = road.dead_letters(&[])[0]["id"].to_string();
+    let (code, _, said) = road.dlq(&["replay", &first]);
     assert_eq!(code, 0, "{said}");
     road.sql("UPDATE t SET v = 'good'");
     receiver.wait("the last change", PATIENCE, |journal| journal.events_processed == 2);
     road.confirms(&road.wal_end());
-    let (code, outcomes, said) = dlq(&road, &["replay", "--all", "--json"]);
+    let (code, outcomes, said) = road.dlq(&["replay", "--all", "--json"]);
     assert_eq!((code, &outcomes[0]["outcome"]), (5, &json!("refused")), "{said}");
     assert_eq!(receiver.journal().events().last().unwrap().0["data"]["v"], "good");
 }
@@ -168,8 +150,8 @@ fn one_that_its_mapping_refuses_again_is_counted_for_its_route() {
     let config = format!("{mapping}{sink}{}mapping = \"m\"\n", route("t", "far"));
     let road = Road::new(Cluster::builder().major(15), T, &config);
     road.sql("INSERT INTO t VALUES (1, NULL)");
-    eventually("it is dead", PATIENCE, || list(&road, &["--state", "dead"]).len() == 1);
-    let (code, outcomes, said) = dlq(&road, &["replay", "--all", "--json"]);
+    eventually("it is dead", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 1);
+    let (code, outcomes, said) = road.dlq(&["replay", "--all", "--json"]);
     assert_eq!((code, &outcomes[0]["outcome"]), (5, &json!("dead")), "{said}");
     let metrics = road.walgate.get("/metrics").body;
     let dead = "walgate_sink_events_total{sink=\"far\",route=\"t-to-far\",result=\"dead\"} 2\n";
@@ -187,14 +169,14 @@ fn what_waits_behind_a_dead_letter_follows_it_in_order() {
     }
     road.sql("INSERT INTO t VALUES (2, 'good')");
     receiver.wait("the other key", PATIENCE, |journal| journal.events_processed == 1);
-    eventually("they wait", PATIENCE, || list(&road, &["--state", "blocked"]).len() == 5);
+    eventually("they wait", PATIENCE, || road.dead_letters(&["--state", "blocked"]).len() == 5);
     receiver.behave();
-    let (code, _, said) = dlq(&road, &["replay", "--state", "dead"]);
+    let (code, _, said) = road.dlq(&["replay", "--state", "dead"]);
     assert_eq!(code, 0, "{said}");
     receiver.wait("all of it", PATIENCE, |journal| journal.events_processed == 7);
     let journal = road.arrived(&receiver);
     assert_eq!(journal.out_of_order(), Vec::<String>::new());
-    eventually("nothing is left", PATIENCE, || list(&road, &[]).is_empty());
+    eventually("nothing is left", PATIENCE, || road.dead_letters(&[]).is_empty());
 }
 
 #[test]
@@ -203,19 +185,19 @@ fn a_discarded_one_lets_go_what_waits_behind_it_and_keeps_the_reason() {
     refuse(&receiver, "bad");
     let road = road(&receiver, "on_dead = \"block\"");
     road.sql("INSERT INTO t VALUES (1, 'bad'); UPDATE t SET v = 'good'");
-    eventually("one waits", PATIENCE, || list(&road, &["--state", "blocked"]).len() == 1);
-    let (code, _, said) = dlq(&road, &["discard", "--all"]);
+    eventually("one waits", PATIENCE, || road.dead_letters(&["--state", "blocked"]).len() == 1);
+    let (code, _, said) = road.dlq(&["discard", "--all"]);
     assert_eq!(code, 2, "a reason is wanted: {said}");
-    let (code, _, said) = dlq(&road, &["discard", "--reason", "a test"]);
+    let (code, _, said) = road.dlq(&["discard", "--reason", "a test"]);
     assert_eq!(code, 2, "which ones: {said}");
-    let (code, _, said) = dlq(&road, &["discard", "--state", "dead", "--reason", "a test"]);
+    let (code, _, said) = road.dlq(&["discard", "--state", "dead", "--reason", "a test"]);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("1 events were discarded"), "{said}");
     receiver.wait("the update", PATIENCE, |journal| journal.events_processed == 1);
-    let letter = &list(&road, &["--state", "discarded"])[0];
+    let letter = &road.dead_letters(&["--state", "discarded"])[0];
     assert_eq!((&letter["reason"], &letter["op"]), (&json!("a test"), &json!("insert")));
     let number = letter["id"].to_string();
-    let (_, exported, _) = dlq(&road, &["export", &number]);
+    let (_, exported, _) = road.dlq(&["export", &number]);
     assert_eq!(exported[0]["original"], Value::Null, "its bytes are gone");
     assert_eq!(exported[0]["tries"].as_array().unwrap().len(), 1);
     road.confirms(&road.wal_end());
@@ -227,13 +209,13 @@ fn without_an_instance_the_command_sends_them_itself() {
     refuse(&receiver, "bad");
     let mut road = road(&receiver, "");
     road.sql("INSERT INTO t SELECT g, 'bad' FROM generate_series(1, 20) g");
-    eventually("all are dead", PATIENCE, || list(&road, &["--state", "dead"]).len() == 20);
+    eventually("all are dead", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 20);
     road.stop();
     road.sql("INSERT INTO t VALUES (21, 'later')");
-    let (code, outcomes, said) = dlq(&road, &["replay", "--key", "{\"id\": 7}", "--json"]);
+    let (code, outcomes, said) = road.dlq(&["replay", "--key", "{\"id\": 7}", "--json"]);
     assert_eq!((code, &outcomes[0]["outcome"]), (5, &json!("dead")), "{said}");
     receiver.behave();
-    let (code, outcomes, said) = dlq(&road, &["replay", "--all", "--json"]);
+    let (code, outcomes, said) = road.dlq(&["replay", "--all", "--json"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(outcomes.len(), 20);
     assert!(outcomes.iter().all(|line| line["outcome"] == "delivered"));
@@ -251,10 +233,10 @@ fn a_replay_that_was_begun_goes_on_after_a_crash() {
     refuse(&receiver, "bad");
     let mut road = road(&receiver, "");
     road.sql("INSERT INTO t SELECT g, 'bad' FROM generate_series(1, 5) g");
-    eventually("all are dead", PATIENCE, || list(&road, &["--state", "dead"]).len() == 5);
+    eventually("all are dead", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 5);
     receiver.behave();
     receiver.otherwise(Reply::status(503));
-    let (code, _, said) = dlq(&road, &["replay", "--all", "--no-wait"]);
+    let (code, _, said) = road.dlq(&["replay", "--all", "--no-wait"]);
     assert_eq!(code, 0, "{said}");
     eventually("it is tried", PATIENCE, || {
         receiver.journal().requests.iter().any(|r| r.header("walgate-replay").is_some())
@@ -263,7 +245,7 @@ fn a_replay_that_was_begun_goes_on_after_a_crash() {
     receiver.behave();
     road.start();
     receiver.wait("all five", PATIENCE, |journal| journal.events_processed >= 5);
-    eventually("nothing is left", PATIENCE, || list(&road, &[]).is_empty());
+    eventually("nothing is left", PATIENCE, || road.dead_letters(&[]).is_empty());
     assert_eq!(receiver.journal().out_of_order(), Vec::<String>::new());
 }
 
@@ -327,7 +309,7 @@ fn a_held_route_waits_in_the_journal_and_the_others_of_its_sink_flow() {
     };
     receiver.wait("the other table", PATIENCE, |journal| of("public.u")(journal) == 30);
     eventually("they wait as references", PATIENCE, || {
-        list(&road, &["--state", "blocked"]).len() == 60
+        road.dead_letters(&["--state", "blocked"]).len() == 60
     });
     // The position has moved past them: they are kept by the journal.
     road.confirms(&road.wal_end());
@@ -342,7 +324,7 @@ fn a_held_route_waits_in_the_journal_and_the_others_of_its_sink_flow() {
     call(&road, &["route", "release", "t-to-far"]);
     receiver.wait("all of it", PATIENCE, |journal| of("public.t")(journal) == 70);
     assert_eq!(receiver.journal().out_of_order(), Vec::<String>::new());
-    eventually("nothing waits", PATIENCE, || list(&road, &[]).is_empty());
+    eventually("nothing waits", PATIENCE, || road.dead_letters(&[]).is_empty());
     road.stop();
 }
 
@@ -353,14 +335,14 @@ fn what_waits_behind_a_replayed_dead_letter_waits_over_a_crash_too() {
     refuse(&receiver, "bad");
     let mut road = road(&receiver, "on_dead = \"block\"\nconcurrency = 4");
     road.sql("INSERT INTO t SELECT g, 'bad' FROM generate_series(1, 40) g");
-    eventually("all are dead", PATIENCE, || list(&road, &["--state", "dead"]).len() == 40);
+    eventually("all are dead", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 40);
     for round in 0..3 {
         road.sql(&format!("UPDATE t SET v = 'round {round}'"));
     }
-    eventually("they wait", PATIENCE, || list(&road, &["--state", "blocked"]).len() == 120);
+    eventually("they wait", PATIENCE, || road.dead_letters(&["--state", "blocked"]).len() == 120);
     receiver.behave();
     receiver.otherwise(Reply::status(503));
-    let (code, _, said) = dlq(&road, &["replay", "--state", "dead", "--no-wait"]);
+    let (code, _, said) = road.dlq(&["replay", "--state", "dead", "--no-wait"]);
     assert_eq!(code, 0, "{said}");
     eventually("they are tried", PATIENCE, || {
         receiver.journal().requests.iter().any(|r| r.header("walgate-replay").is_some())
@@ -371,7 +353,7 @@ fn what_waits_behind_a_replayed_dead_letter_waits_over_a_crash_too() {
     receiver.wait("all of it", PATIENCE, |journal| journal.events_processed >= 160);
     let journal = road.arrived(&receiver);
     assert_eq!(journal.repeats(), 0);
-    eventually("nothing is left", PATIENCE, || list(&road, &[]).is_empty());
+    eventually("nothing is left", PATIENCE, || road.dead_letters(&[]).is_empty());
 }
 
 /// A dead letter that is sent again before the crash could store how far the sink is came twice:
@@ -389,20 +371,20 @@ fn a_replay_of_what_the_stream_brings_again_comes_once() {
     road.sql("INSERT INTO t VALUES (0, 'held')");
     road.sql("INSERT INTO t SELECT g, 'bad' FROM generate_series(1, 20) g");
     // But for those of its lane.
-    eventually("they are dead", PATIENCE, || list(&road, &["--state", "dead"]).len() >= 8);
+    eventually("they are dead", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() >= 8);
     receiver.behave();
     receiver.when(|event| event.0["data"]["v"] == "held", Reply::hang());
     receiver.otherwise(Reply::status(503));
-    let (code, _, said) = dlq(&road, &["replay", "--state", "dead", "--no-wait"]);
+    let (code, _, said) = road.dlq(&["replay", "--state", "dead", "--no-wait"]);
     assert_eq!(code, 0, "{said}");
-    assert!(list(&road, &["--state", "replaying"]).len() >= 8);
+    assert!(road.dead_letters(&["--state", "replaying"]).len() >= 8);
     road.walgate.kill();
     // As if it had come before the keeper's next look.
     super::support::state::change(&road.walgate, "UPDATE progress SET ranges = x''");
     receiver.behave();
     road.start();
     receiver.wait("all of it", PATIENCE, |journal| journal.events_processed >= 41);
-    eventually("nothing is left", PATIENCE, || list(&road, &[]).is_empty());
+    eventually("nothing is left", PATIENCE, || road.dead_letters(&[]).is_empty());
     let journal = road.arrived(&receiver);
     assert_eq!((journal.repeats(), journal.events_processed), (0, 41));
 }

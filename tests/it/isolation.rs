@@ -140,8 +140,8 @@ fn five_sinks_in_trouble_delay_no_other_and_nobody_loses_anything() {
     assert_eq!(letters(&ten.road.walgate, "state = 'dead' AND category <> 'rejected'"), 0);
     ten.all_behave();
     let started = Instant::now();
-    let output = ten.road.walgate.call(&["dlq", "replay", "--sink", "picky", "--all"]);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let (code, _, said) = ten.road.dlq(&["replay", "--sink", "picky", "--all"]);
+    assert_eq!(code, 0, "{said}");
     ten.road.confirms(&ten.road.wal_end());
     say(&format!("all ten have caught up after {:?}", started.elapsed()));
     ten.all_are_equal();
@@ -197,8 +197,8 @@ fn a_slot_held_back_by_five_of_ten_moves_past_its_budget_and_says_so_before() {
     eventually("it is told afterwards", LONG, || ten.road.walgate.log().contains(within));
     assert_eq!(ten.road.walgate.log().matches(over).count(), 1);
     // What was refused before is sent again; the rest came from the journal.
-    let output = ten.road.walgate.call(&["dlq", "replay", "--all"]);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let (code, _, said) = ten.road.dlq(&["replay", "--all"]);
+    assert_eq!(code, 0, "{said}");
     ten.road.confirms(&ten.road.wal_end());
     ten.all_are_equal();
 }

@@ -66,6 +66,12 @@ const PURE: &[&str] = &[
     "pipeline::full",
     "pipeline::tally",
     "pipeline::withheld",
+    "sink::http::answer",
+    "sink::http::limit",
+    "sink::http::plan",
+    "sink::http::request",
+    "sink::http::signature",
+    "sink::http::template",
 ];
 
 const LINES_MAX: usize = 600;

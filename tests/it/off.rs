@@ -82,7 +82,7 @@ fn a_dead_letter_and_its_followers_need_no_journal() {
     road.walgate.kill();
     road.start();
     far.behave();
-    let (code, said) = call(&road, &["dlq", "replay", "--state", "dead"]);
+    let (code, _, said) = road.dlq(&["replay", "--state", "dead"]);
     assert_eq!(code, 0, "{said}");
     far.wait("all three", PATIENCE, |journal| journal.events_processed == 3);
     assert_eq!(far.journal().fold(), road.table("t"));

@@ -79,10 +79,7 @@ fn a_dead_letter_of_the_window_is_sent_with_it_and_is_none_any_more() {
     let from = road.wal_end();
     road.sql("INSERT INTO t SELECT g, 'bad' FROM generate_series(1, 3) g; INSERT INTO t VALUES (4, 'good')");
     road.confirms(&road.wal_end());
-    let dead = || {
-        let output = road.walgate.call(&["dlq", "list", "--json", "--state", "dead"]);
-        String::from_utf8(output.stdout).unwrap().lines().count()
-    };
+    let dead = || road.dead_letters(&["--state", "dead"]).len();
     assert_eq!(dead(), 3);
     receiver.behave();
     let (code, _, said) = replay(&road, &["--sink", "far", "--from", &from]);

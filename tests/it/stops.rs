@@ -124,8 +124,8 @@ fn a_clean_stop_repeats_nothing_that_was_answered_at_any_sink_nor_of_a_replay() 
     for round in 0..4 {
         // Once it is under way it goes on over the stops.
         if round == 0 {
-            let output = road.walgate.call(&["dlq", "replay", "--state", "dead", "--no-wait"]);
-            assert_eq!(output.status.code(), Some(0));
+            let (code, _, said) = road.dlq(&["replay", "--state", "dead", "--no-wait"]);
+            assert_eq!(code, 0, "{said}");
         }
         load.goes_on(60);
         road.stop();

@@ -303,8 +303,8 @@ fn delivered_in(batch: &str, rows: u32) -> Vec<Batch> {
     let more = format!("{QUICK}\nconcurrency = 4\n{batch}");
     let mut road = Road::of_t(&http("far", &receiver.url("/"), &more));
     let seen = Arc::new(AtomicUsize::new(0));
-    receiver.when(move |_| seen.fetch_add(1, Ordering::Relaxed) % 97 == 96, Reply::status(503));
     receiver.when(|event| event.0["data"]["v"] == "bad", Reply::status(422));
+    receiver.when(move |_| seen.fetch_add(1, Ordering::Relaxed) % 97 == 96, Reply::status(503));
     road.sql(&format!(
         "INSERT INTO t SELECT g, CASE WHEN g % 150 = 7 THEN 'bad' ELSE 'a' END
          FROM generate_series(1, {rows}) g;

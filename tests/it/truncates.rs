@@ -79,8 +79,7 @@ fn a_truncate_among_what_was_set_aside_keeps_its_place_over_a_crash() {
     let u = "INSERT INTO u SELECT g, 'a' FROM generate_series((SELECT count(*) FROM u) + 1, (SELECT count(*) FROM u) + 9) g";
     eventually("the TRUNCATE is set aside with what is behind it", PATIENCE, || {
         road.sql(u);
-        let output = road.walgate.call(&["dlq", "list", "--json", "--state", "blocked"]);
-        String::from_utf8(output.stdout).unwrap().lines().count() == 50
+        road.dead_letters(&["--state", "blocked"]).len() == 50
     });
     road.confirms(&road.wal_end());
     road.walgate.kill();
@@ -130,17 +129,14 @@ fn a_truncate_waits_for_an_older_letter_that_is_sent_again_over_a_crash_too() {
     let u = "INSERT INTO u SELECT 1 + count(*), 'a' FROM u";
     let in_state = |road: &Road, state: &str| {
         road.sql(u);
-        let output = road.walgate.call(&["dlq", "list", "--json", "--state", state]);
-        String::from_utf8(output.stdout).unwrap().lines().count()
+        road.dead_letters(&["--state", state]).len()
     };
     eventually("both are set aside", PATIENCE, || {
         in_state(&road, "dead") == 1 && in_state(&road, "retrying") == 1
     });
-    receiver.behave();
     receiver.when(is_bad, Reply::status(500));
-    receiver.when(is_truncate_of_t, Reply::status(500));
-    let output = road.walgate.call(&["dlq", "replay", "--state", "dead", "--no-wait"]);
-    assert_eq!(output.status.code(), Some(0));
+    let (code, _, said) = road.dlq(&["replay", "--state", "dead", "--no-wait"]);
+    assert_eq!(code, 0, "{said}");
     eventually("it is sent again", PATIENCE, || in_state(&road, "replaying") == 1);
     road.confirms(&road.wal_end());
     road.walgate.kill();
@@ -169,10 +165,7 @@ fn a_letter_older_than_a_truncate_that_got_through_late_is_refused() {
         "concurrency = 4\nretry = { initial = \"20ms\", max = \"100ms\", max_attempts = 100000 }";
     let mut road = road(&receiver, brisk);
     road.sql("INSERT INTO t VALUES (1, 'bad'); TRUNCATE t");
-    let count_of = |state: &str| {
-        let output = road.walgate.call(&["dlq", "list", "--json", "--state", state]);
-        String::from_utf8(output.stdout).unwrap().lines().count()
-    };
+    let count_of = |state: &str| road.dead_letters(&["--state", state]).len();
     eventually("both are set aside", PATIENCE, || {
         road.sql("INSERT INTO u SELECT 1 + count(*), 'a' FROM u");
         count_of("dead") == 1 && count_of("retrying") == 1
@@ -180,8 +173,8 @@ fn a_letter_older_than_a_truncate_that_got_through_late_is_refused() {
     receiver.behave();
     receiver.wait("the TRUNCATE", PATIENCE, |journal| count(journal, "public.t") == 1);
     eventually("it is none that waits", PATIENCE, || count_of("retrying") == 0);
-    let output = road.walgate.call(&["dlq", "replay", "--state", "dead"]);
-    assert_eq!(output.status.code(), Some(5), "{}", String::from_utf8_lossy(&output.stderr));
+    let (code, _, said) = road.dlq(&["replay", "--state", "dead"]);
+    assert_eq!(code, 5, "{said}");
     assert_eq!((count_of("dead"), count(&receiver.journal(), "public.t")), (1, 1));
     road.stop();
 }

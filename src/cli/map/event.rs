@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::change::Cell;
-use crate::chunk::{Chunk, Entry, Operation, Transaction};
+use crate::chunk::{Chunk, Operation, Transaction};
 use crate::lsn::{Lsn, Timestamp, Xid};
+use crate::pgoutput::Error;
 use crate::pgoutput::build::{self, Old};
-use crate::pgoutput::{self, Error};
 use crate::relation::{Relation, ReplicaIdentity};
 
 /// Returns a chunk that holds one change. Its place in the log, its time and its transaction are
@@ -44,21 +44,9 @@ pub(super) fn chunk(
         xid: Some(Xid(0)),
         commit_time: Some(Timestamp(0)),
     };
-    let entry = Entry {
-        offset: 0,
-        length: u32::try_from(frame.len()).map_err(|_| pgoutput::Error::TooLong)?,
-        transaction: 0,
-        relation: Some(0),
-        seq: 0,
-        operation,
-    };
-    Ok(Some(Arc::new(Chunk {
-        timeline: 0,
-        frames: Bytes::from(frame),
-        transactions: vec![transaction],
-        relations: vec![Arc::clone(relation)],
-        entries: vec![entry],
-    })))
+    let (relation, frame) = (Some(Arc::clone(relation)), Bytes::from(frame));
+    let chunk = Chunk::of_one(0, transaction, relation, 0, operation, frame);
+    chunk.map(|chunk| Some(Arc::new(chunk))).ok_or(Error::TooLong)
 }
 
 fn cell_of(value: Option<&str>) -> Cell<'_> {
@@ -70,6 +58,7 @@ mod tests {
     use super::*;
     use crate::change::Images;
     use crate::lsn::Oid;
+    use crate::pgoutput;
     use crate::relation::{Column, Kind};
 
     fn relation(identity: ReplicaIdentity, key: &[&str]) -> Arc<Relation> {

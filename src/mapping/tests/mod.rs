@@ -11,7 +11,7 @@ use super::{
     PrefixPattern, Rest, Route, Selector, SinkMapper, Skip, SourceLabel, TablePattern, explain,
 };
 use crate::change::Cell;
-use crate::chunk::{Chunk, Entry, Operation, Transaction};
+use crate::chunk::{Chunk, Operation, Transaction};
 use crate::lsn::{Lsn, Oid, Timestamp, Xid};
 use crate::pgoutput::build::{self, Old};
 use crate::relation::{Column, Kind, Relation, ReplicaIdentity};
@@ -123,25 +123,16 @@ fn chunk(relation: &Relation, act: Act<'_>) -> Arc<Chunk> {
     };
     let loose = matches!(act, Act::LooseMessage(..));
     let message = operation == Operation::Message;
-    Arc::new(Chunk {
-        timeline: 1,
-        transactions: vec![Transaction {
-            commit_lsn: Lsn(0x17C_8338),
-            end_lsn: Some(Lsn(0x17C_8368)),
-            xid: (!loose).then_some(Xid(790)),
-            commit_time: (!loose).then_some(Timestamp::from_unix_micros(1_795_435_200_123_456)),
-        }],
-        relations: if message { vec![] } else { vec![Arc::new(relation.clone())] },
-        entries: vec![Entry {
-            offset: 0,
-            length: u32::try_from(frame.len()).unwrap(),
-            transaction: 0,
-            relation: (!message).then_some(0),
-            seq: if loose { 0 } else { 3 },
-            operation,
-        }],
-        frames: Bytes::from(frame),
-    })
+    let transaction = Transaction {
+        commit_lsn: Lsn(0x17C_8338),
+        end_lsn: Some(Lsn(0x17C_8368)),
+        xid: (!loose).then_some(Xid(790)),
+        commit_time: (!loose).then_some(Timestamp::from_unix_micros(1_795_435_200_123_456)),
+    };
+    let relation = (!message).then(|| Arc::new(relation.clone()));
+    let seq = if loose { 0 } else { 3 };
+    let chunk = Chunk::of_one(1, transaction, relation, seq, operation, Bytes::from(frame));
+    Arc::new(chunk.unwrap())
 }
 
 fn route() -> Route {

@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, RETRY_AFTER};
 
-use super::Config;
+use super::{Config, limit};
 use crate::failure::Category;
 use crate::secret::Secret;
+use crate::sink::Failure;
 
 /// Headers whose values are no secret.
 const SHOWN: [&str; 3] = ["content-type", "accept", "user-agent"];
@@ -15,9 +16,55 @@ const SHOWN: [&str; 3] = ["content-type", "accept", "user-agent"];
 /// A shorter value is no credential, and hiding it would hide the answer.
 const HIDDEN_BYTES_MIN: usize = 8;
 
+/// How long an answer asks that nothing is sent.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    /// Outright.
+    retry_after: Option<Duration>,
+    /// What its limits come to, where it does not ask outright.
+    pub(super) pause: Option<Duration>,
+}
+
+impl Asked {
+    pub(super) fn read(headers: &HeaderMap, now: SystemTime) -> Self {
+        let retry_after = retry_after(headers, now);
+        let pause = match retry_after {
+            Some(_) => None,
+            None => limit::pause(headers, now),
+        };
+        Self { retry_after, pause }
+    }
+}
+
+/// Returns what an answer that is not a 2xx says. `templated`: see [`category`].
+pub(super) fn refusal(
+    status: StatusCode,
+    asked: Asked,
+    templated: bool,
+    host: &str,
+    text: Option<String>,
+) -> Failure {
+    let category = category(status.as_u16(), asked.retry_after.is_some(), templated);
+    let limits = asked.pause.filter(|_| category == Category::Throttled);
+    Failure {
+        category,
+        message: format!("{host} answered {}", words(status)),
+        retry_after: asked.retry_after.or(limits),
+        status: Some(status.as_u16()),
+        answer: text,
+    }
+}
+
+/// Returns what a 2xx says to a request of which not all was sent.
+pub(super) fn early(status: StatusCode, host: &str) -> Failure {
+    let words = words(status);
+    let message = format!("{host} answered {words} before it had the whole request");
+    Failure::new(Category::Transient, message)
+}
+
 /// Sorts a status that is not a 2xx. `asked_to_wait`: the answer had a Retry-After that can be
 /// read. `templated`: the URL was built from the event, so that a 404 is the event's own.
-pub(super) const fn category(status: u16, asked_to_wait: bool, templated: bool) -> Category {
+const fn category(status: u16, asked_to_wait: bool, templated: bool) -> Category {
     match status {
         429 => Category::Throttled,
         503 if asked_to_wait => Category::Throttled,
@@ -30,7 +77,7 @@ pub(super) const fn category(status: u16, asked_to_wait: bool, templated: bool) 
 }
 
 /// Reads Retry-After: seconds or an HTTP date. Nonsense is none; a date that has passed is zero.
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().ok().map(Duration::from_secs);
@@ -40,7 +87,7 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
 }
 
 /// Returns the status as people write it: `422 Unprocessable Entity`.
-pub(super) fn words(status: StatusCode) -> String {
+fn words(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(reason) => format!("{} {reason}", status.as_u16()),
         None => status.as_u16().to_string(),

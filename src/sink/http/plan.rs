@@ -13,7 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use url::{Position, Url};
 
 use super::template::{Event, Part, Template};
-use super::{Error, Overrides};
+use super::{Config, Error, Overrides};
 use crate::secret::Secret;
 
 /// What needs no escape in a URL: RFC 3986's unreserved characters.
@@ -21,6 +21,9 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// The longest value a template may make of a header, in bytes: what common servers still take.
 const HEADER_VALUE_BYTES_MAX: usize = 8 * 1024;
+
+/// Has a place in each head; each request fills it in.
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Headers that walgate or the connection sets itself.
 const RESERVED: [&str; 13] = [
@@ -71,10 +74,7 @@ pub(super) struct Head {
 
 impl Plan {
     /// Reads the settings. `key` is where they stand: empty, or `on.delete.`.
-    pub(super) fn new(
-        base: &super::Config,
-        over: Option<(&str, &Overrides)>,
-    ) -> Result<Self, Error> {
+    pub(super) fn new(base: &Config, over: Option<(&str, &Overrides)>) -> Result<Self, Error> {
         let prefix = over.map_or_else(String::new, |(word, _)| format!("on.{word}."));
         let over = over.map(|(_, over)| over);
         let url = over.and_then(|over| over.url.as_ref()).unwrap_or(&base.url);
@@ -86,7 +86,7 @@ impl Plan {
             url,
             headers: headers_of(&origin).ok_or(Error::Host { key })?,
             made_headers: Vec::new(),
-            host: super::origin(&origin),
+            host: authority(&origin),
             origin,
         };
         plan.add_headers("headers.", &base.headers)?;
@@ -200,6 +200,12 @@ impl Plan {
     }
 }
 
+/// Returns host and port: what messages may show of a URL.
+fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    format!("{host}:{}", url.port_or_known_default().unwrap_or_default())
+}
+
 /// Returns the headers that each request to an origin has unless the settings say otherwise. None
 /// where it can't be named in a header.
 fn headers_of(origin: &Url) -> Option<HeaderMap> {
@@ -215,7 +221,7 @@ fn headers_of(origin: &Url) -> Option<HeaderMap> {
     let agent = concat!("walgate/", env!("CARGO_PKG_VERSION"));
     headers.insert(USER_AGENT, HeaderValue::from_static(agent));
     // A place for what each request has of its own: a copy then need not grow.
-    headers.insert(super::IDEMPOTENCY_KEY, HeaderValue::from_static(""));
+    headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_static(""));
     if !origin.username().is_empty() || origin.password().is_some() {
         let mut credentials: Vec<u8> = percent_decode_str(origin.username()).collect();
         credentials.push(b':');

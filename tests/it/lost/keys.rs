@@ -11,12 +11,12 @@ const WIDE: &str = "concurrency = 4\n";
 /// Answers that take their time, so that whoever may overtake does.
 fn scramble(receiver: &Receiver) {
     receiver.when(
-        |event| event.id().ends_with(['1', '5', '9', 'D']),
-        Reply::ok().after(Duration::from_millis(15)),
-    );
-    receiver.when(
         |event| event.id().ends_with(['3', '7', 'B']),
         Reply::ok().after(Duration::from_millis(4)),
+    );
+    receiver.when(
+        |event| event.id().ends_with(['1', '5', '9', 'D']),
+        Reply::ok().after(Duration::from_millis(15)),
     );
 }
 

@@ -31,21 +31,8 @@ fn mend(road: &mut Road) {
 }
 
 #[track_caller]
-fn dlq(road: &Road, args: &[&str]) -> (i32, Vec<Value>, String) {
-    let output = road.walgate.call(&[&["dlq"], args].concat());
-    let lines = String::from_utf8(output.stdout).unwrap();
-    let lines = lines.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
-    let said = String::from_utf8(output.stderr).unwrap();
-    (output.status.code().unwrap(), lines.unwrap_or_default(), said)
-}
-
-fn list(road: &Road, state: &str) -> Vec<Value> {
-    dlq(road, &["list", "--json", "--state", state]).1
-}
-
-#[track_caller]
 fn begin(road: &Road, more: &[&str]) {
-    let (code, _, said) = dlq(road, &[&["replay", "--all", "--no-wait"], more].concat());
+    let (code, _, said) = road.dlq(&[&["replay", "--all", "--no-wait"], more].concat());
     assert_eq!(code, 0, "{said}");
 }
 
@@ -68,7 +55,7 @@ fn the_next_question_gets_it_as_the_same_event_over_a_crash_too() {
     road.sql("INSERT INTO t VALUES (1, 'a'), (2, NULL), (3, 'a'), (4, NULL)");
     let first = fetch(&road, "wait=20s");
     assert_eq!(ids(&first), [1, 3]);
-    let letters = list(&road, "dead");
+    let letters = road.dead_letters(&["--state", "dead"]);
     assert_eq!(letters.len(), 2);
     mend(&mut road);
     commits(&road, [5]);
@@ -91,7 +78,9 @@ fn the_next_question_gets_it_as_the_same_event_over_a_crash_too() {
     assert_eq!(ids(&two), [4]);
     let rest = behind(&road, &two);
     assert_eq!(ids(&rest), [5]);
-    eventually("both are delivered", PATIENCE, || list(&road, "delivered").len() == 2);
+    eventually("both are delivered", PATIENCE, || {
+        road.dead_letters(&["--state", "delivered"]).len() == 2
+    });
     fetch(&road, &format!("after={}", next(&rest)));
     road.confirms(&road.wal_end());
     road.walgate.kill();
@@ -111,7 +100,7 @@ fn what_the_receiver_has_newer_is_not_overwritten_unless_forced() {
     for id in 1..=3 {
         road.sql(&format!("INSERT INTO t VALUES ({id}, NULL)"));
     }
-    eventually("all are dead", PATIENCE, || list(&road, "dead").len() == 3);
+    eventually("all are dead", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 3);
     road.sql("UPDATE t SET v = 'acknowledged' WHERE id = 1");
     let first = fetch(&road, "wait=20s");
     assert_eq!(brief(&first), ["update 1"]);
@@ -124,7 +113,10 @@ fn what_the_receiver_has_newer_is_not_overwritten_unless_forced() {
     eventually("it lies there", PATIENCE, || ids(&fetch(&road, "")).len() == 2);
     begin(&road, &[]);
     let reason = |id: i64| {
-        let dead = list(&road, "dead").into_iter().find(|letter| letter["key"]["id"] == id);
+        let dead = road
+            .dead_letters(&["--state", "dead"])
+            .into_iter()
+            .find(|letter| letter["key"]["id"] == id);
         dead.and_then(|letter| Some(letter["reason"].as_str()?.to_owned()))
     };
     assert!(reason(1).unwrap().contains("newer"));
@@ -135,7 +127,7 @@ fn what_the_receiver_has_newer_is_not_overwritten_unless_forced() {
     assert!(reason(2).unwrap().contains("newer"));
     let rest = behind(&road, &third);
     assert_eq!(brief(&rest), ["update 3"]);
-    let (code, outcomes, said) = dlq(&road, &["replay", "--all", "--json"]);
+    let (code, outcomes, said) = road.dlq(&["replay", "--all", "--json"]);
     assert_eq!((code, outcomes.len()), (5, 2), "{said}");
     assert!(outcomes.iter().all(|one| one["outcome"] == "refused"), "{outcomes:?}");
     begin(&road, &["--force"]);
@@ -146,19 +138,19 @@ fn what_the_receiver_has_newer_is_not_overwritten_unless_forced() {
 fn who_waits_for_it_is_told_once_it_was_fetched() {
     let mut road = of_refused();
     road.sql("INSERT INTO t VALUES (1, NULL), (2, NULL)");
-    eventually("both are dead", PATIENCE, || list(&road, "dead").len() == 2);
+    eventually("both are dead", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 2);
     // The mapping is as it was.
-    let (code, outcomes, said) = dlq(&road, &["replay", "--all", "--json"]);
+    let (code, outcomes, said) = road.dlq(&["replay", "--all", "--json"]);
     assert_eq!((code, &outcomes[0]["outcome"]), (5, &json!("dead")), "{said}");
     road.stop();
-    let (code, _, said) = dlq(&road, &["replay", "--sink", "far"]);
+    let (code, _, said) = road.dlq(&["replay", "--sink", "far"]);
     assert_eq!(code, 2, "{said}");
     assert!(said.contains("from a running instance"), "{said}");
     road.configure(&config(2));
     road.start();
     fetch(&road, "");
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| dlq(&road, &["replay", "--all", "--json"]));
+        let waiting = scope.spawn(|| road.dlq(&["replay", "--all", "--json"]));
         let mut page = fetch(&road, "wait=5s");
         eventually("they are laid out", PATIENCE, || {
             let came = ids(&page) == [1, 2];
@@ -179,11 +171,11 @@ fn who_waits_for_it_is_told_once_it_was_fetched() {
 fn one_that_is_discarded_while_it_lies_there_is_not_handed_out() {
     let mut road = of_refused();
     road.sql("INSERT INTO t VALUES (1, NULL), (2, NULL)");
-    eventually("both are dead", PATIENCE, || list(&road, "dead").len() == 2);
+    eventually("both are dead", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 2);
     mend(&mut road);
     begin(&road, &[]);
     eventually("they lie there", PATIENCE, || ids(&fetch(&road, "wait=1s")) == [1, 2]);
-    let (code, _, said) = dlq(&road, &["discard", "--key", "{\"id\": 1}", "--reason", "a test"]);
+    let (code, _, said) = road.dlq(&["discard", "--key", "{\"id\": 1}", "--reason", "a test"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(ids(&fetch(&road, "")), [2]);
 }
@@ -218,7 +210,7 @@ fn more_than_one_tray_comes_in_the_order_of_the_stream_too() {
 fn one_that_can_not_be_read_is_dead_again_and_holds_up_nothing() {
     let mut road = of_refused();
     road.sql("INSERT INTO t VALUES (1, NULL), (2, NULL)");
-    eventually("both are dead", PATIENCE, || list(&road, "dead").len() == 2);
+    eventually("both are dead", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 2);
     mend(&mut road);
     let changed = "UPDATE dead_letters SET original = x'00' WHERE seq = 0";
     crate::support::state::change(&road.walgate, changed);
@@ -232,5 +224,5 @@ fn one_that_can_not_be_read_is_dead_again_and_holds_up_nothing() {
         all.len() >= 2
     });
     assert_eq!(all, ["insert 2", "insert 3"]);
-    eventually("it is dead again", PATIENCE, || list(&road, "dead").len() == 1);
+    eventually("it is dead again", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 1);
 }

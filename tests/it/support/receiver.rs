@@ -145,7 +145,8 @@ type Predicate = Box<dyn Fn(&Event) -> bool + Send>;
 #[derive(Default)]
 struct Orders {
     next: VecDeque<Reply>,
-    when: Vec<(Predicate, Reply)>,
+    /// The newest stands first.
+    when: VecDeque<(Predicate, Reply)>,
     at: Vec<(String, Reply)>,
     otherwise: Option<Reply>,
 }
@@ -193,9 +194,10 @@ impl Receiver {
         self.orders().next.push_back(reply);
     }
 
-    /// Answers so to every request with an event like this, until [`Self::behave`].
+    /// Answers so to every request with an event like this, until [`Self::behave`]: the newest
+    /// order that fits counts.
     pub(crate) fn when(&self, event: impl Fn(&Event) -> bool + Send + 'static, reply: Reply) {
-        self.orders().when.push((Box::new(event), reply));
+        self.orders().when.push_front((Box::new(event), reply));
     }
 
     /// Answers so to every request to this path, until [`Self::behave`].

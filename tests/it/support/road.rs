@@ -188,6 +188,23 @@ impl Road {
         ));
     }
 
+    /// Runs `walgate dlq …`; returns its exit code, what it printed (nothing where that are no
+    /// JSON lines), and what it said.
+    #[track_caller]
+    pub(crate) fn dlq(&self, args: &[&str]) -> (i32, Vec<Value>, String) {
+        let output = self.walgate.call(&[&["dlq"], args].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code().unwrap(), json_lines(&output.stdout).unwrap_or_default(), said)
+    }
+
+    /// Returns what `walgate dlq list` tells of the dead letters that fit `args`.
+    #[track_caller]
+    pub(crate) fn dead_letters(&self, args: &[&str]) -> Vec<Value> {
+        let output = self.walgate.call(&[&["dlq", "list", "--json"], args].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        json_lines(&output.stdout).unwrap()
+    }
+
     /// Waits until the query answers true.
     #[track_caller]
     pub(crate) fn until(&self, query: &str) {
@@ -209,6 +226,10 @@ impl Road {
 
 /// The table of [`Road::of_t`].
 pub(crate) const T: &str = "CREATE TABLE t (id int PRIMARY KEY, v text)";
+
+fn json_lines(text: &[u8]) -> serde_json::Result<Vec<Value>> {
+    str::from_utf8(text).unwrap().lines().map(serde_json::from_str).collect()
+}
 
 /// A runtime for the calls of one test.
 pub(crate) fn runtime() -> Runtime {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::process::eventually;
 use super::proxy::{Faults, Proxy};
-use super::receiver::{Receiver, Reply};
+use super::receiver::{Event, Receiver, Reply};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -38,7 +38,9 @@ fn event(op: &str, seq: u32, key: u32, rest: &str) -> String {
 #[test]
 fn a_receiver_answers_as_ordered_and_journals() {
     let receiver = Receiver::start();
-    receiver.when(|event| event.key() == "t{\"id\":7}", Reply::status(422));
+    let is_seventh = |event: &Event| event.key() == "t{\"id\":7}";
+    receiver.when(is_seventh, Reply::status(500));
+    receiver.when(is_seventh, Reply::status(422));
     receiver.otherwise(Reply::status(204));
     let mut stream = connect(receiver.address());
     assert!(send(&mut stream, &event("insert", 1, 7, "")).unwrap().starts_with("HTTP/1.1 422"));

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::super::dead_letter::Stored;
 use super::super::settings::OnDead;
 use super::*;
-use crate::chunk::{Chunk, Entry as ChunkEntry, Transaction};
+use crate::chunk::{Chunk, Transaction};
 use crate::envelope::{Envelope, RouteLabel};
 use crate::lsn::Lsn;
 use crate::progress::ledger::{Ledger, Reached};
@@ -115,21 +115,7 @@ impl World {
     fn new(settings: Settings, events: Vec<Planned>, per_event: bool) -> Self {
         let transaction =
             Transaction { commit_lsn: Lsn(1), end_lsn: None, xid: None, commit_time: None };
-        let entry = ChunkEntry {
-            offset: 0,
-            length: 0,
-            transaction: 0,
-            relation: None,
-            seq: 0,
-            operation: Operation::Insert,
-        };
-        let chunk = Chunk {
-            timeline: 1,
-            frames: Bytes::new(),
-            transactions: vec![transaction],
-            relations: Vec::new(),
-            entries: vec![entry],
-        };
+        let chunk = Chunk::of_one(1, transaction, None, 0, Operation::Insert, Bytes::new());
         Self {
             scheduler: scheduler(&settings),
             settings,
@@ -156,7 +142,7 @@ impl World {
             retries: 0,
             accepted: 0,
             begun: Duration::ZERO,
-            chunk: Arc::new(chunk),
+            chunk: Arc::new(chunk.unwrap()),
             routes: ["r0", "r1", "r2"]
                 .map(|name| Arc::new(RouteLabel { name: name.to_owned(), mapping: None })),
         }

@@ -4,9 +4,9 @@ use super::super::dead_letter::Stored;
 use super::super::ramp::Sign;
 use super::super::settings::OnDead;
 use super::*;
-use crate::chunk::{Chunk, Entry, Transaction};
+use crate::chunk::{Chunk, Transaction};
 use crate::envelope::{Envelope, RouteLabel};
-use crate::lsn::{Lsn, Timestamp};
+use crate::lsn::Lsn;
 use crate::sink::Answer;
 use bytes::Bytes;
 
@@ -58,32 +58,16 @@ impl Bench {
         let mut settings = Settings::default();
         settings.batch.max_events = 1;
         change(&mut settings);
-        let chunk = Chunk {
-            timeline: 1,
-            frames: Bytes::new(),
-            transactions: vec![Transaction {
-                commit_lsn: Lsn(1),
-                end_lsn: None,
-                xid: None,
-                commit_time: Some(Timestamp(0)),
-            }],
-            relations: Vec::new(),
-            entries: vec![Entry {
-                offset: 0,
-                length: 0,
-                transaction: 0,
-                relation: None,
-                seq: 0,
-                operation: Operation::Insert,
-            }],
-        };
+        let transaction =
+            Transaction { commit_lsn: Lsn(1), end_lsn: None, xid: None, commit_time: None };
+        let chunk = Chunk::of_one(1, transaction, None, 0, Operation::Insert, Bytes::new());
         Self {
             scheduler: Scheduler::new(&settings),
             now: Duration::ZERO,
             ordinal: 0,
             effects: Vec::new(),
             route: Arc::new(RouteLabel { name: "r".to_owned(), mapping: None }),
-            chunk: Arc::new(chunk),
+            chunk: Arc::new(chunk.unwrap()),
         }
     }
 

@@ -1,0 +1,127 @@
+//! [`Error`]: settings that can't be used, each with the place where it stands.
+
+use std::path::PathBuf;
+
+use super::{SecretError, TemplateError};
+
+/// Settings that can't be used. `key` is the place below `[sink.NAME.http]`.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not a URL.
+    #[error("`{key}` is not a URL")]
+    Url {
+        /// The setting.
+        key: String,
+        /// Why.
+        source: url::ParseError,
+    },
+    /// Neither `http://` nor `https://`.
+    #[error("`{key}` must start with https:// or http:// and name a host")]
+    Scheme {
+        /// The setting.
+        key: String,
+    },
+    /// A template before the path.
+    #[error("`{key}`: `{{{{ }}}}` may stand only after the host and a `/`")]
+    TemplatedHost {
+        /// The setting.
+        key: String,
+    },
+    /// A template that can't be read.
+    #[error("`{key}`")]
+    Template {
+        /// The setting.
+        key: String,
+        /// Why.
+        source: TemplateError,
+    },
+    /// Not a method.
+    #[error("`{key}` is not an HTTP method such as POST, PUT, PATCH or DELETE")]
+    Method {
+        /// The setting.
+        key: String,
+    },
+    /// Not a header's name.
+    #[error("`{key}` is not a header's name")]
+    HeaderName {
+        /// The setting.
+        key: String,
+    },
+    /// A value with line ends or control characters.
+    #[error("`{key}` has a line end or a control character in its value")]
+    HeaderValue {
+        /// The setting.
+        key: String,
+    },
+    /// A header that walgate sets.
+    #[error("`{key}` is set by walgate itself; leave it out")]
+    ReservedHeader {
+        /// The setting.
+        key: String,
+    },
+    /// Several events a request, but the request is built from one.
+    #[error("`{key}` is built from the event, so that a request has one: set batch.max_events = 1")]
+    OneEvent {
+        /// The setting.
+        key: String,
+    },
+    /// A secret that can't sign.
+    #[error("`signing_secret`")]
+    SigningSecret(#[source] SecretError),
+    /// Not PEM.
+    #[error("`{key}`: no PEM can be read from {path}", path = path.display())]
+    Pem {
+        /// The setting.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Half of a client certificate.
+    #[error("`{key}` is missing: `cert` and `key` come together")]
+    CertWithoutKey {
+        /// The setting that is missing.
+        key: &'static str,
+    },
+    /// TLS can't use a certificate.
+    #[error("`{key}`: TLS can't use it")]
+    Tls {
+        /// The setting.
+        key: &'static str,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// A host that can't be asked for.
+    #[error("`{key}` names a host that no request can be sent to")]
+    Host {
+        /// The setting.
+        key: String,
+    },
+    /// More than a request can name.
+    #[error("`{key}` is too long")]
+    Long {
+        /// The setting.
+        key: String,
+    },
+}
+
+impl Error {
+    /// Returns the setting that is wrong, below `[sink.NAME.http]`.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Url { key, .. }
+            | Self::Scheme { key }
+            | Self::Host { key }
+            | Self::Long { key }
+            | Self::TemplatedHost { key }
+            | Self::Template { key, .. }
+            | Self::Method { key }
+            | Self::HeaderName { key }
+            | Self::HeaderValue { key }
+            | Self::ReservedHeader { key }
+            | Self::OneEvent { key } => key,
+            Self::SigningSecret(_) => "signing_secret",
+            Self::Pem { key, .. } | Self::CertWithoutKey { key } | Self::Tls { key, .. } => key,
+        }
+    }
+}

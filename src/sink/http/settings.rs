@@ -1,0 +1,55 @@
+//! The settings: [`Config`], and what of it an operation may have otherwise.
+
+use std::path::PathBuf;
+
+use crate::chunk::Operation;
+use crate::secret::Secret;
+
+/// `[sink.NAME.http]`
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to send; may have `{{ }}` after the host.
+    pub url: Secret,
+    /// `POST` unless set; may have `{{ }}`.
+    pub method: String,
+    /// Names and values; values may have `{{ }}`.
+    pub headers: Vec<(String, Secret)>,
+    /// `[sink.NAME.http.on.OPERATION]`
+    pub on: Vec<(Operation, Overrides)>,
+    /// One, or several during rotation; none: nothing is signed.
+    pub signing_secret: Vec<Secret>,
+    /// Certificates to trust beside the system's (PEM).
+    pub ca: Option<PathBuf>,
+    /// Client certificate chain (PEM).
+    pub cert: Option<PathBuf>,
+    /// Its private key (PEM).
+    pub key: Option<PathBuf>,
+}
+
+impl Config {
+    /// Returns the settings with nothing but an address.
+    #[must_use]
+    pub fn to(url: impl Into<String>) -> Self {
+        Self {
+            url: Secret::new(url.into()),
+            method: "POST".to_owned(),
+            headers: Vec::new(),
+            on: Vec::new(),
+            signing_secret: Vec::new(),
+            ca: None,
+            cert: None,
+            key: None,
+        }
+    }
+}
+
+/// What differs for one operation; what is not set is as for the others, headers are added.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// Instead of the sink's.
+    pub url: Option<Secret>,
+    /// Instead of the sink's.
+    pub method: Option<String>,
+    /// Beside the sink's; the same name takes its place.
+    pub headers: Vec<(String, Secret)>,
+}
