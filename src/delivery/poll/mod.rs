@@ -9,6 +9,8 @@ mod desk;
 mod operator;
 mod poller;
 mod shelf;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::desk::Returned;
 use super::poller::{Poller, STATE_RETRY};
 use crate::delivery::dead_letter::{self, Stored, Verdict};
@@ -193,6 +195,7 @@ impl Poller {
         let returned = noting.returned.iter().map(|one| (&one.route, one.commit_time));
         count_delivered(&self.progress, returned);
         self.progress.notify();
+        self.count().await;
     }
 
     /// Writes everything that is to be written, however often that takes.
@@ -211,13 +214,21 @@ impl Poller {
         all
     }
 
-    /// Counts the dead letters: a person may have changed them.
+    /// Counts the dead letters, and looks what of the journal they need: either may have changed.
     pub(super) async fn count(&mut self) {
         let name = Arc::clone(&self.name);
-        match self.state.read(move |connection| dead_letter::count_dead(connection, &name)).await {
-            Ok(dead) => self.dead = dead,
+        let read = self.state.read(move |connection| {
+            let pinned_from = dead_letter::pinned_from(connection, &name)?;
+            Ok((dead_letter::count_dead(connection, &name)?, pinned_from))
+        });
+        match read.await {
+            Ok((dead, pinned_from)) => {
+                self.dead = dead;
+                self.pinned_from = pinned_from;
+            }
             Err(error) => {
                 tracing::warn!(sink = %self.name, error = chain(&error), "dead letters can't be counted");
+                self.recount_at = Instant::now().checked_add(STATE_RETRY);
             }
         }
     }
