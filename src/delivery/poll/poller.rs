@@ -85,6 +85,8 @@ pub struct Poller {
     orders: Ordered,
     /// There may be dead letters to send again.
     pub(super) feeds: bool,
+    /// More than was laid out so far.
+    pub(super) joins: bool,
 }
 
 impl Poller {
@@ -142,6 +144,7 @@ impl Poller {
             audit_at: None,
             orders,
             feeds: false,
+            joins: false,
         })
     }
 
@@ -222,7 +225,7 @@ impl Poller {
                     read => read.map_err(|source| self.journal_error(source))?,
                 },
                 () = polled.0.room.notified() => self.ask_for_audit(),
-                order = self.orders.next() => self.ordered(order).await,
+                order = self.orders.next() => self.ordered(order).await?,
                 () = tokio::time::sleep_until(wake.unwrap_or(self.started)), if wake.is_some() => {
                     self.recount().await;
                 }
