@@ -14,7 +14,7 @@ pub use self::read::{Listed, Shown, Try, list, outcomes, show};
 pub use self::replay::{Begin, Begun};
 pub(super) use self::replay::{Newer, begin, feed, keys_of_dead, newer, refuse};
 pub(super) use self::store::{
-    Source, count_dead, delete_event, delivered, load, put, source, tried, withdraw,
+    Source, count_dead, delete_event, delivered, load, pinned_from, put, source, tried, withdraw,
 };
 pub(super) use self::upkeep::Discarded;
 pub use self::upkeep::{Of, counts, discard, discard_selected, expire, prune, rename};

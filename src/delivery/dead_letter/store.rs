@@ -215,6 +215,26 @@ pub(in crate::delivery) fn count_dead(
     statement.query_row([sink], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
 }
 
+/// Returns the lowest position that the journal has to keep for what a sink set aside: of what is
+/// to be sent some time, and has no copy of its own.
+pub(in crate::delivery) fn pinned_from(
+    connection: &Connection,
+    sink: &str,
+) -> rusqlite::Result<Option<Position>> {
+    // One state at a time: the first of each is found in the order of the index.
+    let mut statement = connection.prepare(
+        "SELECT commit_lsn, seq FROM dead_letters
+         WHERE sink = ?1 AND state = ?2 AND original IS NULL ORDER BY commit_lsn, seq LIMIT 1",
+    )?;
+    let mut lowest: Option<Position> = None;
+    for state in [LetterState::Retrying, LetterState::Blocked, LetterState::Replaying] {
+        let position = |row: &Row<'_>| Ok(Position::new(lsn_from_sql(row.get(0)?), row.get(1)?));
+        let first = statement.query_row((sink, state.as_str()), position).optional()?;
+        lowest = lowest.into_iter().chain(first).min();
+    }
+    Ok(lowest)
+}
+
 /// Returns what an earlier run set aside and goes on with, in stream order, and the dead letters
 /// above `floor`, those that a person has discarded too: the stream brings them again, and they are
 /// not to be sent.

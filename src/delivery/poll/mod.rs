@@ -9,6 +9,8 @@ mod desk;
 mod operator;
 mod poller;
 mod shelf;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -211,10 +213,10 @@ impl Polled {
             tokio::pin!(grown);
             grown.as_mut().enable();
             let until = {
-                let desk = self.desk();
-                let (shelf, bytes_max) = (&desk.shelf, self.0.limits.max_bytes);
+                let mut desk = self.desk();
+                let bytes_max = self.0.limits.max_bytes;
                 if let Some((events, tray)) = desk.again(limit, bytes_max) {
-                    let next = Cursor { after: acknowledged(shelf, after), tray: Some(tray) };
+                    let next = Cursor { after: acknowledged(&desk.shelf, after), tray: Some(tray) };
                     return Ok(Page { events, next });
                 }
                 let page = desk.page(limit, bytes_max);
@@ -222,10 +224,11 @@ impl Polled {
                     let next = (*next).into();
                     return Ok(Page { events: page.into_iter().map(|(_, b)| b).collect(), next });
                 }
-                let is_behind = shelf.passed() < goal || desk.awaits_tray();
+                let is_behind = desk.shelf.passed() < goal || desk.awaits();
                 let until = if is_behind { deadline.max(caught_up_by) } else { deadline };
                 if Instant::now() >= until {
-                    return Ok(Page { events: Vec::new(), next: behind(shelf, after).into() });
+                    let next = behind(&desk.shelf, after).into();
+                    return Ok(Page { events: Vec::new(), next });
                 }
                 until
             };
@@ -281,6 +284,12 @@ impl Polled {
     /// Lays out what is sent again.
     fn lay_again(&self, number: u64, returned: Vec<Returned>, rest: Option<Position>) {
         self.desk().lay_again(number, returned, rest);
+        self.0.grown.notify_waiters();
+    }
+
+    /// What was taken to be noted is on disk.
+    fn noted(&self) {
+        self.desk().noted();
         self.0.grown.notify_waiters();
     }
 

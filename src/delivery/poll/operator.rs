@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use super::desk::Returned;
+use tokio::time::Instant;
+
+use super::desk::{Noting, Returned};
 use super::poller::{Poller, STATE_RETRY};
 use crate::delivery::dead_letter::{self, Stored, Verdict};
 use crate::delivery::orders::Order;
@@ -26,7 +28,10 @@ type Older = Option<(Arc<Mapping>, SinkMapper)>;
 
 impl Poller {
     /// Does what a person asks.
-    pub(super) async fn ordered(&mut self, order: Order) {
+    ///
+    /// # Errors
+    /// As [`Poller::feed`].
+    pub(super) async fn ordered(&mut self, order: Order) -> Result<(), Error> {
         match order {
             Order::Replay(what, asked) => {
                 self.note().await;
@@ -34,6 +39,9 @@ impl Poller {
                 for written in self.write().await {
                     if let Written::Begun(begun) = written {
                         self.feeds |= begun.begun > 0;
+                        self.joins |= begun.begun > 0;
+                        // Whoever asked is told when the next question gets it.
+                        self.feed().await?;
                         let _gone = asked.send(begun);
                         break;
                     }
@@ -54,13 +62,16 @@ impl Poller {
             Order::Window(..) | Order::Pause(..) | Order::Hold(..) => {}
         }
         self.count().await;
+        Ok(())
     }
 
-    /// Lays out the next dead letters that are sent again, once nothing of those before is left.
+    /// Lays out the next dead letters that are sent again: once nothing of those before is left,
+    /// or at once where a person has asked for more.
     pub(super) async fn feed(&mut self) -> Result<(), Error> {
-        if !self.feeds || !self.polled.desk().is_cleared() {
+        if !self.feeds || !(self.joins || self.polled.desk().is_cleared()) {
             return Ok(());
         }
+        self.joins = false;
         self.ward.add(Write::Feed { from: Position::ZERO });
         let mut stored = Vec::new();
         for written in self.write().await {
@@ -172,27 +183,41 @@ impl Poller {
 
     /// Notes what was acknowledged of keys that have dead letters: it counts only then.
     pub(super) async fn note(&mut self) {
-        let Some(noting) = self.polled.desk().begin_noting() else { return };
+        let notings = self.polled.desk().begin_noting();
+        if notings.is_empty() {
+            return;
+        }
+        for noting in notings {
+            self.note_step(noting).await;
+        }
+        self.polled.noted();
+        self.progress.notify();
+        self.count().await;
+    }
+
+    async fn note_step(&mut self, noting: Noting) {
         let at_us = Timestamp::now().unix_micros();
-        let newer = noting.newer;
-        self.ward.add(Write::Newer { newer, ordinals: Vec::new(), at_us });
-        self.write().await;
+        let newer = |newer| Write::Newer { newer, ordinals: Vec::new(), at_us };
+        if !noting.newer.is_empty() {
+            self.ward.add(newer(noting.newer));
+            self.write().await;
+        }
         // Before a row goes all that was acknowledged counts as done: what is older than it must
         // not come again alone.
         self.polled.settle(&noting.events);
-        for one in &noting.returned {
-            let (id, row) = (one.id, one.row);
+        // One by one: where a transaction ends between two of them, none is noted as older than
+        // the next without being delivered.
+        for (letters, one) in &noting.returned {
             let record = Some(Box::new(record(one, at_us)));
-            self.ward.add(Write::Delete { id, row, at_us, record });
+            self.ward.add(newer(letters.clone()));
+            self.ward.add(Write::Delete { id: one.id, row: one.row, at_us, record });
         }
         for one in &noting.overtaken {
             self.ward.add(Write::Refuse { id: one.id, row: one.row });
         }
         self.write().await;
-        self.polled.desk().noted();
-        let returned = noting.returned.iter().map(|one| (&one.route, one.commit_time));
-        count_delivered(&self.progress, returned);
-        self.progress.notify();
+        let delivered = noting.returned.iter().map(|(_, one)| (&one.route, one.commit_time));
+        count_delivered(&self.progress, delivered);
     }
 
     /// Writes everything that is to be written, however often that takes.
@@ -211,13 +236,21 @@ impl Poller {
         all
     }
 
-    /// Counts the dead letters: a person may have changed them.
+    /// Counts the dead letters, and looks what of the journal they need: either may have changed.
     pub(super) async fn count(&mut self) {
         let name = Arc::clone(&self.name);
-        match self.state.read(move |connection| dead_letter::count_dead(connection, &name)).await {
-            Ok(dead) => self.dead = dead,
+        let read = self.state.read(move |connection| {
+            let pinned_from = dead_letter::pinned_from(connection, &name)?;
+            Ok((dead_letter::count_dead(connection, &name)?, pinned_from))
+        });
+        match read.await {
+            Ok((dead, pinned_from)) => {
+                self.dead = dead;
+                self.pinned_from = pinned_from;
+            }
             Err(error) => {
                 tracing::warn!(sink = %self.name, error = chain(&error), "dead letters can't be counted");
+                self.recount_at = Instant::now().checked_add(STATE_RETRY);
             }
         }
     }

@@ -75,16 +75,18 @@ pub struct Poller {
     pub(super) started: Instant,
     /// Above the floor, and set aside by an earlier run: not to be handed out.
     settled: HashSet<Position>,
-    /// From here on the journal keeps what the sink set aside while it was of another kind.
-    pinned_from: Option<Position>,
+    /// From here on the journal keeps what was set aside and has no copy of its own.
+    pub(super) pinned_from: Option<Position>,
     pub(super) dead: u64,
-    /// When the dead letters are counted again, because there were too many.
-    recount_at: Option<Instant>,
+    /// When the dead letters are counted again, because there were too many or it failed.
+    pub(super) recount_at: Option<Instant>,
     /// When to look whether every event is accounted for; none: nothing happened since.
     audit_at: Option<Instant>,
     orders: Ordered,
     /// There may be dead letters to send again.
     pub(super) feeds: bool,
+    /// More than was laid out so far.
+    pub(super) joins: bool,
 }
 
 impl Poller {
@@ -142,6 +144,7 @@ impl Poller {
             audit_at: None,
             orders,
             feeds: false,
+            joins: false,
         })
     }
 
@@ -222,7 +225,7 @@ impl Poller {
                     read => read.map_err(|source| self.journal_error(source))?,
                 },
                 () = polled.0.room.notified() => self.ask_for_audit(),
-                order = self.orders.next() => self.ordered(order).await,
+                order = self.orders.next() => self.ordered(order).await?,
                 () = tokio::time::sleep_until(wake.unwrap_or(self.started)), if wake.is_some() => {
                     self.recount().await;
                 }
@@ -236,9 +239,11 @@ impl Poller {
         let read = self.state.read(move |connection| {
             let stored = dead_letter::load(connection, &name, OnDead::Continue, floor)?;
             let keys = dead_letter::keys_of_dead(connection, &name)?;
-            Ok((stored, dead_letter::count_dead(connection, &name)?, keys))
+            let pinned_from = dead_letter::pinned_from(connection, &name)?;
+            Ok((stored, dead_letter::count_dead(connection, &name)?, keys, pinned_from))
         });
-        let (stored, dead, keys) = read.await.map_err(|source| self.state_error(source))?;
+        let (stored, dead, keys, pinned_from) =
+            read.await.map_err(|source| self.state_error(source))?;
         self.dead = dead;
         self.feeds = true;
         self.polled.desk().restore(keys);
@@ -246,13 +251,12 @@ impl Poller {
         self.settled = positions.filter(|position| *position >= floor).collect();
         let waits =
             |letter: &&Stored| matches!(letter.state, LetterState::Retrying | LetterState::Blocked);
-        let others = stored.iter().filter(waits);
-        self.pinned_from = others.clone().map(|letter| letter.id.position).min();
-        if self.pinned_from.is_some() {
+        self.pinned_from = pinned_from;
+        let events = stored.iter().filter(waits).count();
+        if events > 0 {
             tracing::warn!(
-                sink = %self.name, events = others.count(),
-                "events that were set aside while the sink was of another kind wait for that kind; \
-                 the journal keeps them"
+                sink = %self.name, events,
+                "events that were set aside while the sink was of another kind wait for that kind"
             );
         }
         Ok(())
@@ -342,9 +346,7 @@ impl Poller {
     }
 
     fn wake_at(&mut self) -> Option<Instant> {
-        if !self.has_too_many_dead() {
-            self.recount_at = None;
-        } else if self.recount_at.is_none() {
+        if self.recount_at.is_none() && self.has_too_many_dead() {
             self.recount_at = Instant::now().checked_add(self.settings.halt_probe);
         }
         let tell_at = self.view.wake_at().and_then(|at| self.started.checked_add(at));

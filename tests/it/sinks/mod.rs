@@ -6,6 +6,7 @@ mod http;
 mod page;
 mod poll;
 mod poll_replay;
+mod poll_sink;
 mod tls;
 
 use std::sync::Arc;

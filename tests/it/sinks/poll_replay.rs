@@ -8,6 +8,7 @@ use walgate::demo::cluster::Cluster;
 use super::poll::{POLL, commits, fetch, ids, next};
 use crate::support::process::eventually;
 use crate::support::road::{PATIENCE, Road, T, route};
+use crate::support::state::change;
 
 /// Refuses rows without a `v`; the second version does not.
 fn config(version: u32) -> String {
@@ -36,6 +37,16 @@ fn begin(road: &Road, more: &[&str]) {
     assert_eq!(code, 0, "{said}");
 }
 
+/// Has these letters sent again, and no others.
+#[track_caller]
+fn begin_with(road: &Road, letters: &[&Value]) {
+    let numbers: Vec<String> = letters.iter().map(|letter| letter["id"].to_string()).collect();
+    let numbers = numbers.iter().map(String::as_str);
+    let args: Vec<&str> = ["replay", "--no-wait"].into_iter().chain(numbers).collect();
+    let (code, _, said) = dlq(road, &args);
+    assert_eq!(code, 0, "{said}");
+}
+
 /// Asks behind a page, waiting for what comes.
 #[track_caller]
 fn behind(road: &Road, page: &Value) -> Value {
@@ -53,7 +64,12 @@ fn brief(page: &Value) -> Vec<String> {
 fn the_next_question_gets_it_as_the_same_event_over_a_crash_too() {
     let mut road = of_refused();
     road.sql("INSERT INTO t VALUES (1, 'a'), (2, NULL), (3, 'a'), (4, NULL)");
-    let first = fetch(&road, "wait=20s");
+    // A transaction may come in pieces.
+    let mut first = Value::Null;
+    eventually("both are there", PATIENCE, || {
+        first = fetch(&road, "wait=20s");
+        ids(&first).len() == 2
+    });
     assert_eq!(ids(&first), [1, 3]);
     let letters = road.dead_letters(&["--state", "dead"]);
     assert_eq!(letters.len(), 2);
@@ -213,7 +229,7 @@ fn one_that_can_not_be_read_is_dead_again_and_holds_up_nothing() {
     eventually("both are dead", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 2);
     mend(&mut road);
     let changed = "UPDATE dead_letters SET original = x'00' WHERE seq = 0";
-    crate::support::state::change(&road.walgate, changed);
+    change(&road.walgate, changed);
     begin(&road, &[]);
     commits(&road, [3]);
     let (mut all, mut after) = (Vec::new(), String::new());
@@ -225,4 +241,83 @@ fn one_that_can_not_be_read_is_dead_again_and_holds_up_nothing() {
     });
     assert_eq!(all, ["insert 2", "insert 3"]);
     eventually("it is dead again", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 1);
+}
+
+#[test]
+fn what_a_second_replay_asks_for_falls_in_with_what_was_not_handed_out_yet() {
+    let mut road = of_refused();
+    road.sql("INSERT INTO t VALUES (2, NULL)");
+    road.sql("INSERT INTO t VALUES (1, NULL)");
+    road.sql("UPDATE t SET v = NULL WHERE id = 1");
+    eventually("all are dead", PATIENCE, || list(&road, "dead").len() == 3);
+    let letters = list(&road, "dead");
+    mend(&mut road);
+    begin_with(&road, &[&letters[0], &letters[2]]);
+    let first = fetch(&road, "limit=1&wait=20s");
+    assert_eq!(brief(&first), ["insert 2"]);
+    begin_with(&road, &[&letters[1]]);
+    assert_eq!(fetch(&road, "limit=1"), first, "the same question, the same answer");
+    let rest = behind(&road, &first);
+    assert_eq!(brief(&rest), ["insert 1", "update 1"]);
+    fetch(&road, &format!("after={}", next(&rest)));
+    eventually("all are delivered", PATIENCE, || list(&road, "delivered").len() == 3);
+}
+
+#[test]
+fn what_was_handed_out_keeps_its_place_before_what_a_second_replay_asks_for() {
+    let mut road = of_refused();
+    road.sql("INSERT INTO t VALUES (1, NULL)");
+    road.sql("INSERT INTO t VALUES (2, NULL)");
+    road.sql("UPDATE t SET v = NULL WHERE id = 1");
+    eventually("all are dead", PATIENCE, || list(&road, "dead").len() == 3);
+    let letters = list(&road, "dead");
+    mend(&mut road);
+    commits(&road, [3]);
+    begin_with(&road, &[&letters[2]]);
+    let first = fetch(&road, "wait=20s");
+    assert_eq!(brief(&first), ["update 1"]);
+    begin_with(&road, &[&letters[0], &letters[1]]);
+    assert_eq!(fetch(&road, ""), first, "nothing older of the key comes behind it");
+    let second = behind(&road, &first);
+    assert_eq!(brief(&second), ["insert 2"]);
+    assert_eq!(brief(&behind(&road, &second)), ["insert 3"]);
+    let dead = list(&road, "dead");
+    assert_eq!((dead.len(), &dead[0]["id"]), (1, &letters[0]["id"]));
+    assert!(dead[0]["reason"].as_str().unwrap().contains("newer"), "{dead:?}");
+}
+
+/// Of two of a key the first was noted as older than the second before it was noted as delivered.
+#[test]
+fn what_was_acknowledged_comes_again_whole_or_not_at_all_after_a_crash() {
+    let mut road = of_refused();
+    road.sql("INSERT INTO t VALUES (1, NULL)");
+    road.sql("UPDATE t SET v = NULL WHERE id = 1");
+    eventually("both are dead", PATIENCE, || list(&road, "dead").len() == 2);
+    road.stop();
+    let refuses = "CREATE TRIGGER refuses BEFORE UPDATE ON dead_letters
+                   WHEN NEW.state = 'delivered' BEGIN SELECT RAISE(ABORT, 'not now'); END";
+    change(&road.walgate, refuses);
+    road.configure(&config(2));
+    road.start();
+    road.sql("UPDATE t SET v = 'new' WHERE id = 1");
+    begin(&road, &[]);
+    let mut page = Value::Null;
+    eventually("they lie there", PATIENCE, || {
+        page = fetch(&road, "wait=1s");
+        brief(&page) == ["insert 1", "update 1"]
+    });
+    let follows = behind(&road, &page);
+    eventually("it can't be stored", PATIENCE, || {
+        road.walgate.log().contains("dead letters can't be stored")
+    });
+    road.walgate.kill();
+    change(&road.walgate, "DROP TRIGGER refuses");
+    road.start();
+    let again = behind(&road, &follows);
+    assert_eq!(list(&road, "dead"), Vec::<Value>::new());
+    assert_eq!(brief(&follows), Vec::<String>::new(), "a cursor behind it would say too much");
+    assert_eq!(brief(&again), ["insert 1", "update 1"]);
+    let rest = behind(&road, &again);
+    assert_eq!(rest["events"][0]["data"]["v"], "new");
+    eventually("both are delivered", PATIENCE, || list(&road, "delivered").len() == 2);
 }
