@@ -43,7 +43,7 @@ fn begin_with(road: &Road, letters: &[&Value]) {
     let numbers: Vec<String> = letters.iter().map(|letter| letter["id"].to_string()).collect();
     let numbers = numbers.iter().map(String::as_str);
     let args: Vec<&str> = ["replay", "--no-wait"].into_iter().chain(numbers).collect();
-    let (code, _, said) = dlq(road, &args);
+    let (code, _, said) = road.dlq(&args);
     assert_eq!(code, 0, "{said}");
 }
 
@@ -249,8 +249,8 @@ fn what_a_second_replay_asks_for_falls_in_with_what_was_not_handed_out_yet() {
     road.sql("INSERT INTO t VALUES (2, NULL)");
     road.sql("INSERT INTO t VALUES (1, NULL)");
     road.sql("UPDATE t SET v = NULL WHERE id = 1");
-    eventually("all are dead", PATIENCE, || list(&road, "dead").len() == 3);
-    let letters = list(&road, "dead");
+    eventually("all are dead", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 3);
+    let letters = road.dead_letters(&["--state", "dead"]);
     mend(&mut road);
     begin_with(&road, &[&letters[0], &letters[2]]);
     let first = fetch(&road, "limit=1&wait=20s");
@@ -260,7 +260,9 @@ fn what_a_second_replay_asks_for_falls_in_with_what_was_not_handed_out_yet() {
     let rest = behind(&road, &first);
     assert_eq!(brief(&rest), ["insert 1", "update 1"]);
     fetch(&road, &format!("after={}", next(&rest)));
-    eventually("all are delivered", PATIENCE, || list(&road, "delivered").len() == 3);
+    eventually("all are delivered", PATIENCE, || {
+        road.dead_letters(&["--state", "delivered"]).len() == 3
+    });
 }
 
 #[test]
@@ -269,8 +271,8 @@ fn what_was_handed_out_keeps_its_place_before_what_a_second_replay_asks_for() {
     road.sql("INSERT INTO t VALUES (1, NULL)");
     road.sql("INSERT INTO t VALUES (2, NULL)");
     road.sql("UPDATE t SET v = NULL WHERE id = 1");
-    eventually("all are dead", PATIENCE, || list(&road, "dead").len() == 3);
-    let letters = list(&road, "dead");
+    eventually("all are dead", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 3);
+    let letters = road.dead_letters(&["--state", "dead"]);
     mend(&mut road);
     commits(&road, [3]);
     begin_with(&road, &[&letters[2]]);
@@ -281,7 +283,7 @@ fn what_was_handed_out_keeps_its_place_before_what_a_second_replay_asks_for() {
     let second = behind(&road, &first);
     assert_eq!(brief(&second), ["insert 2"]);
     assert_eq!(brief(&behind(&road, &second)), ["insert 3"]);
-    let dead = list(&road, "dead");
+    let dead = road.dead_letters(&["--state", "dead"]);
     assert_eq!((dead.len(), &dead[0]["id"]), (1, &letters[0]["id"]));
     assert!(dead[0]["reason"].as_str().unwrap().contains("newer"), "{dead:?}");
 }
@@ -292,7 +294,7 @@ fn what_was_acknowledged_comes_again_whole_or_not_at_all_after_a_crash() {
     let mut road = of_refused();
     road.sql("INSERT INTO t VALUES (1, NULL)");
     road.sql("UPDATE t SET v = NULL WHERE id = 1");
-    eventually("both are dead", PATIENCE, || list(&road, "dead").len() == 2);
+    eventually("both are dead", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 2);
     road.stop();
     let refuses = "CREATE TRIGGER refuses BEFORE UPDATE ON dead_letters
                    WHEN NEW.state = 'delivered' BEGIN SELECT RAISE(ABORT, 'not now'); END";
@@ -314,10 +316,12 @@ fn what_was_acknowledged_comes_again_whole_or_not_at_all_after_a_crash() {
     change(&road.walgate, "DROP TRIGGER refuses");
     road.start();
     let again = behind(&road, &follows);
-    assert_eq!(list(&road, "dead"), Vec::<Value>::new());
+    assert_eq!(road.dead_letters(&["--state", "dead"]), Vec::<Value>::new());
     assert_eq!(brief(&follows), Vec::<String>::new(), "a cursor behind it would say too much");
     assert_eq!(brief(&again), ["insert 1", "update 1"]);
     let rest = behind(&road, &again);
     assert_eq!(rest["events"][0]["data"]["v"], "new");
-    eventually("both are delivered", PATIENCE, || list(&road, "delivered").len() == 2);
+    eventually("both are delivered", PATIENCE, || {
+        road.dead_letters(&["--state", "delivered"]).len() == 2
+    });
 }
