@@ -26,7 +26,6 @@ mod runner;
 mod schedule;
 mod scheduler;
 mod settings;
-mod tables;
 mod view;
 mod ward;
 mod window;

@@ -182,13 +182,11 @@ impl View {
     /// Dead letters were none.
     pub(super) fn reopened(&mut self, events: &[Reopened]) {
         self.stale = true;
-        let mut left = events.len() as u64;
         self.progress.with_snapshot(|snapshot| {
-            for ((_, category), count) in &mut snapshot.counters.dead {
-                if *category == Category::Rejected {
-                    let taken = left.min(*count);
-                    *count -= taken;
-                    left -= taken;
+            for event in events {
+                let of = (event.route.name.clone(), Category::Rejected);
+                if let Some(count) = snapshot.counters.dead.get_mut(&of) {
+                    *count = count.saturating_sub(1);
                 }
             }
         });

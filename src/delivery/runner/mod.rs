@@ -2,6 +2,7 @@
 
 mod audit;
 mod effects;
+mod flights;
 mod gather;
 mod operator;
 pub(super) mod original;
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use self::gather::{Broken, Gather};
 use self::operator::Operator;
 pub(super) use self::operator::is_keyless;
-use self::original::{Found, Loaded, load};
+use self::original::{Found, Loaded};
 pub use self::parts::{Error, Parts};
 use super::bounds::Bounds;
 use super::dead_letter;
@@ -30,15 +31,15 @@ use super::lane::keys;
 use super::orders::{Order, Ordered};
 use super::parked::LetterState;
 use super::reader::{Read, Reader};
-use super::scheduler::{Dispatch, DispatchId, Effect, Scheduler, What};
+use super::scheduler::{DispatchId, Effect, Scheduler};
 use super::settings::Settings;
-use super::view::{View, micros};
+use super::view::View;
 use super::ward::{Outcome, Ward};
 use super::window::Window;
-use crate::failure::{Category, chain};
+use crate::failure::chain;
 use crate::journal::{self, Journal};
-use crate::lsn::{EventId, Timestamp};
-use crate::sink::{Answer, Batch, BoxFuture, Failure, Reply, Sink};
+use crate::lsn::EventId;
+use crate::sink::{BoxFuture, Failure, Reply, Sink};
 use crate::state::{self, State};
 
 /// How long to wait before a transaction that failed is tried again.
@@ -352,85 +353,6 @@ impl Runner {
         wake.and_then(|wake| self.started.checked_add(wake)).into_iter().chain(tidy).min()
     }
 
-    /// Sends a request.
-    fn send(&mut self, dispatch: Dispatch) {
-        let Dispatch { id, what } = dispatch;
-        match what {
-            What::Batch(batch) => self.deliver(id, batch),
-            What::Stored(event) => self.load(id, event),
-        }
-    }
-
-    fn deliver(&mut self, id: DispatchId, batch: Arc<Batch>) {
-        let sink = Arc::clone(&self.sink);
-        let limit = self.settings.timeout;
-        let events = batch.events.len() as u64;
-        self.unanswered += events;
-        self.flights.push(Box::pin(async move {
-            let sent = Instant::now();
-            let reply = match tokio::time::timeout(limit, sink.reply(&batch)).await {
-                Ok(reply) => reply,
-                Err(_) => Answer::Failed(timed_out(limit)).into(),
-            };
-            Landed::Answered { id, events, reply, took: sent.elapsed() }
-        }));
-    }
-
-    /// Loads the original of a stored event, to try it again.
-    fn load(&mut self, id: DispatchId, event: EventId) {
-        let (state, journal) = (self.state.clone(), Arc::clone(&self.journal));
-        let row = self.ward.row(event);
-        self.flights.push(Box::pin(async move {
-            let found = match row {
-                Some(row) => load(&state, journal, row, event).await,
-                None => Ok(None),
-            };
-            Landed::Loaded { id, event, found }
-        }));
-    }
-
-    /// Takes this and what else has come back by now: one look at what to do next serves all.
-    fn all_landed(&mut self, first: Landed) -> Result<(), Error> {
-        self.landed(first)?;
-        for _ in 1..LANDED_MAX {
-            let next = futures_util::FutureExt::now_or_never(self.flights.next());
-            let Some(landed) = next.flatten() else { break };
-            self.landed(landed)?;
-        }
-        Ok(())
-    }
-
-    fn landed(&mut self, landed: Landed) -> Result<(), Error> {
-        let now = self.now();
-        self.ask_for_audit(now);
-        match landed {
-            Landed::Answered { id, events, reply, took } => {
-                self.unanswered = self.unanswered.saturating_sub(events);
-                self.view.answered(&reply.answer, took);
-                let took_us = micros(took);
-                self.answered_in =
-                    (Timestamp::now().unix_micros().saturating_sub_unsigned(took_us), took_us);
-                if let Some(pause) = reply.pause {
-                    self.scheduler.pause(pause, now, &mut self.effects);
-                }
-                self.answered(id, reply.answer, now);
-            }
-            Landed::Loaded { id, event, found } => self.again(id, event, found, now)?,
-            Landed::Written(outcome) => self.written(outcome, now),
-            Landed::Counted(Ok(dead)) => self.scheduler.set_dead(dead, now),
-            Landed::Counted(Err(error)) => {
-                tracing::warn!(sink = %self.name, error = chain(&error), "dead letters can't be counted");
-            }
-        }
-        Ok(())
-    }
-
-    fn answered(&mut self, id: DispatchId, answer: Answer, now: Duration) {
-        let loaded = id.stored().and_then(|event| self.loaded.remove(&event));
-        self.scheduler.answered(id, answer, now, fastrand::f64(), &mut self.effects);
-        self.apply(now, loaded);
-    }
-
     /// Counts the dead letters now and then while there are too many: a person may have removed
     /// some.
     fn recount(&mut self, now: Duration) {
@@ -506,8 +428,4 @@ async fn next_of(window: &mut Option<Box<Window>>) -> Result<(), journal::Error>
         Some(window) => window.next_chunk().await,
         None => std::future::pending().await,
     }
-}
-
-fn timed_out(limit: Duration) -> Failure {
-    Failure::new(Category::Transient, format!("no answer within {limit:?}"))
 }

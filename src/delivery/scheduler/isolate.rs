@@ -1,6 +1,7 @@
 //! One bad event stops nothing else: how it is found, what becomes of it, and when it is not the
 //! events that are bad.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::breaker::HaltReason;
@@ -249,6 +250,7 @@ impl Scheduler {
         let named = events.iter().map(|event| Reopened {
             ordinal: event.ordinal,
             id: event.envelope.id,
+            route: Arc::clone(&event.envelope.route),
             is_beside: event.beside,
         });
         let named: Vec<Reopened> = named.collect();

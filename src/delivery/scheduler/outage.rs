@@ -3,6 +3,7 @@
 use super::super::dead_letter::Stored;
 use super::tests::{Bench, failed, failure, letter, ordinals, seconds};
 use super::*;
+use crate::failure::Category;
 use crate::lsn::Lsn;
 use crate::sink::Answer;
 

@@ -4,6 +4,7 @@ use super::super::dead_letter::Stored;
 use super::super::settings::Rate;
 use super::tests::{Bench, failed, failure, letter, ordinals, seconds};
 use super::*;
+use crate::failure::Category;
 use crate::lsn::Lsn;
 use crate::sink::Answer;
 

@@ -10,6 +10,7 @@ use super::super::settings::OnDead;
 use super::*;
 use crate::chunk::{Chunk, Transaction};
 use crate::envelope::{Envelope, RouteLabel};
+use crate::failure::Category;
 use crate::lsn::Lsn;
 use crate::progress::ledger::{Ledger, Reached};
 use crate::sink::Answer;

@@ -6,6 +6,7 @@ use super::super::settings::OnDead;
 use super::*;
 use crate::chunk::{Chunk, Transaction};
 use crate::envelope::{Envelope, RouteLabel};
+use crate::failure::Category;
 use crate::lsn::Lsn;
 use crate::sink::Answer;
 use bytes::Bytes;

@@ -1,139 +1,20 @@
 //! [`Parked`]: events that left their lane, and which of them may be tried (pure).
 
+mod due;
+mod entry;
+mod operator;
+mod tables;
+mod wait;
+
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::tables::Tables;
+use self::due::Due;
+pub use self::entry::LetterState;
+pub(super) use self::entry::{Again, Entry};
+use self::tables::Tables;
 use crate::envelope::TableTag;
 use crate::lsn::{EventId, Position};
-
-/// What is to become of an event that was set aside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LetterState {
-    /// It goes on trying by itself.
-    Retrying,
-    /// It waits behind another of its key.
-    Blocked,
-    /// A person has to look at it.
-    Dead,
-    /// A person has it sent again.
-    Replaying,
-}
-
-impl LetterState {
-    /// Returns the word used in `dlq list`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Retrying => "retrying",
-            Self::Blocked => "blocked",
-            Self::Dead => "dead",
-            Self::Replaying => "replaying",
-        }
-    }
-}
-
-/// An event outside its lane.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) state: LetterState,
-    pub(super) keys: [Option<u64>; 2],
-    pub(super) attempts: u32,
-    pub(super) failures: u32,
-    /// How often it was sent in vain, whoever was at fault.
-    pub(super) sent: u32,
-    /// The request that sent it last.
-    pub(super) last_sent: u64,
-    /// The last request before its last failure was counted.
-    pub(super) last_seen: u64,
-    /// Its row is on disk: it can be loaded.
-    pub(super) stored: bool,
-    /// It is being sent, or its row is being removed.
-    pub(super) busy: bool,
-    /// Lanes, and the stream, that have not come to its place yet: events of its keys that are
-    /// older than it may be there.
-    pub(super) waits: u32,
-    /// It is a TRUNCATE: all of its table that is older goes before it, and all that is newer
-    /// after.
-    pub(super) truncates: bool,
-    /// The route that took it, where routes can be held.
-    pub(super) route: Option<Arc<str>>,
-    /// Its route is held.
-    pub(super) held: bool,
-    /// It was not set aside behind one of its keys: others of them may be in a lane still.
-    pub(super) apart: bool,
-    /// Set where a person has it sent again.
-    pub(super) again: Option<Again>,
-    /// A person has discarded it while it was under way: it goes once it has landed.
-    discarded: bool,
-    due: Duration,
-}
-
-/// What is to be known of an event that a person has sent again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Again {
-    /// How often that was.
-    pub(super) replays: u32,
-    /// Although the sink has something newer.
-    pub(super) forced: bool,
-    /// The sink has taken something newer.
-    pub(super) overtaken: bool,
-}
-
-impl Entry {
-    pub(super) fn table(&self) -> TableTag {
-        TableTag::of(self.keys.into_iter().flatten().next().unwrap_or_default())
-    }
-
-    pub(super) const fn new(state: LetterState, keys: [Option<u64>; 2], attempts: u32) -> Self {
-        Self {
-            state,
-            keys,
-            attempts,
-            failures: attempts,
-            sent: attempts,
-            last_sent: 0,
-            last_seen: 0,
-            stored: false,
-            busy: false,
-            waits: 0,
-            truncates: false,
-            route: None,
-            held: false,
-            apart: false,
-            again: None,
-            discarded: false,
-            due: Duration::ZERO,
-        }
-    }
-}
-
-/// Events that are tried at their time.
-#[derive(Debug, Default)]
-struct Due {
-    /// Such as were never tried.
-    first: BTreeSet<(Duration, EventId)>,
-    /// Such as failed.
-    again: BTreeSet<(Duration, EventId)>,
-}
-
-impl Due {
-    fn insert(&mut self, state: LetterState, due: Duration, id: EventId) {
-        let queue = if state == LetterState::Retrying { &mut self.again } else { &mut self.first };
-        queue.insert((due, id));
-    }
-
-    fn remove(&mut self, due: Duration, id: EventId) {
-        self.first.remove(&(due, id));
-        self.again.remove(&(due, id));
-    }
-
-    fn next(&self, now: Duration, retries: bool) -> Option<(Duration, EventId)> {
-        let again = self.again.first().filter(|_| retries);
-        self.first.first().into_iter().chain(again).min().filter(|(due, _)| *due <= now).copied()
-    }
-}
 
 /// Events outside their lanes, in order per key.
 ///
@@ -211,61 +92,6 @@ impl Parked {
         self.queues.values().filter_map(VecDeque::front).any(moves)
     }
 
-    /// Returns how many wait because their route is held.
-    pub(super) const fn held(&self) -> u64 {
-        self.held
-    }
-
-    /// Holds what is here of a route, or lets it go.
-    pub(super) fn hold(&mut self, route: &str, hold: bool, now: Duration) {
-        let mut let_go = Vec::new();
-        for (id, entry) in &mut self.entries {
-            if entry.held == hold || entry.route.as_deref() != Some(route) {
-                continue;
-            }
-            entry.held = hold;
-            if hold {
-                self.held += 1;
-                self.due.remove(entry.due, *id);
-            } else {
-                self.held -= 1;
-                let_go.push(*id);
-            }
-        }
-        let_go.into_iter().for_each(|id| self.look_at(id, now));
-    }
-
-    /// Notes that the sink took `newer` of a key: what is to be sent again of it is older.
-    pub(super) fn overtake(&mut self, key: u64, newer: EventId) {
-        for id in self.queues.get(&key).into_iter().flatten().filter(|id| **id < newer) {
-            if let Some(again) = self.entries.get_mut(id).and_then(|entry| entry.again.as_mut()) {
-                again.overtaken = true;
-            }
-        }
-    }
-
-    /// Notes that the sink took a TRUNCATE: what is to be sent again of its table is older.
-    pub(super) fn overtake_table(&mut self, table: TableTag, truncate: EventId) {
-        let older: Vec<EventId> = self.tables.before(table, truncate).collect();
-        for id in older {
-            if let Some(again) = self.entries.get_mut(&id).and_then(|entry| entry.again.as_mut()) {
-                again.overtaken = true;
-            }
-        }
-    }
-
-    /// As [`Parked::overtake_table`], if that event here is a TRUNCATE.
-    pub(super) fn took_truncate(&mut self, id: EventId) {
-        if let Some(entry) = self.entries.get(&id).filter(|entry| entry.truncates) {
-            self.overtake_table(entry.table(), id);
-        }
-    }
-
-    /// Returns how many a person has sent again.
-    pub(super) const fn replaying(&self) -> usize {
-        self.replaying
-    }
-
     pub(super) fn get(&self, id: EventId) -> Option<&Entry> {
         self.entries.get(&id)
     }
@@ -322,21 +148,6 @@ impl Parked {
         }
     }
 
-    /// Has every event behind `id` that is still to be tried, or waits for a lane, wait once, and
-    /// returns them.
-    pub(super) fn hold_back(&mut self, id: EventId) -> Vec<EventId> {
-        let mut held = Vec::new();
-        for (other, entry) in &mut self.entries {
-            let is_held = entry.state != LetterState::Dead || entry.waits > 0;
-            if *other > id && is_held && !entry.busy {
-                entry.waits = 1;
-                self.due.remove(entry.due, *other);
-                held.push(*other);
-            }
-        }
-        held
-    }
-
     /// Whether an event of one of these keys is being sent.
     pub(super) fn is_sending(&self, mut keys: impl Iterator<Item = u64>) -> bool {
         keys.any(|key| self.busy_keys.contains(&key))
@@ -345,27 +156,6 @@ impl Parked {
     /// Whether an event of this table is being sent.
     pub(super) fn is_sending_of(&self, table: TableTag) -> bool {
         self.busy_keys.iter().any(|key| TableTag::of(*key) == table)
-    }
-
-    /// A lane, or the stream, has come to its place.
-    pub(super) fn waited(&mut self, id: EventId, now: Duration) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.waits = entry.waits.saturating_sub(1);
-            let due = entry.due.max(now);
-            self.look_at(id, due);
-        }
-    }
-
-    /// It waits for one thing more.
-    pub(super) fn wait_once_more(&mut self, id: EventId) {
-        self.not_due(id);
-        self.entries.get_mut(&id).into_iter().for_each(|entry| entry.waits += 1);
-    }
-
-    /// It waits for a lane where one of its keys is under way.
-    pub(super) fn wait_apart(&mut self, id: EventId) {
-        self.wait_once_more(id);
-        self.entries.get_mut(&id).into_iter().for_each(|entry| entry.apart = true);
     }
 
     /// Its row is on disk.
@@ -392,15 +182,6 @@ impl Parked {
         self.wait(id, due);
     }
 
-    /// A person has it sent again that was given up, and is tried at `due`.
-    pub(super) fn revive(&mut self, id: EventId, again: Again, due: Duration) {
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        entry.again = Some(again);
-        entry.stored = true;
-        (entry.attempts, entry.failures) = (0, 0);
-        self.retry(id, due);
-    }
-
     /// It is given up, and what is behind it waits for a person.
     pub(super) fn bury(&mut self, id: EventId, now: Duration) {
         self.set_state(id, LetterState::Dead);
@@ -409,22 +190,6 @@ impl Parked {
         }
         self.rest(id);
         self.look_at_first(id, now);
-    }
-
-    /// A person discards it. One that is under way goes once it has landed.
-    pub(super) fn discard(&mut self, id: EventId, now: Duration) {
-        match self.entries.get_mut(&id) {
-            Some(entry) if entry.busy => {
-                entry.discarded = true;
-                self.set_state(id, LetterState::Dead);
-            }
-            _ => self.remove(id, now),
-        }
-    }
-
-    /// Whether it was discarded while it was under way.
-    pub(super) fn is_discarded(&self, id: EventId) -> bool {
-        self.entries.get(&id).is_some_and(|entry| entry.discarded)
     }
 
     /// It is done, or dead with nothing waiting for it: the next of its keys may be tried.

@@ -1,0 +1,89 @@
+//! What a person does to events outside their lanes.
+
+use std::time::Duration;
+
+use super::{Again, LetterState, Parked};
+use crate::envelope::TableTag;
+use crate::lsn::EventId;
+
+impl Parked {
+    /// Holds what is here of a route, or lets it go.
+    pub(in crate::delivery) fn hold(&mut self, route: &str, hold: bool, now: Duration) {
+        let mut let_go = Vec::new();
+        for (id, entry) in &mut self.entries {
+            if entry.held == hold || entry.route.as_deref() != Some(route) {
+                continue;
+            }
+            entry.held = hold;
+            if hold {
+                self.held += 1;
+                self.due.remove(entry.due, *id);
+            } else {
+                self.held -= 1;
+                let_go.push(*id);
+            }
+        }
+        let_go.into_iter().for_each(|id| self.look_at(id, now));
+    }
+
+    /// Returns how many wait because their route is held.
+    pub(in crate::delivery) const fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Notes that the sink took `newer` of a key: what is to be sent again of it is older.
+    pub(in crate::delivery) fn overtake(&mut self, key: u64, newer: EventId) {
+        for id in self.queues.get(&key).into_iter().flatten().filter(|id| **id < newer) {
+            if let Some(again) = self.entries.get_mut(id).and_then(|entry| entry.again.as_mut()) {
+                again.overtaken = true;
+            }
+        }
+    }
+
+    /// Notes that the sink took a TRUNCATE: what is to be sent again of its table is older.
+    pub(in crate::delivery) fn overtake_table(&mut self, table: TableTag, truncate: EventId) {
+        let older: Vec<EventId> = self.tables.before(table, truncate).collect();
+        for id in older {
+            if let Some(again) = self.entries.get_mut(&id).and_then(|entry| entry.again.as_mut()) {
+                again.overtaken = true;
+            }
+        }
+    }
+
+    /// As [`Parked::overtake_table`], if that event here is a TRUNCATE.
+    pub(in crate::delivery) fn took_truncate(&mut self, id: EventId) {
+        if let Some(entry) = self.entries.get(&id).filter(|entry| entry.truncates) {
+            self.overtake_table(entry.table(), id);
+        }
+    }
+
+    /// Returns how many a person has sent again.
+    pub(in crate::delivery) const fn replaying(&self) -> usize {
+        self.replaying
+    }
+
+    /// A person has it sent again that was given up, and is tried at `due`.
+    pub(in crate::delivery) fn revive(&mut self, id: EventId, again: Again, due: Duration) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.again = Some(again);
+        entry.stored = true;
+        (entry.attempts, entry.failures) = (0, 0);
+        self.retry(id, due);
+    }
+
+    /// A person discards it. One that is under way goes once it has landed.
+    pub(in crate::delivery) fn discard(&mut self, id: EventId, now: Duration) {
+        match self.entries.get_mut(&id) {
+            Some(entry) if entry.busy => {
+                entry.discarded = true;
+                self.set_state(id, LetterState::Dead);
+            }
+            _ => self.remove(id, now),
+        }
+    }
+
+    /// Whether it was discarded while it was under way.
+    pub(in crate::delivery) fn is_discarded(&self, id: EventId) -> bool {
+        self.entries.get(&id).is_some_and(|entry| entry.discarded)
+    }
+}
