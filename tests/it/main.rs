@@ -22,6 +22,7 @@ mod layers;
 mod lost;
 mod map;
 mod off;
+mod order;
 mod outage;
 mod paces;
 mod reconnects;

@@ -85,7 +85,7 @@ pub(crate) struct Journal {
     pub(crate) connections: usize,
     /// The most requests that were being answered at one time.
     pub(crate) in_flight_max: usize,
-    pub(super) in_flight: usize,
+    pub(crate) in_flight: usize,
     /// Events of processed requests, counted as they came.
     pub(crate) events_processed: usize,
 }
