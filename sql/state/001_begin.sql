@@ -98,6 +98,8 @@ CREATE TABLE dead_letters (
         CHECK (state IN ('retrying', 'blocked', 'dead', 'replaying', 'discarded', 'delivered')),
     -- Why it was discarded, or why it was not sent again.
     reason          TEXT,
+    -- Its sink or route was forgotten with it: should that begin anew, this is an event like others.
+    forgotten       INTEGER NOT NULL DEFAULT 0,
     -- A change of the same key that the sink took after this one; NULL: none.
     newer_lsn       INTEGER,
     newer_seq       INTEGER,

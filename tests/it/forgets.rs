@@ -46,6 +46,32 @@ fn a_sink_that_the_config_lost_is_forgotten_only_when_told() {
     assert_eq!(road.walgate.status()["sinks"].as_array().unwrap().len(), 1);
 }
 
+/// What the sink's earlier life had set aside was taken for discarded for ever.
+#[test]
+fn a_forgotten_sink_that_begins_anew_is_sent_what_was_discarded_with_it() {
+    let receiver = Receiver::start();
+    let route = route("t", "far").replace("\"now\"", "\"journal\"");
+    let config = http("far", &receiver.url("/"), "") + &route;
+    let mut road = Road::new(Cluster::builder().major(15), T, &config);
+    receiver.when(|event: &Event| event.0["data"]["id"] == 1, Reply::status(422));
+    receiver.when(|event: &Event| event.0["data"]["id"] == 2, Reply::status(422));
+    road.sql("INSERT INTO t SELECT g, 'a' FROM generate_series(1, 10) g");
+    receiver.wait("eight rows", PATIENCE, |journal| journal.events_processed == 8);
+    road.confirms(&road.wal_end());
+    road.stop();
+    check(&road, &["sink", "forget", "far"], 0, &["2 dead letters were discarded"]);
+    receiver.behave();
+    receiver.when(|event: &Event| event.0["data"]["id"] == 2, Reply::status(422));
+    road.start();
+    receiver.wait("nine rows", PATIENCE, |journal| journal.events_processed == 8 + 9);
+    eventually("the other is dead again", PATIENCE, || {
+        let dead = road.dead_letters(&["--state", "dead"]);
+        dead.len() == 1 && dead[0]["key"]["id"] == 2 && dead[0]["reason"].is_null()
+    });
+    assert_eq!(road.dead_letters(&["--state", "discarded"]).len(), 1);
+    road.stop();
+}
+
 #[test]
 fn a_renamed_sink_goes_on_where_it_was_under_its_new_name() {
     let receiver = Receiver::start();

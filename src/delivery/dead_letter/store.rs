@@ -69,8 +69,10 @@ ON CONFLICT (sink, route, commit_lsn, seq, event_id) DO UPDATE SET
     category = excluded.category, message = excluded.message, status = excluded.status,
     answer = excluded.answer, attempts = excluded.attempts,
     first_failed = coalesce(first_failed, excluded.first_failed),
-    last_failed = excluded.last_failed, state = excluded.state
-WHERE state <> 'discarded'
+    last_failed = excluded.last_failed, state = excluded.state, reason = NULL,
+    newer_lsn = CASE WHEN forgotten THEN NULL ELSE newer_lsn END,
+    newer_seq = CASE WHEN forgotten THEN NULL ELSE newer_seq END, forgotten = 0
+WHERE state <> 'discarded' OR forgotten
 RETURNING id"#;
 
 fn row_of(connection: &Connection, sink: &str, envelope: &Envelope) -> rusqlite::Result<i64> {
@@ -255,7 +257,7 @@ pub(in crate::delivery) fn load(
          SELECT {STORED} FROM dead_letters
          WHERE sink = ?1 AND (state IN ('retrying', 'blocked')
              OR (state IN ('dead', 'replaying') AND (?2 OR (commit_lsn, seq) >= (?3, ?4)))
-             OR (state = 'discarded' AND (commit_lsn, seq) >= (?3, ?4))
+             OR (state = 'discarded' AND NOT forgotten AND (commit_lsn, seq) >= (?3, ?4))
              OR (state = 'replaying' AND (key_hash IN (SELECT hash FROM waiting)
                  OR before_key_hash IN (SELECT hash FROM waiting)
                  OR \"table\" IN (SELECT \"table\" FROM dead_letters WHERE sink = ?1

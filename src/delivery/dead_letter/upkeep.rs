@@ -28,8 +28,10 @@ impl<'a> Of<'a> {
     }
 }
 
-/// Discards what waits of a sink or a route, with a reason; its bytes are dropped. Returns how
-/// many there were.
+/// Discards what waits of a sink or a route that is forgotten, with a reason; its bytes are dropped.
+///
+/// Should the sink or route begin anew, this comes again as well, as far as the stream brings it.
+/// Returns how many there were.
 ///
 /// # Errors
 /// Any of SQLite's.
@@ -39,7 +41,10 @@ pub fn discard(connection: &Connection, of: Of<'_>, reason: &str) -> rusqlite::R
         "UPDATE dead_letters SET state = 'discarded', reason = ?2, original = NULL, payload = NULL
          WHERE {column} = ?1 AND state NOT IN ('discarded', 'delivered')"
     );
-    connection.execute(&sql, (name, reason))
+    let discarded = connection.execute(&sql, (name, reason))?;
+    let sql = format!("UPDATE dead_letters SET forgotten = 1 WHERE {column} = ?1");
+    connection.execute(&sql, [name])?;
+    Ok(discarded)
 }
 
 /// What [`discard_selected`] did.
