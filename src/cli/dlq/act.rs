@@ -140,10 +140,10 @@ fn say(answer: Answer) {
     let Answer { begun, refused, .. } = answer;
     match (begun, refused) {
         (0, 0) => output::note("no dead letter fits"),
-        (begun, 0) => output::note(&format!("{begun} dead letters are sent again")),
+        (begun, 0) => output::note(&format!("dead letters sent again: {begun}")),
         (begun, refused) => output::note(&format!(
-            "{begun} dead letters are sent again; {refused} are not, as the sink has a newer \
-             change of their key (--force)"
+            "dead letters sent again: {begun}; refused: {refused}, as the sink has a newer change \
+             of the same key (--force)"
         )),
     }
 }
@@ -263,6 +263,6 @@ pub(super) async fn discard(config: Config, args: &Discard) -> Result<Exit, Fail
             state.write(move |c| discard_selected_dead_letters(c, &filter, &reason)).await;
         discarded.map_err(|error| asking::failed(&error))?.count
     };
-    output::note(&format!("{count} events were discarded"));
+    output::note(&format!("events discarded: {count}"));
     Ok(Exit::Done)
 }

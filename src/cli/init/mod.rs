@@ -154,7 +154,7 @@ fn tell(
     server: &Server,
 ) -> Result<(), Failure> {
     if args.apply {
-        output::note(&format!("done in the database: {} statements", statements.len()));
+        output::note(&format!("statements done in the database: {}", statements.len()));
     } else if !statements.is_empty() {
         output::note("run this in the database, or say --apply:");
         for statement in statements {
