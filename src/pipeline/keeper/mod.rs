@@ -22,6 +22,7 @@ use crate::delivery::{SinkProgress, Snapshot};
 use crate::failure::{Category, Classify, chain};
 use crate::journal::{self, Journal, Run};
 use crate::lsn::{Lsn, Position, Timestamp};
+use crate::progress::ledger::Reached;
 use crate::progress::store::{self, Stored};
 use crate::state::{self, State, meta};
 
@@ -67,7 +68,8 @@ pub(super) struct Keeper {
 #[derive(Clone, Debug, PartialEq)]
 struct Moment {
     end: Position,
-    floors: Vec<(Position, u64, u64)>,
+    /// How far each sink is, and what it has delivered and skipped: either may move alone.
+    reached: Vec<(Reached, u64, u64)>,
     generations: Vec<u64>,
     safe: Lsn,
     detached: usize,
@@ -176,13 +178,13 @@ impl Keeper {
     }
 
     fn moment(&self, snapshots: &[(SinkProgress, Snapshot)]) -> Moment {
-        let floor = |(_, snapshot): &(SinkProgress, Snapshot)| {
+        let reached = |(_, snapshot): &(SinkProgress, Snapshot)| {
             let counters = &snapshot.counters;
-            (snapshot.reached.floor, counters.delivered_total(), counters.skipped_total())
+            (snapshot.reached.clone(), counters.delivered_total(), counters.skipped_total())
         };
         Moment {
             end: self.journal.end(),
-            floors: snapshots.iter().map(floor).collect(),
+            reached: snapshots.iter().map(reached).collect(),
             generations: snapshots.iter().map(|(_, snapshot)| snapshot.generation).collect(),
             safe: self.safe,
             detached: snapshots.iter().filter(|(_, snapshot)| snapshot.detached).count(),

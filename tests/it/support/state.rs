@@ -30,3 +30,12 @@ pub(crate) fn change(walgate: &Walgate, sql: &str) {
     connection.execute_batch(&format!("BEGIN; {sql}; COMMIT")).unwrap();
     connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
 }
+
+/// Keeps an instance that runs from writing until it is dropped.
+#[track_caller]
+pub(crate) fn locked(walgate: &Walgate) -> Connection {
+    let connection = Connection::open(walgate.folder().join("walgate-state/walgate.db")).unwrap();
+    connection.busy_timeout(PATIENCE).unwrap();
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    connection
+}
