@@ -1,6 +1,6 @@
 //! [`Operator`]: does what commands ask of a running instance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -207,9 +207,10 @@ impl Operator {
                 .await;
             outcome.discarded += given.map_err(not_served(name))?;
         }
+        let served = self.orders.keys().chain(self.shelves.keys()).cloned().collect();
         let (filter, reason) = (filter.clone(), reason.to_owned());
-        let rest = self.state.write(move |c| discard_selected_dead_letters(c, &filter, &reason));
-        outcome.discarded += rest.await.map_err(|error| chain(&error))?.count;
+        let rest = self.state.write(move |c| discard_unserved(c, &served, &filter, &reason));
+        outcome.discarded += rest.await.map_err(|error| chain(&error))?;
         Ok(outcome)
     }
 
@@ -259,6 +260,25 @@ impl Operator {
             }
         }
     }
+}
+
+/// Discards what is of no sink that is served: what came to one of those meanwhile is its own.
+fn discard_unserved(
+    connection: &rusqlite::Connection,
+    served: &BTreeSet<String>,
+    filter: &DeadLetterFilter,
+    reason: &str,
+) -> rusqlite::Result<u64> {
+    let mut statement = connection.prepare("SELECT DISTINCT sink FROM dead_letters")?;
+    let sinks = statement.query_map([], |row| row.get(0))?;
+    let mut count = 0;
+    for sink in sinks.collect::<rusqlite::Result<Vec<String>>>()? {
+        if !served.contains(&sink) && filter.sink.as_ref().is_none_or(|only| *only == sink) {
+            let filter = DeadLetterFilter { sink: Some(sink), ..filter.clone() };
+            count += discard_selected_dead_letters(connection, &filter, reason)?.count;
+        }
+    }
+    Ok(count)
 }
 
 fn not_served(sink: &str) -> impl Fn(NotServed) -> String {

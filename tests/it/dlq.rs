@@ -249,85 +249,6 @@ fn a_replay_that_was_begun_goes_on_after_a_crash() {
     assert_eq!(receiver.journal().out_of_order(), Vec::<String>::new());
 }
 
-#[test]
-fn a_paused_sink_is_sent_nothing_until_it_is_resumed_over_a_restart_too() {
-    let (near, far) = (Receiver::start(), Receiver::start());
-    let sinks = [
-        http("near", &near.url("/"), ""),
-        http("far", &far.url("/"), ""),
-        route("t", "near"),
-        route("t", "far"),
-    ];
-    let mut road = Road::new(Cluster::builder().major(15), T, &sinks.concat());
-    let call = |road: &Road, args: &[&str], code: i32| {
-        let output = road.walgate.call(args);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{said}");
-        said
-    };
-    call(&road, &["sink", "pause", "far", "--reason", "moving house"], 0);
-    road.sql("INSERT INTO t SELECT g, 'a' FROM generate_series(1, 50) g");
-    near.wait("the other sink", PATIENCE, |journal| journal.events_processed == 50);
-    eventually("status says why", PATIENCE, || {
-        let sink = road.walgate.status()["sinks"][1].clone();
-        sink["state"] == "halted" && sink["reason"].as_str().unwrap().contains("moving house")
-    });
-    road.stop();
-    road.start();
-    road.sql("INSERT INTO t SELECT g, 'a' FROM generate_series(51, 100) g");
-    near.wait("the other sink", PATIENCE, |journal| journal.events_processed == 100);
-    assert_eq!(far.journal().requests.len(), 0);
-    road.stop();
-    let ended = call(&road, &["run", "--until-caught-up", "--timeout", "50s"], 4);
-    assert!(ended.contains("moving house"), "{ended}");
-    // Without an instance it is noted for the next.
-    call(&road, &["sink", "resume", "far"], 0);
-    road.start();
-    assert_eq!(road.arrived(&far).repeats(), 0);
-    assert!(call(&road, &["sink", "pause", "farr"], 2).contains("did you mean \"far\""));
-}
-
-#[test]
-fn a_held_route_waits_in_the_journal_and_the_others_of_its_sink_flow() {
-    let receiver = Receiver::start();
-    let sinks =
-        [http("far", &receiver.url("/"), "concurrency = 3"), route("t", "far"), route("u", "far")];
-    let schema = format!("{T}; CREATE TABLE u (id int PRIMARY KEY, v text)");
-    let mut road = Road::new(Cluster::builder().major(15), &schema, &sinks.concat());
-    let call = |road: &Road, args: &[&str]| {
-        let output = road.walgate.call(args);
-        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    };
-    call(&road, &["route", "hold", "t-to-far", "--reason", "the mapping is being changed"]);
-    road.sql("INSERT INTO t SELECT g, 'a' FROM generate_series(1, 30) g");
-    road.sql("UPDATE t SET v = 'b'");
-    road.sql("INSERT INTO u SELECT g, 'a' FROM generate_series(1, 30) g");
-    let of = |table: &'static str| {
-        move |journal: &super::support::receiver::Journal| {
-            journal.events().iter().filter(|event| event.0["table"] == table).count()
-        }
-    };
-    receiver.wait("the other table", PATIENCE, |journal| of("public.u")(journal) == 30);
-    eventually("they wait as references", PATIENCE, || {
-        road.dead_letters(&["--state", "blocked"]).len() == 60
-    });
-    // The position has moved past them: they are kept by the journal.
-    road.confirms(&road.wal_end());
-    road.walgate.kill();
-    road.start();
-    road.sql("UPDATE t SET v = 'c' WHERE id <= 10");
-    eventually("status says so", PATIENCE, || {
-        let status = road.walgate.status();
-        status["sinks"][0]["reason"].as_str().is_some_and(|why| why.contains("held: t-to-far"))
-    });
-    assert_eq!(of("public.t")(&receiver.journal()), 0);
-    call(&road, &["route", "release", "t-to-far"]);
-    receiver.wait("all of it", PATIENCE, |journal| of("public.t")(journal) == 70);
-    assert_eq!(receiver.journal().out_of_order(), Vec::<String>::new());
-    eventually("nothing waits", PATIENCE, || road.dead_letters(&[]).is_empty());
-    road.stop();
-}
-
 /// What waits behind dead letters that are being sent again overtook them after a crash.
 #[test]
 fn what_waits_behind_a_replayed_dead_letter_waits_over_a_crash_too() {
@@ -387,4 +308,85 @@ fn a_replay_of_what_the_stream_brings_again_comes_once() {
     eventually("nothing is left", PATIENCE, || road.dead_letters(&[]).is_empty());
     let journal = road.arrived(&receiver);
     assert_eq!((journal.repeats(), journal.events_processed), (0, 41));
+}
+
+/// One that was discarded and is sent again with a part of the journal was no dead letter when it
+/// was refused again, and what came behind it waited for it for ever.
+#[test]
+fn a_discarded_one_that_the_journal_sends_again_is_dead_again_when_it_is_refused() {
+    let receiver = Receiver::start();
+    refuse(&receiver, "bad");
+    let road = road(&receiver, "on_dead = \"block\"");
+    let from = road.wal_end();
+    road.sql("INSERT INTO t VALUES (1, 'bad'); INSERT INTO t VALUES (2, 'good')");
+    road.confirms(&road.wal_end());
+    let (code, _, said) = road.dlq(&["discard", "--all", "--reason", "a test"]);
+    assert_eq!(code, 0, "{said}");
+    let output = road.walgate.call(&["replay", "--sink", "far", "--from", &from]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    road.sql("UPDATE t SET v = 'better' WHERE id = 1");
+    eventually("it waits", PATIENCE, || road.dead_letters(&["--state", "blocked"]).len() == 1);
+    let dead = road.dead_letters(&["--state", "dead"]);
+    assert_eq!(dead.len(), 1, "{:?}", road.dead_letters(&[]));
+    let (code, _, said) = road.dlq(&["discard", "--state", "dead", "--reason", "a test"]);
+    assert_eq!(code, 0, "{said}");
+    receiver.wait("the update", PATIENCE, |journal| {
+        journal.events().iter().any(|event| event.0["data"]["v"] == "better")
+    });
+}
+
+/// What came just while a person discarded was discarded behind the back of its sink: with
+/// `on_dead = "block"` all that came later of its key waited for it for ever.
+#[test]
+fn nothing_waits_for_what_is_discarded_while_more_comes() {
+    let receiver = Receiver::start();
+    refuse(&receiver, "bad");
+    let road = road(&receiver, "on_dead = \"block\"\nconcurrency = 4");
+    for round in 0..20 {
+        let first = round * 200;
+        road.sql(&format!(
+            "INSERT INTO t SELECT g, CASE WHEN g % 3 = 0 THEN 'good' ELSE 'bad' END
+             FROM generate_series({first}, {first} + 199) g"
+        ));
+        let (code, _, said) = road.dlq(&["discard", "--all", "--reason", "a test"]);
+        assert_eq!(code, 0, "{said}");
+    }
+    road.confirms(&road.wal_end());
+    let (code, _, said) = road.dlq(&["discard", "--all", "--reason", "a test"]);
+    assert_eq!(code, 0, "{said}");
+    road.sql("UPDATE t SET v = 'better'");
+    let better = |event: &&Event| event.0["data"]["v"] == "better";
+    eventually("nothing waits", std::time::Duration::from_secs(20), || {
+        receiver.journal().events().iter().filter(better).count() == 4000
+    });
+}
+
+/// A replay to a sink that is paused waited without a word.
+#[test]
+fn without_an_instance_it_is_said_what_a_replay_waits_for() {
+    let receiver = Receiver::start();
+    refuse(&receiver, "bad");
+    let mut road = road(&receiver, "");
+    road.sql("INSERT INTO t VALUES (1, 'bad')");
+    eventually("it is dead", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 1);
+    road.stop();
+    let output = road.walgate.call(&["sink", "pause", "far", "--reason", "moving house"]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = road.walgate.folder().join("said");
+    let mut replay = std::process::Command::new(env!("CARGO_BIN_EXE_walgate"))
+        .current_dir(road.walgate.folder())
+        .args(["dlq", "replay", "--all"])
+        .stderr(std::fs::File::create(&said).unwrap())
+        .spawn()
+        .unwrap();
+    eventually("it says so", PATIENCE, || {
+        let said = std::fs::read_to_string(&said).unwrap();
+        said.contains("still waiting: sink far is halted: paused by a person: moving house")
+    });
+    let pid = replay.id().to_string();
+    assert!(
+        std::process::Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success()
+    );
+    assert_eq!(replay.wait().unwrap().code(), Some(1));
 }

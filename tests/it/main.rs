@@ -16,6 +16,7 @@ mod dependencies;
 mod disk;
 mod docs;
 mod forgets;
+mod holds;
 mod isolation;
 mod journal;
 mod layers;

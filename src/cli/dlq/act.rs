@@ -102,6 +102,7 @@ pub(super) async fn replay(config: Config, args: &Replay) -> Result<Exit, Failur
             let message = format!("stopped at once by a second {second}; the rest waits");
             return Err(Failure::new(Exit::Failed, message));
         }
+        said = keep_saying_why(&reader) => return said.map(|()| Exit::Failed),
     };
     let answered = operated
         .map_err(|error| Failure::of_stage(run::exit(error.ending()), &error))?
@@ -143,7 +144,7 @@ fn say(answer: Answer) {
         (begun, 0) => output::note(&format!("dead letters sent again: {begun}")),
         (begun, refused) => output::note(&format!(
             "dead letters sent again: {begun}; refused: {refused}, as the sink has a newer change \
-             of the same key (--force)"
+             of the same key, or may have one (--force)"
         )),
     }
 }
@@ -233,6 +234,15 @@ fn line(letter: &DeadLetter, as_json: bool) -> String {
     }
     let why = why.map(|why| format!(": {why}")).unwrap_or_default();
     format!("{:<7} {outcome}{why}\n", letter.id)
+}
+
+/// Says now and then what keeps the sinks from taking what is sent again; ends only where that
+/// can't be read.
+async fn keep_saying_why(reader: &Reader) -> Result<(), Failure> {
+    loop {
+        tokio::time::sleep(SAY_AFTER).await;
+        say_why(reader, "")?;
+    }
 }
 
 /// Says what keeps the sinks from taking what is sent again.
