@@ -100,7 +100,8 @@ CREATE TABLE dead_letters (
     reason          TEXT,
     -- Its sink or route was forgotten with it: should that begin anew, this is an event like others.
     forgotten       INTEGER NOT NULL DEFAULT 0,
-    -- A change of the same key that the sink took after this one; NULL: none.
+    -- A change of the same key that the sink took after this one; its own place where there may be
+    -- one, as it was sent again out of the journal; NULL: none.
     newer_lsn       INTEGER,
     newer_seq       INTEGER,
     -- How often a person had it sent again, and by which request last.

@@ -226,6 +226,34 @@ fn without_an_instance_and_over_a_crash() {
     });
 }
 
+/// What the sink refused of a part of the journal was sent later over what it had long been sent
+/// since.
+#[test]
+fn what_is_refused_of_a_replay_overwrites_nothing_newer_unless_forced() {
+    let receiver = Receiver::start();
+    let road = Road::of_t(&http("far", &receiver.url("/"), ""));
+    let from = road.wal_end();
+    road.sql("INSERT INTO t VALUES (1, 'old'), (2, 'old')");
+    road.confirms(&road.wal_end());
+    let to = road.wal_end();
+    road.sql("UPDATE t SET v = 'new' WHERE id = 1");
+    road.confirms(&road.wal_end());
+    receiver.when(|event| event.0["data"]["v"] == "old", Reply::status(422));
+    let (code, _, said) = replay(&road, &["--sink", "far", "--from", &from, "--to", &to]);
+    assert_eq!(code, 5, "{said}");
+    receiver.behave();
+    let (code, _, said) = road.dlq(&["replay", "--state", "dead"]);
+    assert_eq!(code, 5, "{said}");
+    assert!(said.contains("may have one (--force)"), "{said}");
+    let dead = road.dead_letters(&["--state", "dead"]);
+    assert_eq!(dead.len(), 2);
+    assert!(dead[0]["reason"].as_str().unwrap().contains("out of the journal"), "{dead:?}");
+    assert_eq!(receiver.journal().events_processed, 3);
+    let (code, _, said) = road.dlq(&["replay", "--state", "dead", "--force"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(receiver.journal().events_processed, 5);
+}
+
 /// A route or a sink that is new begins as far back as the journal goes, where it says so.
 #[test]
 fn what_is_new_begins_with_the_journal_where_it_says_so() {

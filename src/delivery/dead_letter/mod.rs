@@ -32,6 +32,8 @@ pub(super) struct Letter {
     pub(super) original: Option<Vec<u8>>,
     pub(super) state: LetterState,
     pub(super) verdict: Option<Verdict>,
+    /// It was sent again out of the journal, by a person.
+    pub(super) replayed: bool,
 }
 
 /// Why an event stands where it stands.

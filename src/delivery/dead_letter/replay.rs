@@ -13,6 +13,10 @@ use crate::state::{lsn_from_sql, lsn_to_sql};
 const NEWER: &str =
     "the sink has taken a newer change of the same key; --force sends it all the same";
 
+/// As [`NEWER`], of one that was sent again out of the journal.
+const OLD: &str = "it was sent again out of the journal, and the sink may have a newer change of \
+                   the same key; --force sends it all the same";
+
 /// As [`NEWER`].
 const TRUNCATE: &str =
     "a TRUNCATE is not sent again, as it would remove what came after it; discard it";
@@ -65,7 +69,9 @@ pub(in crate::delivery) fn begin(
     values.truncate(n + 2);
     let sql = format!(
         "UPDATE dead_letters SET request = ?{},
-             reason = CASE WHEN op = 'truncate' THEN '{TRUNCATE}' ELSE '{NEWER}' END WHERE {dead}",
+             reason = CASE WHEN op = 'truncate' THEN '{TRUNCATE}'
+                 WHEN (newer_lsn, newer_seq) = (commit_lsn, seq) THEN '{OLD}'
+                 ELSE '{NEWER}' END WHERE {dead}",
         n + 2
     );
     let refused = connection.prepare(&sql)?.execute(params_from_iter(&values))? as u64;

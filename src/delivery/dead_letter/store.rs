@@ -11,13 +11,13 @@ use crate::lsn::{EventId, Position};
 use crate::state::{lsn_from_sql, lsn_to_sql};
 
 /// Stores an event, or stores anew what became of it, and returns its row. What a person has
-/// discarded stays so.
+/// discarded stays so, unless a person has sent it again out of the journal.
 pub(in crate::delivery) fn put(
     connection: &Connection,
     sink: &str,
     letter: &Letter,
 ) -> rusqlite::Result<i64> {
-    let Letter { envelope, original, state, verdict } = letter;
+    let Letter { envelope, original, state, verdict, replayed } = letter;
     let (name, version) = envelope.route.mapping.clone().unzip();
     let payload = verdict.as_ref().map(|_| envelope.body.as_ref());
     let failure = verdict.as_ref().map(|verdict| &verdict.failure);
@@ -46,6 +46,7 @@ pub(in crate::delivery) fn put(
             verdict.as_ref().map_or(0, |verdict| verdict.attempts),
             at_us,
             state.as_str(),
+            replayed,
         ],
         |row| row.get(0),
     );
@@ -60,9 +61,10 @@ const PUT: &str = r#"
 INSERT INTO dead_letters (
     event_id, sink, route, "table", "key", key_hash, before_key_hash, op, commit_lsn, seq,
     original, payload, mapping_name, mapping_version, category, message, status, answer,
-    attempts, first_failed, last_failed, state)
+    attempts, first_failed, last_failed, state, newer_lsn, newer_seq)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-    ?20, ?20, ?21)
+    ?20, ?20, ?21, CASE WHEN ?22 AND ?6 NOT IN ('', 'null') THEN ?9 END,
+    CASE WHEN ?22 AND ?6 NOT IN ('', 'null') THEN ?10 END)
 ON CONFLICT (sink, route, commit_lsn, seq, event_id) DO UPDATE SET
     original = coalesce(excluded.original, original), payload = excluded.payload,
     mapping_name = excluded.mapping_name, mapping_version = excluded.mapping_version,
@@ -70,9 +72,9 @@ ON CONFLICT (sink, route, commit_lsn, seq, event_id) DO UPDATE SET
     answer = excluded.answer, attempts = excluded.attempts,
     first_failed = coalesce(first_failed, excluded.first_failed),
     last_failed = excluded.last_failed, state = excluded.state, reason = NULL,
-    newer_lsn = CASE WHEN forgotten THEN NULL ELSE newer_lsn END,
-    newer_seq = CASE WHEN forgotten THEN NULL ELSE newer_seq END, forgotten = 0
-WHERE state <> 'discarded' OR forgotten
+    newer_lsn = coalesce(iif(forgotten, NULL, newer_lsn), excluded.newer_lsn),
+    newer_seq = coalesce(iif(forgotten, NULL, newer_seq), excluded.newer_seq), forgotten = 0
+WHERE state <> 'discarded' OR forgotten OR ?22
 RETURNING id"#;
 
 fn row_of(connection: &Connection, sink: &str, envelope: &Envelope) -> rusqlite::Result<i64> {

@@ -309,7 +309,7 @@ impl Poller {
             .inspect_err(|error| self.view.cannot_copy(error))
             .ok();
         let verdict = Some(Verdict { category, failure, attempts: 0, at: Timestamp::now() });
-        let letter = Box::new(Letter { envelope, original, state, verdict });
+        let letter = Box::new(Letter { envelope, original, state, verdict, replayed: false });
         self.ward.add(Write::Put { ordinal, letter });
     }
 

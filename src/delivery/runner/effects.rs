@@ -230,7 +230,8 @@ impl Runner {
 
     /// Has an event stored.
     pub(super) fn put(&mut self, event: Tracked, state: LetterState, verdict: Option<Verdict>) {
-        let Tracked { ordinal, envelope, .. } = event;
+        let Tracked { ordinal, envelope, replay, .. } = event;
+        let replayed = replay > 0;
         let is_reference = state == LetterState::Blocked && self.journal_keeps;
         let original = if is_reference {
             None
@@ -239,7 +240,7 @@ impl Runner {
                 .inspect_err(|error| self.view.cannot_copy(error))
                 .ok()
         };
-        let letter = Box::new(Letter { envelope, original, state, verdict });
+        let letter = Box::new(Letter { envelope, original, state, verdict, replayed });
         self.ward.add(Write::Put { ordinal, letter });
     }
 
