@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -47,7 +48,7 @@ pub(super) struct Discard {
     #[arg(long)]
     all: bool,
     /// Why; it is kept
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     reason: String,
 }
 
