@@ -74,7 +74,9 @@ ON CONFLICT (sink, route, commit_lsn, seq, event_id) DO UPDATE SET
     last_failed = excluded.last_failed, state = excluded.state, reason = NULL,
     newer_lsn = coalesce(iif(forgotten, NULL, newer_lsn), excluded.newer_lsn),
     newer_seq = coalesce(iif(forgotten, NULL, newer_seq), excluded.newer_seq), forgotten = 0
-WHERE state <> 'discarded' OR forgotten OR ?22
+WHERE (state <> 'discarded' OR forgotten OR ?22)
+    -- What a replay brings a second time, behind what waits already, is no news.
+    AND NOT (excluded.state = 'blocked' AND state IN ('dead', 'retrying', 'replaying'))
 RETURNING id"#;
 
 fn row_of(connection: &Connection, sink: &str, envelope: &Envelope) -> rusqlite::Result<i64> {
@@ -307,4 +309,54 @@ pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
 /// JSON is text; what is not is kept readable.
 fn text(bytes: &Bytes) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::chunk::{Chunk, Operation, Transaction};
+    use crate::envelope::RouteLabel;
+    use crate::failure::Category;
+    use crate::lsn::{Lsn, Timestamp};
+    use crate::sink::Failure;
+    use crate::state::State;
+
+    fn letter(state: LetterState) -> Letter {
+        let commit_lsn = Lsn(1);
+        let transaction = Transaction { commit_lsn, end_lsn: None, xid: None, commit_time: None };
+        let chunk = Chunk::of_one(1, transaction, None, 0, Operation::Insert, Bytes::new());
+        let envelope = Envelope {
+            id: EventId { timeline: 1, position: Position::new(commit_lsn, 0) },
+            operation: Operation::Insert,
+            body: Bytes::from_static(b"{}"),
+            key: Bytes::new(),
+            key_hash: 1,
+            before_key_hash: None,
+            commit_time: None,
+            route: Arc::new(RouteLabel { name: "r".to_owned(), mapping: None }),
+            chunk: Arc::new(chunk.unwrap()),
+            entry: 0,
+        };
+        let category = Category::Rejected;
+        let failure = Failure::new(category, "no");
+        let verdict = Verdict { category, failure, attempts: 1, at: Timestamp::now() };
+        let verdict = (state != LetterState::Blocked).then_some(verdict);
+        Letter { envelope, original: None, state, verdict, replayed: false }
+    }
+
+    #[tokio::test]
+    async fn what_a_replay_brings_a_second_time_does_not_hide_a_dead_letter() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(folder.path()).unwrap();
+        let found = state.write(|connection| {
+            let first = put(connection, "s", &letter(LetterState::Dead))?;
+            let second = put(connection, "s", &letter(LetterState::Blocked))?;
+            Ok((first == second, count_dead(connection, "s")?))
+        });
+        assert_eq!(found.await.unwrap(), (true, 1));
+    }
 }

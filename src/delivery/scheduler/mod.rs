@@ -230,6 +230,10 @@ impl Scheduler {
     /// Stores an event behind others of its key.
     pub(super) fn park(&mut self, event: Tracked, now: Duration, effects: &mut Vec<Effect>) {
         let (id, ordinal) = (event.envelope.id, event.ordinal);
+        if self.parked.contains(id) {
+            // A replay brought it a second time: what is there has its marks already.
+            return effects.push(Effect::Park { event });
+        }
         let mut entry = self.entry_of(&event, LetterState::Blocked, 0);
         entry.apart = entry.held || !self.parked.has_before_of(entry.keys, id);
         entry.waits = match (entry.truncates, entry.apart) {

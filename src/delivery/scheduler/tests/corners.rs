@@ -206,6 +206,25 @@ fn with_block_what_failed_in_the_same_batch_waits_behind_the_refused() {
     assert_eq!(stored, [(0, DEAD), (2, BLOCKED)]);
 }
 
+#[test]
+fn what_a_replay_brings_a_second_time_does_not_let_the_first_go_early() {
+    let mut bench = Bench::new(|s| s.concurrency = 2);
+    bench.push(&[2, 1]);
+    let sent = bench.sends(&[&[0], &[1]]);
+    let mut held = bench.event(1, Some(2), Operation::Update);
+    held.envelope.route = Arc::new(RouteLabel { name: "held".to_owned(), mapping: None });
+    let again = Tracked { beside: true, ordinal: 3, ..held.clone() };
+    bench.scheduler.push(held, bench.now, &mut bench.effects);
+    bench.scheduler.push(again, bench.now, &mut bench.effects);
+    bench.scheduler.hold("held", true, bench.now, &mut bench.effects);
+    bench.stored();
+    bench.scheduler.hold("held", false, bench.now, &mut bench.effects);
+    bench.answer(&sent[0], Answer::Acknowledged);
+    bench.waits();
+    bench.answer(&sent[1], Answer::Acknowledged);
+    bench.ok(&[2]);
+}
+
 /// A re-keyed event was in the way of everything that could have shown that the sink is up.
 #[test]
 fn a_rekeyed_event_behind_one_that_keeps_failing_lets_others_show_that_the_sink_is_up() {
