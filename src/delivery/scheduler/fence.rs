@@ -91,7 +91,9 @@ impl Scheduler {
     /// A lane has come to the place of a TRUNCATE. Returns whether it was one.
     pub(super) fn fence_waited(&mut self, id: EventId, now: Duration) -> bool {
         let mut fences = self.fences.values_mut();
-        let Some(fence) = fences.find(|fence| fence.id == id) else { return false };
+        // One that has gone waits for nothing: the mark is that of what was set aside.
+        let is_awaited = |fence: &&mut Fence| fence.id == id && fence.waits > 0;
+        let Some(fence) = fences.find(is_awaited) else { return false };
         fence.waits = fence.waits.saturating_sub(1);
         self.send_fences(now);
         true

@@ -225,6 +225,35 @@ fn what_a_replay_brings_a_second_time_does_not_let_the_first_go_early() {
     bench.ok(&[2]);
 }
 
+/// Once a TRUNCATE was given up, its mark was taken for one of the fence that had gone.
+#[test]
+fn with_block_a_truncate_that_is_given_up_behind_a_mark_waits_for_nothing() {
+    let mut bench = Bench::new(|s| (s.retry.max_attempts, s.on_dead) = (2, OnDead::Block));
+    bench.push(&[0]);
+    bench.push_truncate();
+    let refused = bench.event(0, None, Operation::Update);
+    let why = failure(Category::Rejected);
+    bench.scheduler.refuse(refused, why, bench.now, &mut bench.effects);
+    bench.scheduler.passed(Position::new(Lsn(10), 0), bench.now);
+    bench.ok(&[0]);
+    let truncate = bench.next().unwrap();
+    assert_eq!(bench.stored(), [(2, DEAD)]);
+    let again = letter(2, 0, LetterState::Replaying);
+    bench.scheduler.replay(&again, bench.now, &mut bench.effects);
+    bench.answer(&truncate, failed(Category::Transient));
+    bench.wake();
+    bench.fails(&[1]);
+    bench.push(&[other(5)]);
+    bench.pass(seconds(1));
+    while let Some(dispatch) = bench.next() {
+        let is_truncate = ordinals(&dispatch) == [1];
+        let answer = if is_truncate { failed(Category::Transient) } else { Answer::Acknowledged };
+        bench.answer(&dispatch, answer);
+    }
+    assert_eq!(bench.stored(), [(1, DEAD)]);
+    assert_eq!(bench.scheduler.parked.get(id(1)).map(|entry| entry.waits), Some(0));
+}
+
 /// A re-keyed event was in the way of everything that could have shown that the sink is up.
 #[test]
 fn a_rekeyed_event_behind_one_that_keeps_failing_lets_others_show_that_the_sink_is_up() {
