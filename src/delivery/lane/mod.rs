@@ -174,7 +174,12 @@ impl Lane {
     fn measure(&self, limits: &BatchLimits) -> (u64, u64) {
         let (mut events, mut bytes, mut kind) = (0, 0, (0, false));
         for queued in &self.queue {
-            let Queued::Event { tracked, joins: None, .. } = queued else { break };
+            // What was set aside waits for what is before it; it parts no batch.
+            let tracked = match queued {
+                Queued::Event { tracked, joins: None, .. } => tracked,
+                Queued::Mark(..) => continue,
+                Queued::Event { .. } | Queued::Hold(_) => break,
+            };
             let more = weight(&tracked.envelope);
             // What does not come from the stream goes apart from what does, and a TRUNCATE alone.
             let own = (tracked.replay, tracked.beside);
@@ -197,22 +202,47 @@ impl Lane {
         (events, bytes)
     }
 
-    /// Forms a piece of the first `events` of the queue.
+    /// Forms a piece of the first `events` of the queue. Marks between them stay, behind it.
     pub(super) fn form(&mut self, events: u64) {
-        let count = usize::try_from(events).unwrap_or(usize::MAX).min(self.queue.len());
         self.forget_search();
+        let count = usize::try_from(events).unwrap_or(usize::MAX).min(self.queue.len());
         let mut joins = None;
-        let taken = self.queue.drain(..count).filter_map(|queued| match queued {
+        let mut event = |queued| match queued {
             Queued::Event { tracked, joins: with, .. } => {
                 joins = with;
                 Some(tracked)
             }
             Queued::Hold(_) | Queued::Mark(..) => None,
-        });
-        let piece = Piece::new(taken, None);
+        };
+        let has_marks = self.queue.iter().take(count).any(|q| matches!(q, Queued::Mark(..)));
+        let piece = if has_marks {
+            let taken: Vec<Queued> = self.take_past_marks(count);
+            Piece::new(taken.into_iter().filter_map(event), None)
+        } else {
+            Piece::new(self.queue.drain(..count).filter_map(&mut event), None)
+        };
         if piece.len() > 0 {
             self.pieces.push_back(Piece { joins, ..piece });
         }
+    }
+
+    /// Takes the first `count` events of the queue, and leaves the marks among them in front of it.
+    fn take_past_marks(&mut self, count: usize) -> Vec<Queued> {
+        let (mut taken, mut marks) = (Vec::with_capacity(count), Vec::new());
+        while taken.len() < count
+            && let Some(queued) = self.queue.pop_front()
+        {
+            match queued {
+                Queued::Event { .. } => taken.push(queued),
+                Queued::Mark(..) => marks.push(queued),
+                Queued::Hold(_) => {
+                    self.queue.push_front(queued);
+                    break;
+                }
+            }
+        }
+        marks.into_iter().rev().for_each(|mark| self.queue.push_front(mark));
+        taken
     }
 
     /// Returns the events that are here, in flight or not.

@@ -254,6 +254,29 @@ fn with_block_a_truncate_that_is_given_up_behind_a_mark_waits_for_nothing() {
     assert_eq!(bench.scheduler.parked.get(id(1)).map(|entry| entry.waits), Some(0));
 }
 
+#[test]
+fn what_a_held_route_leaves_in_a_lane_parts_no_batch() {
+    let mut bench = Bench::new(|s| s.batch.max_events = 3);
+    bench.scheduler.hold("held", true, bench.now, &mut bench.effects);
+    let under_way = |bench: &mut Bench| {
+        bench.push(&[9]);
+        bench.next().expect("a request")
+    };
+    let first = under_way(&mut bench);
+    for key in [1, 2, 3] {
+        let mut held = bench.event(10 + key, None, Operation::Update);
+        held.envelope.route = Arc::new(RouteLabel { name: "held".to_owned(), mapping: None });
+        bench.scheduler.push(held, bench.now, &mut bench.effects);
+        bench.push(&[key]);
+    }
+    assert_eq!(bench.stored(), [(1, BLOCKED), (3, BLOCKED), (5, BLOCKED)]);
+    bench.answer(&first, Answer::Acknowledged);
+    bench.ok(&[2, 4, 6]);
+    // Let go, each may be sent.
+    bench.scheduler.hold("held", false, bench.now, &mut bench.effects);
+    (1..=5).step_by(2).for_each(|ordinal| bench.ok(&[ordinal]));
+}
+
 /// A re-keyed event was in the way of everything that could have shown that the sink is up.
 #[test]
 fn a_rekeyed_event_behind_one_that_keeps_failing_lets_others_show_that_the_sink_is_up() {
