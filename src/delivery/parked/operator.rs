@@ -33,7 +33,8 @@ impl Parked {
 
     /// Notes that the sink took `newer` of a key: what is to be sent again of it is older.
     pub(in crate::delivery) fn overtake(&mut self, key: u64, newer: EventId) {
-        for id in self.queues.get(&key).into_iter().flatten().filter(|id| **id < newer) {
+        let queue = self.queues.get(&key).into_iter().flatten();
+        for id in queue.take_while(|id| **id < newer) {
             if let Some(again) = self.entries.get_mut(id).and_then(|entry| entry.again.as_mut()) {
                 again.overtaken = true;
             }

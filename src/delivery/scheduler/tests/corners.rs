@@ -277,6 +277,18 @@ fn what_a_held_route_leaves_in_a_lane_parts_no_batch() {
     (1..=5).step_by(2).for_each(|ordinal| bench.ok(&[ordinal]));
 }
 
+/// Each event of a key that is taken looked at all that wait behind it.
+#[test]
+fn what_is_taken_of_a_key_looks_only_at_what_is_older() {
+    let mut bench = Bench::new(|_| {});
+    for n in 0..100_000 {
+        bench.scheduler.restore(&letter(n, 7, LetterState::Blocked), Position::ZERO);
+    }
+    let begun = std::time::Instant::now();
+    (0..100_000).for_each(|_| bench.scheduler.overtake(7, id(0)));
+    assert!(begun.elapsed() < seconds(5), "{:?}", begun.elapsed());
+}
+
 /// A re-keyed event was in the way of everything that could have shown that the sink is up.
 #[test]
 fn a_rekeyed_event_behind_one_that_keeps_failing_lets_others_show_that_the_sink_is_up() {
