@@ -1,5 +1,7 @@
 //! [`Lane`]: one order-keeping queue of a sink (pure).
 
+#[cfg(test)]
+mod check;
 mod mark;
 mod piece;
 mod probe;

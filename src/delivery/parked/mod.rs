@@ -1,5 +1,7 @@
 //! [`Parked`]: events that left their lane, and which of them may be tried (pure).
 
+#[cfg(test)]
+mod check;
 mod due;
 mod entry;
 mod operator;

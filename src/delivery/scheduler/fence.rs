@@ -253,3 +253,10 @@ impl Scheduler {
         }
     }
 }
+
+#[cfg(test)]
+impl Fence {
+    pub(super) fn check(&self) -> (EventId, u32, &[EventId]) {
+        (self.id, self.waits, &self.aside)
+    }
+}

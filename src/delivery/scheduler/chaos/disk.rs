@@ -56,6 +56,11 @@ impl World {
                 }
                 Effect::Wait { .. } => {}
                 Effect::Reopen { events } => {
+                    let is_back = |id: &EventId| events.iter().any(|event| event.id == *id);
+                    self.uncounted |= self
+                        .pending
+                        .iter()
+                        .any(|pending| matches!(pending, Pending::Discard(id) if is_back(id)));
                     for event in &events {
                         self.dead.remove(&index_of(event.id));
                     }
@@ -79,6 +84,7 @@ impl World {
 
     pub(super) fn commit(&mut self) {
         let mut effects = Vec::new();
+        let mut recounts = false;
         for pending in std::mem::take(&mut self.pending) {
             match pending {
                 Pending::Put(ordinal, id, state, keys) => {
@@ -102,6 +108,7 @@ impl World {
                     self.scheduler.resolved(id, self.now, &mut effects);
                 }
                 Pending::Discard(id) => {
+                    recounts = true;
                     if self.discard_row(id) {
                         self.scheduler.discarded(id, self.now, &mut effects);
                     }
@@ -114,6 +121,9 @@ impl World {
                     self.saved = self.ledger.reached();
                 }
             }
+        }
+        if recounts {
+            self.recount();
         }
         self.apply(effects);
     }
@@ -180,9 +190,12 @@ impl World {
         let mut again = Vec::new();
         for (id, row) in &self.rows {
             let (state, mut row) = (row.0, *row);
-            let is_old = self.noted.contains(&index_of(*id)) && state == LetterState::Replaying;
+            let is_old = !self.forced.contains(id)
+                && self.noted.contains(&index_of(*id))
+                && state == LetterState::Replaying;
             row.0 = if is_old { LetterState::Dead } else { state };
-            let stored = stored(*id, row, &self.events[index_of(*id)]);
+            let mut stored = stored(*id, row, &self.events[index_of(*id)]);
+            stored.forced = self.forced.contains(id);
             if state == LetterState::Dead {
                 dead += 1;
                 self.dead.insert(index_of(*id));
@@ -210,7 +223,7 @@ impl World {
         let mut effects = Vec::new();
         for stored in again {
             let index = index_of(stored.id);
-            if !self.noted.contains(&index) {
+            if stored.forced || !self.noted.contains(&index) {
                 self.scheduler.replay(&stored, self.now, &mut effects);
                 continue;
             }
@@ -218,6 +231,7 @@ impl World {
             self.dead.insert(index);
         }
         self.apply(effects);
+        self.recount();
         self.send();
     }
 }

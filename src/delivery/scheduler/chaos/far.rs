@@ -26,10 +26,10 @@ impl World {
     fn is_not_sent(&mut self, dispatch: &Dispatch) -> bool {
         let Some(id) = dispatch.id.stored() else { return false };
         let mut effects = Vec::new();
-        if self.discarded.contains(&id) {
-            self.scheduler.withdraw(dispatch.id, self.now, &mut effects);
-        } else if self.scheduler.is_overtaken(id) {
+        if self.scheduler.is_overtaken(id) {
             self.scheduler.stays_dead(dispatch.id, self.now, &mut effects);
+        } else if self.discarded.contains(&id) {
+            self.scheduler.withdraw(dispatch.id, self.now, &mut effects);
         } else {
             return false;
         }
@@ -65,7 +65,10 @@ impl World {
             .map(|(place, index)| self.outcome(place, self.events[*index].nature, replays))
             .collect();
         let failure = |category: Category| {
-            let mut failure = Failure::new(category, "no");
+            let mut failure = Failure::new(category, category.to_string());
+            if category == Category::Throttled && self.arrivals.is_multiple_of(2) {
+                failure.retry_after = Some(Duration::from_secs(7));
+            }
             failure.status = (self.weather == Weather::Fair).then_some(500);
             failure
         };

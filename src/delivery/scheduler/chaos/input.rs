@@ -73,6 +73,10 @@ pub(super) enum Step {
     Hold(usize, bool),
     /// Memory is full.
     Relieve,
+    /// Every dead letter is sent again.
+    ReplayAll,
+    /// A person has a dead letter sent again, whatever came since.
+    Force(prop::sample::Index),
     /// A person stops the sink, or lets it go on.
     Pause(bool),
     /// After some of what was to be stored was.
@@ -110,6 +114,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => any::<prop::sample::Index>().prop_map(Step::Discard),
         1 => (0..TABLES, prop::bool::weighted(0.4)).prop_map(|(t, hold)| Step::Hold(t, hold)),
         1 => Just(Step::Relieve),
+        1 => Just(Step::ReplayAll),
+        1 => any::<prop::sample::Index>().prop_map(Step::Force),
         1 => prop::bool::weighted(0.4).prop_map(Step::Pause),
         1 => any::<prop::sample::Index>().prop_map(Step::Crash),
     ]
@@ -117,11 +123,17 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
 
 pub(super) fn settings() -> impl Strategy<Value = Settings> {
     let wait = prop_oneof![3 => Just(0u64), 1 => 1u64..20];
-    (1u32..6, 1u32..5, 2u32..5, any::<bool>(), wait).prop_map(
-        |(concurrency, events, attempts, block, wait)| {
+    let most = prop_oneof![3 => Just(10_000u64), 1 => 0u64..6];
+    let rate = prop_oneof![4 => Just(None), 1 => (1u64..4, 1u64..4).prop_map(Some)];
+    (1u32..6, 1u32..5, 2u32..5, any::<bool>(), wait, most, rate).prop_map(
+        |(concurrency, events, attempts, block, wait, most, rate)| {
             let mut settings = Settings { concurrency, ..Settings::default() };
             settings.batch.max_events = events;
             settings.batch.max_wait = Duration::from_secs(wait);
+            settings.max_dead = most;
+            settings.rate_limit.events = rate.map(|(amount, seconds)| {
+                super::super::super::settings::Rate { amount, per: Duration::from_secs(seconds) }
+            });
             settings.retry.max_attempts = attempts;
             settings.on_dead = if block { OnDead::Block } else { OnDead::Continue };
             settings

@@ -68,6 +68,11 @@ struct World {
     taken: BTreeSet<usize>,
     /// Which tables' routes are held.
     holding: [bool; TABLES],
+    /// What a person has sent again whatever came since.
+    forced: BTreeSet<EventId>,
+    /// The number of dead letters is not compared any more: at the end, a person says that it fits,
+    /// and what is discarded while it comes back is counted once it is refused again.
+    uncounted: bool,
     /// Since the last crash: retries that were not accepted, requests that were, and when it was.
     retries: i64,
     accepted: i64,
@@ -140,6 +145,8 @@ impl World {
             noted: BTreeSet::new(),
             taken: BTreeSet::new(),
             holding: [false; TABLES],
+            forced: BTreeSet::new(),
+            uncounted: false,
             retries: 0,
             accepted: 0,
             begun: Duration::ZERO,
@@ -152,24 +159,16 @@ impl World {
     fn read(&mut self, count: usize) {
         let mut effects = Vec::new();
         for _ in 0..count {
+            if self.scheduler.has_too_many_dead() {
+                break;
+            }
             let index = self.read;
             let Some(planned) = self.events.get(index) else { break };
             self.read += 1;
             if self.ledger.covers(position(index)) {
                 continue;
             }
-            let envelope = Envelope {
-                id: EventId { timeline: 1, position: position(index) },
-                operation: if planned.truncate { Operation::Truncate } else { Operation::Update },
-                body: Bytes::from_static(b"x"),
-                key: Bytes::new(),
-                key_hash: planned.key,
-                before_key_hash: planned.before,
-                commit_time: None,
-                route: Arc::clone(&self.routes[planned.table]),
-                chunk: Arc::clone(&self.chunk),
-                entry: 0,
-            };
+            let envelope = self.envelope(index, planned);
             let ordinal = self.ledger.track(position(index));
             let event = Tracked::new(ordinal, envelope);
             if planned.nature == Nature::Unmappable {
@@ -181,6 +180,26 @@ impl World {
         }
         self.scheduler.passed(position(self.read), self.now);
         self.apply(effects);
+    }
+
+    fn envelope(&self, index: usize, planned: &Planned) -> Envelope {
+        Envelope {
+            id: EventId { timeline: 1, position: position(index) },
+            operation: if planned.truncate { Operation::Truncate } else { Operation::Update },
+            body: Bytes::from_static(b"x"),
+            key: Bytes::new(),
+            key_hash: planned.key,
+            before_key_hash: planned.before,
+            commit_time: None,
+            route: Arc::clone(&self.routes[planned.table]),
+            chunk: Arc::clone(&self.chunk),
+            entry: 0,
+        }
+    }
+
+    fn recount(&mut self) {
+        let dead = self.rows.values().filter(|row| row.0 == LetterState::Dead).count();
+        self.scheduler.set_dead(dead as u64, self.now);
     }
 
     fn step(&mut self, step: Step) {
@@ -196,6 +215,12 @@ impl World {
             Step::Discard(pick) => self.discard(pick),
             Step::Hold(table, hold) => self.hold(table, hold),
             Step::Relieve => self.relieve(),
+            Step::ReplayAll => {
+                self.commit();
+                let ids: Vec<EventId> = self.rows.keys().copied().collect();
+                ids.into_iter().for_each(|id| self.replay_one(id, false));
+            }
+            Step::Force(pick) => self.force(pick),
             Step::Pause(pause) => self.scheduler.set_paused(pause.then(|| "a test".to_owned())),
         }
         self.send();
@@ -203,8 +228,96 @@ impl World {
         self.audit();
     }
 
+    /// What is kept twice agrees, nothing waits for what does not come, and it is awake in time.
+    fn check(&self) {
+        let s = &self.scheduler;
+        let mut expected: BTreeMap<EventId, u32> = BTreeMap::new();
+        let waits: BTreeMap<EventId, u32> = s.parked.check().into_iter().collect();
+        let mut fences: BTreeMap<EventId, u32> = BTreeMap::new();
+        for fence in s.fences.values() {
+            let (id, waits, aside) = fence.check();
+            if waits > 0 {
+                fences.insert(id, waits);
+            }
+            aside.iter().for_each(|id| *expected.entry(*id).or_default() += 1);
+        }
+        let (mut marked, mut joined, mut bytes) = (BTreeMap::<EventId, u32>::new(), 0, 0);
+        let mut holds = 0;
+        for lane in &s.lanes {
+            let (marks, joins, weight, held) = lane.check();
+            marks.iter().for_each(|id| *marked.entry(*id).or_default() += 1);
+            (joined, bytes) = (joined + joins, bytes + weight);
+            holds += held.len() as u64;
+        }
+        let fenced = s.fences.values().flat_map(Fence::queue).chain(&s.behind);
+        bytes += fenced.map(|event| super::weight(&event.envelope)).sum::<u64>();
+        assert_eq!((s.events, s.bytes), (s.ordinals().count(), bytes), "events, bytes");
+        assert_eq!(s.joined, joined, "joined");
+        assert_eq!(s.joined, holds, "holds");
+        for (id, count) in &marked {
+            if !fences.contains_key(id) && s.parked.contains(*id) {
+                *expected.entry(*id).or_default() += count;
+            }
+        }
+        for (id, waits) in &fences {
+            assert_eq!(marked.get(id), Some(waits), "fence {id}");
+        }
+        for id in s.ahead.iter().filter(|id| s.parked.contains(**id)) {
+            *expected.entry(*id).or_default() += 1;
+        }
+        expected.retain(|id, _| s.parked.contains(*id));
+        assert_eq!(waits, expected, "waits");
+        let stored = self.requests.iter().filter(|r| r.id.stored().is_some()).count();
+        assert_eq!(s.in_flight as usize, self.requests.len());
+        assert_eq!(s.parked_in_flight as usize, stored);
+        self.check_dead();
+        let reopening = self.pending.iter().any(|pending| matches!(pending, Pending::Reopen(_)));
+        if s.paused.is_some() || reopening || s.has_too_many_dead() {
+            return;
+        }
+        let wake = s.wake_at(self.now);
+        assert!(wake.is_none_or(|at| at > self.now), "spins");
+        if wake.is_none() && self.requests.is_empty() && self.pending.is_empty() {
+            assert_eq!(s.events, 0, "sleeps for ever");
+            if self.read == self.events.len() {
+                assert!(!s.is_moving(), "sleeps for ever with one that moves");
+            }
+        }
+    }
+
+    /// The dead letters are those that are stored, or are about to be.
+    fn check_dead(&self) {
+        if !self.uncounted {
+            let mut rows: BTreeMap<EventId, LetterState> =
+                self.rows.iter().map(|(id, row)| (*id, row.0)).collect();
+            for pending in &self.pending {
+                match pending {
+                    Pending::Put(_, id, state, _) if !self.discarded.contains(id) => {
+                        rows.insert(*id, *state);
+                    }
+                    Pending::Tried(id, state) => {
+                        rows.entry(*id).and_modify(|row| *row = *state);
+                    }
+                    Pending::Refuse(id) => {
+                        rows.entry(*id).and_modify(|row| *row = LetterState::Dead);
+                    }
+                    Pending::Delete(id) => drop(rows.remove(id)),
+                    Pending::Reopen(events) => {
+                        events.iter().for_each(|e| {
+                            rows.remove(&e.id);
+                        });
+                    }
+                    _ => {}
+                }
+            }
+            let dead = rows.values().filter(|state| **state == LetterState::Dead).count();
+            assert_eq!(self.scheduler.dead, dead as u64, "dead");
+        }
+    }
+
     /// Every event that is not done is in hand, once.
     fn audit(&self) {
+        self.check();
         let mut writes = Vec::new();
         for pending in &self.pending {
             match pending {
@@ -223,18 +336,25 @@ impl World {
     /// whether the sink is up, others come.
     fn settle(&mut self) {
         self.weather = Weather::Fair;
+        self.uncounted = true;
         self.scheduler.set_paused(None);
         (0..TABLES).for_each(|table| self.hold(table, false));
         let planned = self.events.len();
         for _ in 0..5000 {
+            if self.scheduler.has_too_many_dead() {
+                // A person looks at them.
+                self.scheduler.set_dead(0, self.now);
+            }
             self.read(1);
             self.commit();
             self.send();
+            self.check();
             if self.requests.is_empty() {
                 let is_read = self.read == self.events.len() && self.pending.is_empty();
                 let others_come = !self.is_settled() && self.events.len() < planned + OTHERS_MAX;
                 match self.scheduler.wake_at(self.now) {
                     Some(at) => self.now = at,
+                    None if self.scheduler.has_too_many_dead() => {}
                     None if is_read && !others_come => break,
                     None => {}
                 }

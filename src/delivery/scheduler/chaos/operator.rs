@@ -18,13 +18,38 @@ impl World {
         if dead.is_empty() {
             return;
         }
-        let id = dead[pick.index(dead.len())];
-        if self.noted.contains(&index_of(id)) {
+        self.replay_one(dead[pick.index(dead.len())], false);
+    }
+
+    /// The same, whatever came since.
+    pub(super) fn force(&mut self, pick: prop::sample::Index) {
+        self.commit();
+        if !self.rows.is_empty() {
+            let id = *self.rows.keys().nth(pick.index(self.rows.len())).unwrap();
+            self.replay_one(id, true);
+        }
+    }
+
+    pub(super) fn replay_one(&mut self, id: EventId, forced: bool) {
+        if self.pending.iter().any(|pending| matches!(pending, Pending::Note(..))) {
+            return;
+        }
+        let is_truncate = self.events[index_of(id)].truncate;
+        if is_truncate || self.rows.get(&id).is_none_or(|row| row.0 != LetterState::Dead) {
+            return;
+        }
+        if !forced && self.noted.contains(&index_of(id)) {
             return;
         }
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.0 = LetterState::Replaying;
-        let stored = stored(id, *row, &self.events[index_of(id)]);
+        let mut stored = stored(id, *row, &self.events[index_of(id)]);
+        stored.forced = forced;
+        if forced {
+            self.forced.insert(id);
+        } else {
+            self.forced.remove(&id);
+        }
         // What is under way already is not held up; all else of its keys comes after it.
         let under_way = self.requests.iter().flat_map(|dispatch| match &dispatch.what {
             What::Batch(batch) => batch.events.iter().map(|event| event.id).collect(),
@@ -117,7 +142,9 @@ impl World {
 
     /// What a person has sent again overwrites nothing newer.
     pub(super) fn check_replay(&self, id: DispatchId, index: usize) {
-        let replays = id.stored().is_some_and(|id| self.scheduler.replays(id) > 0);
+        let replays = id
+            .stored()
+            .is_some_and(|id| self.scheduler.replays(id) > 0 && !self.forced.contains(&id));
         let newer = |later: &&usize| **later > index && self.are_in_order(index, **later);
         if let Some(later) = self.taken.iter().find(newer).filter(|_| replays) {
             panic!("event {index} was sent again after event {later}");
