@@ -357,7 +357,7 @@ fn nothing_waits_for_what_is_discarded_while_more_comes() {
     assert_eq!(code, 0, "{said}");
     road.sql("UPDATE t SET v = 'better'");
     let better = |event: &&Event| event.0["data"]["v"] == "better";
-    eventually("nothing waits", std::time::Duration::from_secs(20), || {
+    eventually("nothing waits", PATIENCE, || {
         receiver.journal().events().iter().filter(better).count() == 4000
     });
 }

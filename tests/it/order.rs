@@ -56,7 +56,7 @@ fn forget(road: &mut Road, receiver: &Receiver) {
 fn what_is_behind_a_discarded_event_waits_for_the_request_that_is_under_way() {
     let receiver = Receiver::start();
     receiver.when(is("bad"), Reply::status(500));
-    let mut road = road(&receiver, "timeout = \"5s\"");
+    let mut road = road(&receiver, "timeout = \"10s\"");
     road.sql("INSERT INTO t VALUES (1, 'bad')");
     let others = "INSERT INTO t SELECT g, 'other' FROM generate_series(
         (SELECT 1 + max(id) FROM t), (SELECT 20 + max(id) FROM t)) g";

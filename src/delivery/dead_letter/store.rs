@@ -72,8 +72,10 @@ ON CONFLICT (sink, route, commit_lsn, seq, event_id) DO UPDATE SET
     answer = excluded.answer, attempts = excluded.attempts,
     first_failed = coalesce(first_failed, excluded.first_failed),
     last_failed = excluded.last_failed, state = excluded.state, reason = NULL,
-    newer_lsn = coalesce(iif(forgotten, NULL, newer_lsn), excluded.newer_lsn),
-    newer_seq = coalesce(iif(forgotten, NULL, newer_seq), excluded.newer_seq), forgotten = 0
+    newer_lsn = coalesce(CASE WHEN forgotten THEN NULL ELSE newer_lsn END,
+        excluded.newer_lsn),
+    newer_seq = coalesce(CASE WHEN forgotten THEN NULL ELSE newer_seq END,
+        excluded.newer_seq), forgotten = 0
 WHERE (state <> 'discarded' OR forgotten OR ?22)
     -- What a replay brings a second time, behind what waits already, is no news.
     AND NOT (excluded.state = 'blocked' AND state IN ('dead', 'retrying', 'replaying'))
