@@ -105,7 +105,8 @@ pub enum Effect {
         /// How often it was tried.
         attempts: u32,
     },
-    /// A stored event was accepted: its row goes, then [`Scheduler::resolved`] is called.
+    /// A stored event was accepted: its row goes, then
+    /// [`Scheduler::resolved`](super::Scheduler::resolved) is called.
     Accepted {
         /// Which.
         id: EventId,
@@ -114,8 +115,8 @@ pub enum Effect {
         /// How often it was sent.
         attempts: u32,
     },
-    /// A stored event can't be tried any more: its row is settled, then [`Scheduler::resolved`] is
-    /// called.
+    /// A stored event can't be tried any more: its row is settled, then
+    /// [`Scheduler::resolved`](super::Scheduler::resolved) is called.
     Withdrawn {
         /// Which.
         id: EventId,
