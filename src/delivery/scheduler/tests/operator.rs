@@ -213,3 +213,18 @@ fn a_letter_waits_for_a_truncate_that_is_tried_again_too() {
         bench.ok(&[0]);
     }
 }
+
+#[test]
+fn a_discarded_letter_that_is_older_than_what_the_sink_has_counts_no_more() {
+    let mut bench = Bench::new(|_| {});
+    bench.push(&[1]);
+    bench.refused(&[0]);
+    bench.scheduler.passed(Position::new(Lsn(9), 0), bench.now);
+    bench.replay(0, 1);
+    let under_way = bench.next().expect("it is due");
+    bench.discard(0);
+    bench.effects.clear();
+    bench.scheduler.stays_dead(under_way.id, bench.now, &mut bench.effects);
+    assert!(bench.effects.is_empty(), "{:?}", bench.effects);
+    assert_eq!(bench.scheduler.dead_letters(), 0);
+}

@@ -203,3 +203,25 @@ fn when_memory_is_full_a_truncate_that_waits_for_a_failing_row_makes_room_too() 
     bench.stored();
     bench.ok(&[2]);
 }
+
+#[test]
+fn a_refused_truncate_comes_back_unless_something_of_its_table_is_under_way() {
+    for of_its_table in [false, true] {
+        let mut bench = Bench::new(|s| s.concurrency = 4);
+        bench.scheduler.rejections_max = 2;
+        bench.push_truncate();
+        bench.push(&[other(1)]);
+        let sent = bench.sends(&[&[0], &[1]]);
+        bench.answer(&sent[0], failed(Category::Rejected));
+        assert_eq!(bench.stored(), [(0, DEAD)]);
+        let key = if of_its_table { 2 } else { other(2) };
+        bench.push(&[key]);
+        bench.next().expect("a request");
+        bench.answer(&sent[1], failed(Category::Rejected));
+        let reopened = bench.effects.iter().find_map(|effect| match effect {
+            Effect::Reopen { events } => Some(events.iter().any(|event| event.id == id(0))),
+            _ => None,
+        });
+        assert_eq!(reopened, Some(!of_its_table));
+    }
+}
