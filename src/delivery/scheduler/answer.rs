@@ -284,9 +284,6 @@ impl Scheduler {
         self.left_piece(&piece);
         let Piece { ordinals, places, batch, joins, failures, .. } = piece;
         ordinals.first().into_iter().for_each(|ordinal| self.release(joins, *ordinal));
-        if !self.returned.is_empty() {
-            self.returned.retain(|id| batch.events.iter().all(|event| event.id != *id));
-        }
         let first = batch.events.first();
         if let Some(truncate) = first.filter(|event| event.operation == Operation::Truncate) {
             self.parked.overtake_table(truncate.table_tag(), truncate.id);

@@ -262,6 +262,7 @@ impl Scheduler {
     pub(super) fn left(&mut self, event: &Tracked) {
         self.events = self.events.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(weight(&event.envelope));
+        self.returned.remove(&event.envelope.id);
         if event.envelope.operation == Operation::Truncate {
             self.fence_left(event.envelope.table_tag(), event.envelope.id);
         }
@@ -270,6 +271,11 @@ impl Scheduler {
     pub(super) fn left_piece(&mut self, piece: &Piece) {
         self.events = self.events.saturating_sub(piece.len());
         self.bytes = self.bytes.saturating_sub(piece.bytes());
+        if !self.returned.is_empty() {
+            piece.batch.events.iter().for_each(|event| {
+                self.returned.remove(&event.id);
+            });
+        }
         // A TRUNCATE goes alone.
         let first = piece.batch.events.first();
         if let Some(event) = first.filter(|event| event.operation == Operation::Truncate) {

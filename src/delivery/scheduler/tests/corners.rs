@@ -323,4 +323,16 @@ fn what_is_refused_again_once_the_sink_has_taken_something_is_dead_for_good() {
     }
     assert_eq!(bench.state(), BreakerState::Closed);
     assert_eq!(bench.stored(), [(0, DEAD), (1, DEAD), (2, DEAD)]);
+    assert!(bench.scheduler.returned.is_empty());
+}
+
+#[test]
+fn what_came_back_and_leaves_its_lane_otherwise_is_not_remembered() {
+    let mut bench = Bench::new(|_| {});
+    bench.scheduler.rejections_max = 2;
+    bench.push(&[1, 2]);
+    (0..2).for_each(|ordinal| bench.refused(&[ordinal]));
+    assert_eq!(bench.scheduler.returned.len(), 2);
+    bench.scheduler.hold("r", true, bench.now, &mut bench.effects);
+    assert!(bench.scheduler.returned.is_empty());
 }
