@@ -26,6 +26,8 @@ pub struct Chunk {
     pub relations: Vec<Arc<Relation>>,
     /// One a change, in the order sent; a TRUNCATE of several tables has one a table.
     pub entries: Vec<Entry>,
+    /// The names of the routes that the rows in it which were there before are for; none: all.
+    pub audience: Option<Arc<[String]>>,
 }
 
 /// A transaction with at least one change, or its end, in a chunk.
@@ -135,6 +137,7 @@ impl Chunk {
             transactions: vec![transaction],
             relations: relation.into_iter().collect(),
             entries: vec![entry],
+            audience: None,
         })
     }
 
@@ -168,6 +171,13 @@ impl Chunk {
     #[must_use]
     pub fn event_id(&self, entry: &Entry) -> EventId {
         EventId { timeline: self.timeline, position: self.position(entry) }
+    }
+
+    /// Whether a change of this operation is meant for a route.
+    #[must_use]
+    pub fn is_for(&self, operation: Operation, route: &str) -> bool {
+        operation != Operation::Read
+            || self.audience.as_ref().is_none_or(|names| names.iter().any(|name| name == route))
     }
 
     /// Returns the position of the first change, none when the chunk only ends a transaction.

@@ -28,13 +28,13 @@ SELECT json_build_object(
         SELECT json_agg(a.attname ORDER BY k.place)
         FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place), pg_attribute a
         WHERE i.indrelid = c.oid AND i.indisprimary
-          AND a.attrelid = c.oid AND a.attnum = k.attnum
+          AND a.attrelid = c.oid AND a.attnum = k.attnum AND k.place <= i.indnkeyatts
     ), '[]'),
     'identity_index', coalesce((
         SELECT json_agg(a.attname ORDER BY k.place)
         FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place), pg_attribute a
         WHERE i.indrelid = c.oid AND i.indisreplident
-          AND a.attrelid = c.oid AND a.attnum = k.attnum
+          AND a.attrelid = c.oid AND a.attnum = k.attnum AND k.place <= i.indnkeyatts
     ), '[]')
 )::text
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

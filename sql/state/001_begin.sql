@@ -179,22 +179,44 @@ CREATE TABLE known (
     first_seen   INTEGER NOT NULL,
     -- Why a person holds the route; NULL: nobody does.
     held         TEXT,
+    -- The route begins with the rows that are there, and its tables are not among the loads yet.
+    to_load      INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (kind, name)
 ) STRICT, WITHOUT ROWID;
 
 -- Initial loads and backfills with their cursor.
 CREATE TABLE loads (
-    id             INTEGER PRIMARY KEY,
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- As SQL would quote it.
     "table"        TEXT NOT NULL,
+    -- The one sink that it was asked for; NULL: every sink that wants the table.
     sink           TEXT,
-    route          TEXT,
-    state          TEXT NOT NULL,
-    "cursor"       BLOB,
+    -- The names of the routes that it is for, as JSON.
+    routes         TEXT NOT NULL,
+    -- A condition in SQL that rows have to meet; NULL: none.
     "where"        TEXT,
+    state          TEXT NOT NULL
+        CHECK (state IN ('running', 'paused', 'done', 'cancelled', 'failed')),
+    -- Why it does not go on.
+    reason         TEXT,
+    -- Where the next piece begins, as JSON; NULL: with the first row.
+    "cursor"       TEXT,
     rows           INTEGER NOT NULL DEFAULT 0,
     total_estimate INTEGER,
-    started_at     INTEGER,
+    started_at     INTEGER NOT NULL,
     updated_at     INTEGER NOT NULL
+) STRICT;
+CREATE INDEX loads_state ON loads (state, id);
+
+-- Pieces of loads that have their place in the stream and may not be in the journal for good yet:
+-- should the stream bring that place again, they come again, row by row the same.
+CREATE TABLE pieces (
+    commit_lsn     INTEGER PRIMARY KEY,
+    -- The end of the watermark's transaction.
+    end_lsn        INTEGER NOT NULL,
+    load           INTEGER NOT NULL,
+    -- Journal records, end to end.
+    records        BLOB NOT NULL
 ) STRICT;
 
 -- What the command line asks of a running instance, as JSON, and what came of it.

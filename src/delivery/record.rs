@@ -222,6 +222,7 @@ mod tests {
                 transactions: vec![],
                 relations: vec![],
                 entries: vec![],
+                audience: None,
             }),
             entry: 0,
         }

@@ -189,6 +189,9 @@ impl SinkMapper {
         let lane = self.bindings.lane(&self.roads, chunk, relation, entry.operation);
         let Some(lane) = lane else { return Ok(Mapped::Unrouted) };
         let Some(road) = self.roads.get(lane.road) else { return Ok(Mapped::Unrouted) };
+        if !chunk.is_for(entry.operation, &road.route.name) {
+            return Ok(Mapped::Unrouted);
+        }
         if entry.operation == Operation::Delete && road.route.on_delete == OnDelete::Ignore {
             let route = Arc::clone(&road.label);
             return Ok(Mapped::Skipped { route, reason: Skip::OnDelete });
@@ -218,7 +221,9 @@ impl SinkMapper {
         let Some(entry) = chunk.entries.get(entry as usize) else { return false };
         match entry.relation {
             Some(relation) => {
-                self.bindings.lane(&self.roads, chunk, relation, entry.operation).is_some()
+                let lane = self.bindings.lane(&self.roads, chunk, relation, entry.operation);
+                let road = lane.and_then(|lane| self.roads.get(lane.road));
+                road.is_some_and(|road| chunk.is_for(entry.operation, &road.route.name))
             }
             None => {
                 self.takes_messages && matches!(message(&self.roads, chunk, entry), Ok(Some(_)))

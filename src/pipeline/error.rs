@@ -27,6 +27,9 @@ pub enum Error {
         /// Why not.
         source: Box<sink::Error>,
     },
+    /// A piece of a load that the state keeps can't be read.
+    #[error("a piece of a load that the state keeps can't be read")]
+    Piece(#[source] journal::record::Error),
     /// A mapping has other fields than the same version had.
     #[error("mapping `{name}` version {version} has other fields than it had before")]
     MappingChanged {
@@ -96,6 +99,7 @@ impl Error {
             Self::Sink { .. } => Ending::Preflight,
             Self::State(_)
             | Self::Journal(_)
+            | Self::Piece(_)
             | Self::Delivery(_)
             | Self::NothingYet
             | Self::Panicked => Ending::Failed,
@@ -111,6 +115,7 @@ impl Classify for Error {
             Self::Journal(source) | Self::SinkBehind { source, .. } => source.category(),
             Self::Delivery(source) => source.category(),
             Self::Sink { .. }
+            | Self::Piece(_)
             | Self::MappingChanged { .. }
             | Self::Gone { .. }
             | Self::JournalNeeded { .. }
@@ -142,7 +147,11 @@ impl Classify for Error {
                 "run with a journal until `walgate status` says that {name} has no lag and nothing \
                  is retrying or blocked there, or `walgate sink forget {name}`"
             )),
-            Self::Delivery(_) | Self::Sink { .. } | Self::NothingYet | Self::Panicked => None,
+            Self::Delivery(_)
+            | Self::Piece(_)
+            | Self::Sink { .. }
+            | Self::NothingYet
+            | Self::Panicked => None,
         }
     }
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::lag::Lag;
+use super::load::Splice;
 use super::shared::Shared;
 use super::tally;
 use super::{Error, Options};
+use crate::chunk::Chunk;
 use crate::failure::{Classify, chain};
 use crate::journal::Journal;
 use crate::lsn::{Lsn, Position, Timestamp};
@@ -35,6 +37,7 @@ pub(super) struct Intake {
     shared: Arc<Shared>,
     state: State,
     journal: Arc<Journal>,
+    splice: Arc<Splice>,
     identity: Option<Identity>,
     /// What the state knew at the start.
     received: Lsn,
@@ -48,6 +51,7 @@ impl Intake {
         shared: &Arc<Shared>,
         state: &State,
         journal: &Arc<Journal>,
+        splice: &Arc<Splice>,
         received: Lsn,
         first: Option<Attached>,
     ) -> Self {
@@ -58,6 +62,7 @@ impl Intake {
             shared: Arc::clone(shared),
             state: state.clone(),
             journal: Arc::clone(journal),
+            splice: Arc::clone(splice),
             identity: resume.identity,
             received,
             first,
@@ -141,10 +146,13 @@ impl Intake {
         self.options.reconnect = true;
         self.options.adopt_slot = false;
         self.options.accept_gap = false;
+        self.splice.reset();
         self.shared.lock().attached(opened.confirmer);
         let mut writing = Box::pin(writer.run());
+        let Self { shared, journal, splice, .. } = &*self;
+        let hands = Hands { shared, journal, splice };
         let ended = tokio::select! {
-            ended = read(&mut reader, &self.journal, &self.shared) => Some(ended),
+            ended = read(&mut reader, &hands) => Some(ended),
             ended = &mut writing => Some(ended.map_err(Stopped::Source)),
             () = left_behind(&self.shared) => Some(Err(Stopped::Source(source::Error::ServerStopping))),
             () = stop.cancelled() => None,
@@ -159,7 +167,7 @@ impl Intake {
             }
             Some(Ok(())) => Ok(Some(source::Error::Closed)),
             Some(Err(Stopped::Source(error))) => Ok(Some(error)),
-            Some(Err(Stopped::Journal(error))) => Err(Error::Journal(error)),
+            Some(Err(Stopped::Here(error))) => Err(error),
         }
     }
 
@@ -276,7 +284,8 @@ async fn remember(state: &State, opened: &Opened, resume: &Resume) -> Result<(),
 
 enum Stopped {
     Source(source::Error),
-    Journal(crate::journal::Error),
+    /// Nothing at the source.
+    Here(Error),
 }
 
 /// Ends when a server that shuts down has waited for us long enough.
@@ -288,27 +297,21 @@ async fn left_behind(shared: &Shared) {
     tokio::time::sleep(DRAIN).await;
 }
 
+/// Where what comes goes.
+struct Hands<'a> {
+    shared: &'a Shared,
+    journal: &'a Journal,
+    splice: &'a Splice,
+}
+
 /// Hands on what comes, and notes where the slot may stop.
-async fn read(reader: &mut Reader, journal: &Journal, shared: &Shared) -> Result<(), Stopped> {
+async fn read(reader: &mut Reader, hands: &Hands<'_>) -> Result<(), Stopped> {
+    let shared = hands.shared;
     loop {
         match reader.next().await.map_err(Stopped::Source)? {
             Received::Chunk(chunk) => {
-                let end = chunk.end_position();
-                let committed = chunk.transactions.last().and_then(|last| last.commit_time);
-                let whole = chunk.transactions.iter().rev().find(|t| t.end_lsn.is_some()).copied();
-                let counted = tally::count(&chunk);
-                journal.append(chunk).await.map_err(Stopped::Journal)?;
-                let mut inner = shared.lock();
-                inner.end = inner.end.max(end);
-                inner.seen = inner.seen.max(end.commit_lsn);
-                inner.tally.add(counted);
-                if let Some(committed) = committed {
-                    inner.lag = Lag::Read(committed);
-                }
-                if let Some(whole) = whole
-                    && let Some(end_lsn) = whole.end_lsn
-                {
-                    inner.marks.push(Position::after_transaction(whole.commit_lsn), end_lsn);
+                for chunk in hands.splice.take(chunk).await.map_err(Stopped::Here)? {
+                    append(chunk, hands).await?;
                 }
             }
             Received::Idle { wal_end } => {
@@ -320,6 +323,28 @@ async fn read(reader: &mut Reader, journal: &Journal, shared: &Shared) -> Result
             }
         }
     }
+}
+
+async fn append(chunk: Arc<Chunk>, hands: &Hands<'_>) -> Result<(), Stopped> {
+    let end = chunk.end_position();
+    let committed = chunk.transactions.last().and_then(|last| last.commit_time);
+    let whole = chunk.transactions.iter().rev().find(|t| t.end_lsn.is_some()).copied();
+    let counted = tally::count(&chunk);
+    let appended = hands.journal.append(chunk).await;
+    appended.map_err(|error| Stopped::Here(Error::Journal(error)))?;
+    let mut inner = hands.shared.lock();
+    inner.end = inner.end.max(end);
+    inner.seen = inner.seen.max(end.commit_lsn);
+    inner.tally.add(counted);
+    if let Some(committed) = committed {
+        inner.lag = Lag::Read(committed);
+    }
+    if let Some(whole) = whole
+        && let Some(end_lsn) = whole.end_lsn
+    {
+        inner.marks.push(Position::after_transaction(whole.commit_lsn), end_lsn);
+    }
+    Ok(())
 }
 
 /// Waits a random time below a doubling bound.

@@ -14,6 +14,7 @@ mod full;
 mod intake;
 mod keeper;
 mod lag;
+mod load;
 mod marks;
 #[cfg(test)]
 mod model;
@@ -118,8 +119,8 @@ pub async fn run(
         () = stop.cancelled() => return Ok(Outcome::Stopped { unanswered: 0 }),
         () = passed(deadline) => return Ok(Outcome::TimedOut),
     };
-    let setup::Opened { shared, state, journal, intake, runners, pollers, bases, orders, shelves } =
-        opened;
+    let setup::Opened { shared, state, journal, splice, intake, .. } = opened;
+    let setup::Opened { runners, pollers, bases, orders, shelves, .. } = opened;
     let polled = pollers.iter().map(|poller| (poller.name().to_owned(), poller.polled()));
     stage.open(&shared, &state, &journal, polled.collect());
 
@@ -140,6 +141,8 @@ pub async fn run(
     keepers.spawn(keeper.run(keeping.clone()));
     let mut operators = JoinSet::new();
     operators.spawn(Operator::new(&config, &state, &journal, orders, shelves).run());
+    let mut loaders = JoinSet::new();
+    loaders.spawn(load::Loads::new(&config, &state, &shared, &journal, &splice).run());
     let mut watchers = JoinSet::new();
     watchers.spawn(watch::run(config.source.clone(), Arc::clone(&shared), options));
 
@@ -151,11 +154,13 @@ pub async fn run(
         Some(ended) = sinks.join_next() => failed(ended.map(|ended| ended.map_err(Error::Delivery))),
         Some(ended) = keepers.join_next() => failed(ended),
         Some(ended) = operators.join_next() => failed(ended),
+        Some(ended) = loaders.join_next() => failed(ended),
         // It ends by itself only when it breaks down.
         Some(Err(_)) = listeners.join_next() => Err(Error::Panicked),
     };
     watchers.abort_all();
     operators.abort_all();
+    loaders.abort_all();
     reading.cancel();
     let mut unanswered = 0;
     while let Some(done) = sinks.join_next().await {

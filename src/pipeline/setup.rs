@@ -7,10 +7,12 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::intake::{Attach, Attached, Intake};
+use super::load::Splice;
 use super::report::{self, Base};
 use super::request::Request;
 use super::shared::Shared;
 use super::{Error, Options};
+use crate::chunk::Operation;
 use crate::config::{Config, SinkKind};
 use crate::delivery::{
     Gates, Ordered, Orders, Parts, PollParts, Poller, Runner, SinkProgress, Versions,
@@ -18,9 +20,10 @@ use crate::delivery::{
 use crate::failure::chain;
 use crate::journal::{self, Journal};
 use crate::lsn::{Lsn, Position, Timestamp};
-use crate::mapping::{Mapping, SourceLabel, Start};
+use crate::mapping::{Mapping, Selector, SourceLabel, Start};
 use crate::progress::known::{self as roster, Kind};
 use crate::progress::ledger::Reached;
+use crate::progress::load;
 use crate::progress::store::{self, Stored};
 use crate::source::{Identity, Resume};
 use crate::state::{self, State, meta, request};
@@ -33,6 +36,7 @@ pub(super) struct Opened {
     pub(super) shared: Arc<Shared>,
     pub(super) state: State,
     pub(super) journal: Arc<Journal>,
+    pub(super) splice: Arc<Splice>,
     pub(super) intake: Intake,
     pub(super) runners: Vec<Runner>,
     pub(super) pollers: Vec<Poller>,
@@ -96,9 +100,10 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
         let road = Road { config, state: &state, journal: &journal, label: &label };
         served(&road, sinks, &progress, &held, options)?
     };
-    let intake = Intake::new(attach, &shared, &state, &journal, received, first);
+    let splice = Arc::new(Splice::new(&state, &journal).await?);
+    let intake = Intake::new(attach, &shared, &state, &journal, &splice, received, first);
     let bases = progress.into_iter().map(|(name, stored)| (name, Base::of(&stored))).collect();
-    Ok(Opened { shared, state, journal, intake, runners, pollers, bases, orders, shelves })
+    Ok(Opened { shared, state, journal, splice, intake, runners, pollers, bases, orders, shelves })
 }
 
 /// What every sink is served with.
@@ -265,6 +270,13 @@ async fn remember(
             asked.push(serde_json::to_string(&what).unwrap_or_default());
         }
     }
+    let loaded = config.routes.iter().filter(|route| {
+        route.start == Start::Load
+            && matches!(route.selector, Selector::Table(_))
+            && route.on.contains(Operation::Read)
+            && is_new(&route.name)
+    });
+    let loaded: Vec<String> = loaded.map(|route| route.name.clone()).collect();
     let sinks = config.sinks.iter().map(|sink| (Kind::Sink, sink.name.clone(), String::new()));
     let routes = config.routes.iter();
     let routes = routes.map(|route| (Kind::Route, route.name.clone(), route.sink.clone()));
@@ -272,7 +284,8 @@ async fn remember(
     let write = state.write(move |connection| {
         asked.iter().try_for_each(|what| request::add(connection, what, now).map(drop))?;
         all.iter()
-            .try_for_each(|(kind, name, sink)| roster::remember(connection, *kind, name, sink, now))
+            .try_for_each(|(kind, name, sink)| roster::remember(connection, *kind, name, sink, now))?;
+        loaded.iter().try_for_each(|route| load::plan(connection, route))
     });
     write.await.map_err(Error::State)
 }

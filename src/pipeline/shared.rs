@@ -46,10 +46,25 @@ pub(super) struct Inner {
     pub(super) wal_status: Option<String>,
     /// What came.
     pub(super) tally: Tally,
+    /// Rows that were there before.
+    pub(super) loading: Loading,
     /// When the keeper was last done with a tick, and why it could not store what it had to.
     pub(super) kept_at: Option<Instant>,
     pub(super) storing_fails: Option<String>,
     farewell: bool,
+}
+
+/// How the loads are.
+#[derive(Debug, Default)]
+pub(super) struct Loading {
+    /// Somebody has looked at what is wanted.
+    pub(super) is_known: bool,
+    /// Not all is done.
+    pub(super) is_open: bool,
+    /// Tables that do not go on, and why.
+    pub(super) waiting: Vec<String>,
+    /// What the last of them brought lies below.
+    pub(super) end: Position,
 }
 
 impl Shared {
@@ -67,12 +82,13 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the position up to which all that was committed before the start has come; none
-    /// while it is not all here.
+    /// Returns the position up to which all that was committed before the start has come, and all
+    /// rows that were to be loaded; none while it is not all here.
     pub(super) fn target(&self) -> Option<Position> {
         let inner = self.lock();
         let goal = inner.goal.filter(|goal| inner.seen >= *goal)?;
-        Some(inner.end.min(Position::new(goal, 0)))
+        let is_loaded = inner.loading.is_known && !inner.loading.is_open;
+        is_loaded.then(|| inner.end.min(Position::new(goal, 0)).max(inner.loading.end))
     }
 
     /// Lets the server be told the last word and the connection go.

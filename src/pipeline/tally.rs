@@ -94,6 +94,7 @@ mod tests {
             transactions: Vec::new(),
             relations: tables.iter().map(relation).collect(),
             entries: changes.iter().map(entry).collect(),
+            audience: None,
         }
     }
 

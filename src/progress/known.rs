@@ -112,9 +112,7 @@ pub fn rename(connection: &Connection, kind: Kind, old: &str, new: &str) -> rusq
                 connection.execute(&sql, (old, new))?;
             }
         }
-        Kind::Route => {
-            connection.execute("UPDATE loads SET route = ?2 WHERE route = ?1", (old, new))?;
-        }
+        Kind::Route => super::load::rename_route(connection, old, new)?,
     }
     Ok(())
 }

@@ -4,4 +4,5 @@
 
 pub mod known;
 pub mod ledger;
+pub mod load;
 pub mod store;

@@ -14,6 +14,7 @@ mod cutter;
 mod error;
 mod flood;
 mod frame;
+pub mod load;
 mod reader;
 mod server_error;
 mod socket;

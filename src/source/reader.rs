@@ -258,6 +258,11 @@ impl Reader {
                     match self.cutter.push(payload)? {
                         Step::Taken => {}
                         Step::Committed(end_lsn) => self.shared.received(end_lsn),
+                        Step::Marked(end_lsn) => {
+                            self.shared.received(end_lsn);
+                            *rest = after;
+                            break Drained::Full;
+                        }
                         Step::Full => break Drained::Full,
                         Step::Describe => break Drained::Describe,
                     }

@@ -20,6 +20,7 @@ mod holds;
 mod isolation;
 mod journal;
 mod layers;
+mod loads;
 mod lost;
 mod map;
 mod off;

@@ -8,10 +8,7 @@ use crate::config::Config;
 use crate::mapping::{Route, Selector, TablePattern};
 use crate::relation::{Relation, quote_identifier};
 use crate::source::Catalog;
-use crate::source::catalog::{PublishedTable, Table, TableColumn};
-
-/// From here on a publication may send generated columns.
-const SENDS_GENERATED: u32 = 180_000;
+use crate::source::catalog::{Table, TableColumn};
 
 /// A table as the route would see it.
 #[derive(Debug)]
@@ -52,7 +49,10 @@ pub(super) async fn find(
     }
     let table = only(tables, route, by)?;
     let entry = entry(&table);
-    let is_sent = |column: &TableColumn| is_sent(column, entry, server.version_num);
+    let is_sent = |column: &TableColumn| match entry {
+        Some(entry) => entry.sends(column, server.version_num),
+        None => !column.generated,
+    };
     let relation = catalog.relation(&table, is_sent).await.map_err(|error| broken(&error))?;
     let mut notes = Vec::new();
     if entry.is_none() {
@@ -97,15 +97,5 @@ fn only(mut tables: Vec<Table>, route: &Route, by: &TablePattern) -> Result<Tabl
             let help = format!("say which with --table: {}", names.join(", "));
             Err(Failure::new(Exit::Usage, message).help(help))
         }
-    }
-}
-
-/// Whether the stream brings a column.
-fn is_sent(column: &TableColumn, entry: Option<&PublishedTable>, version: u32) -> bool {
-    match entry.and_then(|entry| entry.columns.as_ref()) {
-        Some(list) => {
-            list.contains(&column.name) && (!column.generated || version >= SENDS_GENERATED)
-        }
-        None => !column.generated,
     }
 }

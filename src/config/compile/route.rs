@@ -29,7 +29,6 @@ pub(super) fn all(
         let known = mappings.as_deref().unwrap_or_default();
         routes.extend(route(table, known, notes).map(Arc::new));
     }
-    initial_load(&tables, &routes, notes);
     (routes.len() == tables.len()).then_some(routes)
 }
 
@@ -161,28 +160,5 @@ fn on_delete(table: &Table) -> Option<OnDelete> {
             Some(OnDelete::Set(fields))
         }
         _ => Some(if entry.text()? == "ignore" { OnDelete::Ignore } else { OnDelete::Send }),
-    }
-}
-
-/// Says plainly that rows which are there already are not sent by this version.
-fn initial_load(tables: &[&Table], routes: &[Arc<Route>], notes: &mut Notes<'_>) {
-    for table in tables {
-        let name = table.text("name").unwrap_or_default();
-        let route = routes.iter().find(|route| route.name == name);
-        let wants_rows = route.is_some_and(|route| {
-            route.start == Start::Load
-                && route.on.contains(Operation::Read)
-                && matches!(route.selector, Selector::Table(_))
-        });
-        if wants_rows {
-            notes.warning(
-                &table.span("start"),
-                format!(
-                    "route \"{name}\" starts with the changes after the slot was made: this \
-                     version does not send rows that were there before; say start = \"now\" if \
-                     that is what you want"
-                ),
-            );
-        }
     }
 }

@@ -32,6 +32,7 @@ const SEQ: u8 = 0x40;
 pub(super) fn encode(chunk: &Chunk, out: &mut Vec<u8>) -> Result<(), Error> {
     out.reserve(chunk.frames.len() + chunk.entries.len() * 4 + 256);
     number(u64::from(chunk.timeline), out);
+    audience(chunk.audience.as_deref(), out);
     number(chunk.transactions.len() as u64, out);
     for transaction in &chunk.transactions {
         out.extend(transaction.commit_lsn.0.to_le_bytes());
@@ -58,6 +59,10 @@ pub(super) fn encode(chunk: &Chunk, out: &mut Vec<u8>) -> Result<(), Error> {
 pub(super) fn decode(raw: Bytes) -> Result<Chunk, Error> {
     let mut bytes = Cursor::new(&raw, "the body");
     let timeline = bytes.small()?;
+    let audience = bytes.optional(|bytes| {
+        let count = bytes.count(1)?;
+        (0..count).map(|_| bytes.text()).collect::<Result<Arc<[String]>, _>>()
+    })?;
     let count = bytes.count(11)?;
     let transactions = (0..count).map(|_| transaction(&mut bytes)).collect::<Result<_, _>>()?;
     let count = bytes.count(8)?;
@@ -74,7 +79,7 @@ pub(super) fn decode(raw: Bytes) -> Result<Chunk, Error> {
         return Err(Error::Invalid("the length of the frames"));
     }
     let frames = raw.slice(raw.len() - length..);
-    Ok(Chunk { timeline, frames, transactions, relations, entries })
+    Ok(Chunk { timeline, frames, transactions, relations, entries, audience })
 }
 
 /// What the next entry is like when nothing changes.
@@ -153,6 +158,14 @@ fn transaction(bytes: &mut Cursor<'_>) -> Result<Transaction, Error> {
         xid: bytes.optional(Cursor::u32)?.map(Xid),
         commit_time: bytes.optional(Cursor::u64)?.map(|time| Timestamp(time.cast_signed())),
     })
+}
+
+fn audience(names: Option<&[String]>, out: &mut Vec<u8>) {
+    out.push(u8::from(names.is_some()));
+    if let Some(names) = names {
+        number(names.len() as u64, out);
+        names.iter().for_each(|name| text(name, out));
+    }
 }
 
 fn encode_relation(relation: &Relation, out: &mut Vec<u8>) {

@@ -150,6 +150,22 @@ pub fn decode(record: &[u8]) -> Result<Chunk, Error> {
     body::decode(Bytes::from(raw))
 }
 
+/// Returns the chunks of records that lie end to end.
+///
+/// # Errors
+///
+/// What is wrong with the bytes.
+pub fn decode_all(mut records: &[u8]) -> Result<Vec<Chunk>, Error> {
+    let mut chunks = Vec::new();
+    while !records.is_empty() {
+        let length = usize::try_from(Header::parse(records)?.length());
+        let length = length.map_err(|_| Error::TooLarge)?;
+        chunks.push(decode(records)?);
+        records = records.get(length..).unwrap_or_default();
+    }
+    Ok(chunks)
+}
+
 /// Cuts one change out of a chunk: with its transaction (whose end is left out, as it is not this
 /// change's to tell), its table version, and its frame.
 #[must_use]
@@ -175,6 +191,8 @@ pub fn extract(chunk: &Chunk, entry: &Entry) -> Chunk {
         transactions: transaction.into_iter().collect(),
         relations: relation.into_iter().collect(),
         entries: vec![entry],
+        // Whoever has it already was meant.
+        audience: None,
     }
 }
 

@@ -32,6 +32,7 @@ pub(in crate::journal) fn chunk(lsn: u64, seq: u32, rows: &[Vec<u8>], whole: boo
         transactions: vec![transaction],
         relations: vec![Arc::new(relation())],
         entries,
+        audience: whole.then(|| ["to-crm".to_owned(), String::new()].into()),
     }
 }
 

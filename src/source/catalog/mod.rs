@@ -32,12 +32,17 @@ use types::Description;
 /// The prefix of walgate's own logical messages that go the whole road.
 pub const HEARTBEAT_PREFIX: &str = "walgate.heartbeat";
 
+/// From here on a publication may send generated columns.
+const SENDS_GENERATED: u32 = 180_000;
+
 /// A connection for questions. One question at a time; nothing runs between two.
 pub struct Catalog {
     conninfo: Conninfo,
     session: Session,
     host: Host,
     types: HashMap<Oid, Description>,
+    /// How often it had to connect anew.
+    connections: u64,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -129,6 +134,19 @@ pub struct PublishedTable {
     /// The row filter, from PostgreSQL 15.
     #[serde(rename = "rowfilter")]
     pub row_filter: Option<String>,
+}
+
+impl PublishedTable {
+    /// Whether the stream brings a column, from a server of this version (150018 for 15.18).
+    #[must_use]
+    pub fn sends(&self, column: &TableColumn, version: u32) -> bool {
+        match &self.columns {
+            Some(list) => {
+                list.contains(&column.name) && (!column.generated || version >= SENDS_GENERATED)
+            }
+            None => !column.generated,
+        }
+    }
 }
 
 /// A table as it is now.
@@ -240,7 +258,7 @@ impl Catalog {
     /// When nobody answers or the login is refused.
     pub async fn of(conninfo: &Conninfo) -> Result<Self, Error> {
         let (session, host) = Session::connect(conninfo).await?;
-        Ok(Self { conninfo: conninfo.clone(), session, host, types: HashMap::new() })
+        Ok(Self { conninfo: conninfo.clone(), session, host, types: HashMap::new(), connections: 0 })
     }
 
     /// Returns the host that answered.
@@ -266,6 +284,7 @@ impl Catalog {
         }
         let narrowed = self.conninfo.narrowed_to(&self.host);
         (self.session, _) = Session::connect(&narrowed).await?;
+        self.connections += 1;
         self.session.query(doing, sql, parameters).await
     }
 
@@ -448,8 +467,37 @@ impl Catalog {
     /// # Errors
     /// When the connection breaks, or the server is a standby.
     pub async fn heartbeat(&mut self, nonce: &str) -> Result<(), Error> {
+        self.emit("emit a heartbeat", HEARTBEAT_PREFIX, nonce).await
+    }
+
+    /// Emits a logical message in a transaction of its own.
+    pub(in crate::source) async fn emit(
+        &mut self,
+        doing: &'static str,
+        prefix: &str,
+        content: &str,
+    ) -> Result<(), Error> {
         let sql = include_str!("../../../sql/source/heartbeat.sql");
-        self.ask("emit a heartbeat", sql, &[&HEARTBEAT_PREFIX, &nonce]).await.map(drop)
+        self.ask(doing, sql, &[&prefix, &content]).await.map(drop)
+    }
+
+    /// Returns the key in whose order a table's rows can be read; empty where there is none.
+    pub(in crate::source) async fn load_key<T: serde::de::DeserializeOwned>(
+        &mut self,
+        table: Oid,
+    ) -> Result<Vec<T>, Error> {
+        let sql = include_str!("../../../sql/source/load_key.sql");
+        self.objects("look at a table's key", sql, &[&table.0]).await
+    }
+
+    /// Returns the connection, for what belongs into one transaction.
+    pub(in crate::source) const fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// Returns how often it had to connect anew.
+    pub(in crate::source) const fn connections(&self) -> u64 {
+        self.connections
     }
 
     /// Runs statements as they are, as one transaction (`init --apply`).

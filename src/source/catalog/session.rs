@@ -4,21 +4,25 @@ use std::future::{Ready, poll_fn, ready};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, TryStreamExt};
 use futures_util::future::{Either, select};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage};
+use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage, SimpleQueryRow};
 
 use crate::source::conninfo::{self, Conninfo, Host, TargetSessionAttrs};
 use crate::source::server_error::ServerError;
 use crate::source::stream::{ANSWER_MAX, Attempt, Stream, answered, attempts, within};
 use crate::source::{Error, connection};
 
+/// How long the rows of a piece may take: a condition that hardly any row meets needs many.
+const ROWS_MAX: Duration = Duration::from_mins(10);
+
 /// A client and the driver that moves its bytes. There is no task: a query polls the driver.
-pub(super) struct Session {
+pub(in crate::source) struct Session {
     client: Client,
     driver: tokio_postgres::Connection<Guarded, Guarded>,
 }
@@ -126,7 +130,7 @@ impl Session {
 
     /// Runs one statement and returns its rows as the server prints them: by each type's output
     /// function, as in the stream (a cast to text prints some types in another way).
-    pub(super) async fn print(
+    pub(in crate::source) async fn print(
         &mut self,
         doing: &'static str,
         sql: &str,
@@ -144,7 +148,41 @@ impl Session {
         Ok(rows)
     }
 
-    pub(super) async fn batch(&mut self, doing: &'static str, sql: &str) -> Result<(), Error> {
+    /// As [`Session::print`], a row at a time; for as long as one comes every so often.
+    pub(in crate::source) async fn rows(
+        &mut self,
+        doing: &'static str,
+        sql: &str,
+        mut take: impl FnMut(&SimpleQueryRow) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Self { client, driver } = self;
+        let mut taken = Ok(());
+        let asking = async {
+            let mut rows = pin!(client.simple_query_raw(sql).await?);
+            while let Some(message) = rows.try_next().await? {
+                if let SimpleQueryMessage::Row(row) = message
+                    && taken.is_ok()
+                {
+                    taken = take(&row);
+                }
+            }
+            Ok(())
+        };
+        answered(ROWS_MAX, drive(doing, driver, asking)).await?;
+        taken
+    }
+
+    /// Has the server parse one statement.
+    pub(in crate::source) async fn prepare(
+        &mut self,
+        doing: &'static str,
+        sql: &str,
+    ) -> Result<(), Error> {
+        let Self { client, driver } = self;
+        answered(ANSWER_MAX, drive(doing, driver, client.prepare(sql))).await.map(drop)
+    }
+
+    pub(in crate::source) async fn batch(&mut self, doing: &'static str, sql: &str) -> Result<(), Error> {
         let Self { client, driver } = self;
         drive(doing, driver, client.batch_execute(sql)).await
     }

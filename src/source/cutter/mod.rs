@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Error;
+use super::load::WATERMARK_PREFIX;
 use crate::chunk::{Chunk, Entry, Operation, Transaction};
 use crate::lsn::{Lsn, Oid, Position, Timestamp};
 use crate::pgoutput::{self, Message};
@@ -50,6 +51,8 @@ pub(super) enum Step {
     Describe,
     /// A transaction ended here.
     Committed(Lsn),
+    /// A watermark of a load ended here: take the chunk before the next message.
+    Marked(Lsn),
 }
 
 /// Timelines of the server's past: each with where the next one left it.
@@ -73,6 +76,8 @@ struct Open {
     told: bool,
     /// All of it is in the journal.
     dropped: bool,
+    /// It is a load's watermark.
+    marked: bool,
 }
 
 /// Invariant: positions rise strictly over all entries of all chunks.
@@ -171,6 +176,11 @@ impl Cutter {
             Message::Relation(_) => return Ok(Step::Describe),
             Message::Truncate(truncate) => return self.truncate(frame, &truncate.relations),
             Message::Logical(message) if message.transactional => {
+                if message.prefix == WATERMARK_PREFIX
+                    && let Some(open) = &mut self.open
+                {
+                    open.marked = true;
+                }
                 let Some(seq) = self.next_seq()? else { return Ok(Step::Taken) };
                 if self.is_full(frame.len(), 1) {
                     self.give_back(1);
@@ -211,7 +221,7 @@ impl Cutter {
         let dropped = transaction.commit_lsn < self.have.received
             || journaled.is_some_and(|lsn| transaction.commit_lsn < lsn);
         let told = journaled == Some(transaction.commit_lsn) && !dropped;
-        self.open = Some(Open { transaction, seq: 0, index: None, told, dropped });
+        self.open = Some(Open { transaction, seq: 0, index: None, told, dropped, marked: false });
         Ok(Step::Taken)
     }
 
@@ -238,7 +248,7 @@ impl Cutter {
                 transaction.end_lsn = Some(end_lsn);
             }
         }
-        Ok(Step::Committed(end_lsn))
+        Ok(if open.marked { Step::Marked(end_lsn) } else { Step::Committed(end_lsn) })
     }
 
     fn truncate(&mut self, frame: &[u8], relations: &[Oid]) -> Result<Step, Error> {
@@ -432,6 +442,7 @@ impl Cutter {
             transactions: std::mem::take(&mut self.transactions),
             relations: std::mem::take(&mut self.chunk_relations),
             entries,
+            audience: None,
         })
     }
 }

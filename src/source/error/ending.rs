@@ -55,6 +55,7 @@ impl Error {
             | Self::ServerStopping
             | Self::Silent { .. }
             | Self::Protocol { .. }
+            | Self::Unloadable { .. }
             | Self::SlotWaits { .. } => None,
         }
     }
@@ -107,6 +108,9 @@ impl Classify for Error {
             Self::SlotForeign { .. } => "choose another name for source.slot".to_owned(),
             Self::SlotWaits { .. } => {
                 "end those transactions (pg_terminate_backend), or wait for them".to_owned()
+            }
+            Self::Unloadable { .. } => {
+                "give the table a primary key, or publish its partitions in its place".to_owned()
             }
             Self::TwoServers { .. } => {
                 "give source.url the address of the primary itself, not of a balancer".to_owned()

@@ -160,6 +160,12 @@ pub enum Error {
         /// What it is.
         seen: String,
     },
+    /// A table that no order is known to be read in.
+    #[error("table {table} has no primary key and no file of its own to be read by")]
+    Unloadable {
+        /// Its name.
+        table: String,
+    },
     /// The publication does not exist.
     #[error("publication \"{name}\" does not exist")]
     PublicationMissing {

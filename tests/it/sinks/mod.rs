@@ -43,6 +43,7 @@ fn envelope(operation: Operation, id: u32, data: &str) -> Envelope {
             transactions: Vec::new(),
             relations: Vec::new(),
             entries: Vec::new(),
+            audience: None,
         }),
         entry: 0,
     }

@@ -1,0 +1,252 @@
+//! [`Task`]: one load, piece after piece.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::super::Error;
+use super::super::shared::Shared;
+use super::splice::{Offer, Outcome, Splice};
+use crate::failure::{Classify, chain};
+use crate::journal::Journal;
+use crate::lsn::Timestamp;
+use crate::mapping::TablePattern;
+use crate::progress::load::{self, Load, LoadState};
+use crate::source::load::{Cursor, Loader, Source};
+use crate::source::{self, Settings};
+use crate::state::State;
+
+/// Rows of the first piece.
+const ROWS_FIRST: usize = 1_000;
+/// Rows of a piece, at most.
+const ROWS_MAX: usize = 50_000;
+/// A piece that is faster than this may be twice as large; one that takes four times as long is
+/// halved.
+const PIECE_TIME: Duration = Duration::from_millis(500);
+
+/// A load waits while the sinks that it is for are so many bytes of the journal behind.
+const AHEAD_BYTES_MAX: u64 = 64 << 20;
+/// Between two looks at how far they are.
+const AHEAD_POLL: Duration = Duration::from_millis(100);
+
+/// The first wait after a failure, and the longest.
+const RETRY_INITIAL: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// What every load is done with.
+#[derive(Clone, Debug)]
+pub(super) struct Means {
+    pub(super) settings: Settings,
+    pub(super) state: State,
+    pub(super) shared: Arc<Shared>,
+    pub(super) journal: Arc<Journal>,
+    pub(super) splice: Arc<Splice>,
+    /// The sink of each route.
+    pub(super) sinks: Arc<std::collections::BTreeMap<String, String>>,
+}
+
+/// See the module.
+pub(super) struct Task {
+    means: Means,
+    id: i64,
+    loader: Option<(Loader, Source)>,
+    limit: usize,
+}
+
+/// Why a load does not go on.
+enum Stop {
+    /// It is over, or a person stopped it.
+    Ended,
+    /// It may be tried again.
+    Wait(String),
+    /// It can't be done; nor later.
+    Never(String),
+}
+
+impl Task {
+    pub(super) const fn new(means: Means, id: i64) -> Self {
+        Self { means, id, loader: None, limit: ROWS_FIRST }
+    }
+
+    /// Goes on until the load is over or somebody stops it.
+    pub(super) async fn run(mut self) -> Result<(), Error> {
+        let mut wait = RETRY_INITIAL;
+        loop {
+            let stop = match self.piece().await {
+                Ok(Ok(())) => {
+                    wait = RETRY_INITIAL;
+                    continue;
+                }
+                Ok(Err(stop)) => stop,
+                Err(error) => return Err(error),
+            };
+            let id = self.id;
+            match stop {
+                Stop::Ended => return Ok(()),
+                Stop::Never(reason) => {
+                    tracing::error!(load = id, reason, "a load can't be done");
+                    let now = Timestamp::now();
+                    let turn = move |c: &rusqlite::Connection| {
+                        load::turn(c, id, LoadState::Failed, Some(&reason), now).map(drop)
+                    };
+                    return self.means.state.write(turn).await.map_err(Error::State);
+                }
+                Stop::Wait(reason) => {
+                    tracing::info!(load = id, reason, "a load waits");
+                    self.loader = None;
+                    let note = move |c: &rusqlite::Connection| load::note(c, id, Some(&reason));
+                    self.means.state.write(note).await.map_err(Error::State)?;
+                    sleep(wait).await;
+                    wait = (wait * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+
+    /// Does the next piece.
+    async fn piece(&mut self) -> Result<Result<(), Stop>, Error> {
+        let id = self.id;
+        // Behind what was left to the writer, so that no piece is read twice for nothing.
+        let row = self.means.state.write(move |c| load::get(c, id)).await.map_err(Error::State)?;
+        let Some(row) = row.filter(|row| row.state == LoadState::Running) else {
+            return Ok(Err(Stop::Ended));
+        };
+        self.means.wait_for_sinks(&row).await;
+        let (loader, source) = match self.loader.take() {
+            Some(open) => open,
+            None => match self.means.open(&row).await? {
+                Ok(open) => open,
+                Err(stop) => return Ok(Err(stop)),
+            },
+        };
+        let (mut loader, began) = (loader, Instant::now());
+        let limit = self.limit;
+        let done = self.means.read(&mut loader, &source, &row, limit).await;
+        Ok(match done {
+            Ok(Outcome::Taken) => {
+                self.adapt(began.elapsed());
+                self.loader = Some((loader, source));
+                Ok(())
+            }
+            Ok(Outcome::Void(reason)) => {
+                // A shorter window meets less.
+                self.limit = (self.limit / 2).max(1);
+                Err(Stop::Wait(reason))
+            }
+            Err(stop) => Err(stop),
+        })
+    }
+
+    const fn adapt(&mut self, took: Duration) {
+        if took.as_millis() < PIECE_TIME.as_millis() {
+            let doubled = self.limit.saturating_mul(2);
+            self.limit = if doubled < ROWS_MAX { doubled } else { ROWS_MAX };
+        } else if took.as_millis() > PIECE_TIME.as_millis() * 4 && self.limit > 1 {
+            self.limit /= 2;
+        }
+    }
+
+}
+
+impl Means {
+    /// Connects, and finds the table.
+    async fn open(&self, row: &Load) -> Result<Result<(Loader, Source), Stop>, Error> {
+        let Ok(pattern) = TablePattern::parse(&row.table) else {
+            return Ok(Err(Stop::Never(format!("{} is no table's name", row.table))));
+        };
+        let Some((namespace, name)) = pattern.literal() else {
+            return Ok(Err(Stop::Never(format!("{} is no single table", row.table))));
+        };
+        let opened = async {
+            let mut loader = Loader::connect(&self.settings).await?;
+            let source = loader.find(namespace, name, row.filter.as_deref()).await?;
+            Ok(source.map(|source| (loader, source)))
+        };
+        let (loader, source) = match opened.await {
+            Ok(Some(open)) => open,
+            Ok(None) => {
+                let publication = &self.settings.publication;
+                let reason = format!("{} is not in publication {publication}", row.table);
+                return Ok(Err(Stop::Wait(reason)));
+            }
+            Err(error) => return Ok(Err(failed(&error, row.filter.is_some()))),
+        };
+        let (id, rows) = (row.id, source.estimate());
+        let write = self.state.write(move |c| load::estimate(c, id, rows));
+        write.await.map_err(Error::State)?;
+        Ok(Ok((loader, source)))
+    }
+
+    /// Reads a piece between two watermarks.
+    async fn read(
+        &self,
+        loader: &mut Loader,
+        source: &Source,
+        row: &Load,
+        limit: usize,
+    ) -> Result<Outcome, Stop> {
+        let cursor = row.cursor.as_deref().map(serde_json::from_str).transpose();
+        let cursor: Cursor = cursor.unwrap_or_default().unwrap_or_default();
+        let nonce = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+        let splice = &self.splice;
+        let expected = Expected { splice, nonce };
+        let outcome = splice.expect(&expected.nonce, source.oid());
+        let has_filter = row.filter.is_some();
+        let stop = |error: source::Error| failed(&error, has_filter);
+        loader.mark(&format!("{} low", expected.nonce)).await.map_err(stop)?;
+        let piece = loader.read(source, &cursor, limit).await.map_err(stop)?;
+        let next = piece.next.as_ref().and_then(|next| serde_json::to_string(next).ok());
+        let audience = row.routes.clone().into();
+        splice.offer(&expected.nonce, Offer { load: row.id, piece, next, audience });
+        loader.mark(&format!("{} high", expected.nonce)).await.map_err(stop)?;
+        loader.release().await.map_err(stop)?;
+        outcome.await.map_err(|_| Stop::Wait("the stream broke off meanwhile".to_owned()))
+    }
+
+    /// Waits until the sinks that it is for have done most of what they were given: what they have
+    /// not would fill the journal.
+    async fn wait_for_sinks(&self, row: &Load) {
+        let Self { shared, journal, sinks, .. } = self;
+        let is_meant = |name: &str| {
+            row.routes.iter().any(|route| sinks.get(route).is_some_and(|sink| sink == name))
+        };
+        loop {
+            let behind = shared.sinks().iter().filter(|sink| is_meant(sink.name())).map(|sink| {
+                let snapshot = sink.snapshot();
+                if snapshot.detached { 0 } else { journal.bytes_behind(snapshot.reached.floor) }
+            });
+            if behind.max().unwrap_or(0) <= AHEAD_BYTES_MAX {
+                return;
+            }
+            sleep(AHEAD_POLL).await;
+        }
+    }
+}
+
+/// A piece that is waited for; dropped, nobody does any more.
+struct Expected<'a> {
+    splice: &'a Splice,
+    nonce: String,
+}
+
+impl Drop for Expected<'_> {
+    fn drop(&mut self) {
+        self.splice.withdraw(&self.nonce);
+    }
+}
+
+/// Sorts what the server said. `has_filter`: a person's own condition may be at fault.
+fn failed(error: &source::Error, has_filter: bool) -> Stop {
+    let mut reason = chain(error);
+    if let Some(help) = error.help() {
+        reason = format!("{reason}; {help}");
+    }
+    match error.code() {
+        // Syntax, types and the like: it is the same the next time.
+        Some(code) if has_filter && (code.starts_with("42") || code.starts_with("22")) => {
+            Stop::Never(reason)
+        }
+        _ => Stop::Wait(reason),
+    }
+}

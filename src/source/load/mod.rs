@@ -1,0 +1,280 @@
+//! Rows that were there before: pieces of a table, read beside the stream.
+//!
+//! Each piece lies between two watermarks, logical messages that come back in the stream: there
+//! its rows get their place, and those that the stream has newer are left out ([`Window`]). Reads
+//! with the same settings as the stream, so that a row is byte for byte the same by either way.
+//! Knows nothing of who the rows are for.
+//!
+//! Source: A. Andreakis, I. Papapanagiotou, "DBLog: A Watermark Based Change-Data-Capture
+//! Framework", 2020, <https://arxiv.org/abs/2010.12597>.
+
+mod order;
+mod snapshot;
+mod window;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+pub use order::Cursor;
+pub use snapshot::Snapshot;
+pub use window::{Seen, Void, Window};
+
+use self::order::{KeyColumn, Order};
+use super::catalog::{PublishedTable, Table, TableColumn, quote};
+use super::{Catalog, Error, Settings};
+use crate::change::Cell;
+use crate::lsn::Oid;
+use crate::pgoutput::build;
+use crate::relation::Relation;
+
+/// The prefix of the logical messages that a piece lies between.
+pub const WATERMARK_PREFIX: &str = "walgate.load";
+
+/// A piece holds no more than so many bytes, but for its last row.
+const PIECE_BYTES_MAX: usize = 4 << 20;
+
+/// A table to load from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    table: Table,
+    published: PublishedTable,
+    /// What a person wants of it, as SQL; none: all.
+    filter: Option<String>,
+}
+
+impl Source {
+    /// Returns the table's oid.
+    #[must_use]
+    pub const fn oid(&self) -> Oid {
+        self.table.oid
+    }
+
+    /// Returns about how many rows it has, by the last ANALYZE; none where there was none.
+    #[must_use]
+    pub fn estimate(&self) -> Option<u64> {
+        u64::try_from(self.table.rows).ok().filter(|rows| *rows > 0)
+    }
+}
+
+/// Some rows of a table, in order, as the stream would bring them.
+#[derive(Debug)]
+pub struct Piece {
+    /// The table as it was read.
+    pub relation: Arc<Relation>,
+    /// What was visible.
+    pub snapshot: Snapshot,
+    /// Insert messages, end to end.
+    bytes: Vec<u8>,
+    rows: Vec<Range<usize>>,
+    /// Where the next one begins; none behind the last.
+    pub next: Option<Cursor>,
+}
+
+impl Piece {
+    /// Returns each row's Insert message.
+    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        self.rows.iter().filter_map(|range| self.bytes.get(range.clone()))
+    }
+
+    /// Returns how many rows there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+/// Two connections: one reads, the other sets the watermarks.
+#[derive(Debug)]
+pub struct Loader {
+    reader: Catalog,
+    marker: Catalog,
+    publication: String,
+    version: u32,
+    /// A piece's transaction is open.
+    is_open: bool,
+}
+
+impl Loader {
+    /// Connects.
+    ///
+    /// # Errors
+    /// As [`Catalog::connect`].
+    pub async fn connect(settings: &Settings) -> Result<Self, Error> {
+        let mut reader = Catalog::connect(settings.url.expose()).await?;
+        let marker = Catalog::connect(settings.url.expose()).await?;
+        let version = reader.server().await?.version_num;
+        Ok(Self { reader, marker, publication: settings.publication.clone(), version, is_open: false })
+    }
+
+    /// Returns the publication's tables, by schema and name, unquoted.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn tables(&mut self) -> Result<Vec<(String, String)>, Error> {
+        let tables = self.reader.publication_tables(&self.publication).await?;
+        Ok(tables.into_iter().map(|table| (table.namespace, table.name)).collect())
+    }
+
+    /// Finds a table of the publication; none where it is not there. `filter` is a condition in
+    /// SQL that rows have to meet.
+    ///
+    /// # Errors
+    /// When the connection breaks, or the condition is none.
+    pub async fn find(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        filter: Option<&str>,
+    ) -> Result<Option<Source>, Error> {
+        let published = self.reader.publication_tables(&self.publication).await?;
+        let is_it = |table: &PublishedTable| table.namespace == namespace && table.name == name;
+        let Some(published) = published.into_iter().find(is_it) else { return Ok(None) };
+        let tables = self.reader.tables(None).await?;
+        let is_it = |table: &Table| table.namespace == namespace && table.name == name;
+        let Some(table) = tables.into_iter().find(is_it) else { return Ok(None) };
+        if let Some(filter) = filter {
+            // Prepared, so that it can be one condition and nothing else.
+            let table = format!("{}.{}", quote(namespace), quote(name));
+            let sql = format!("SELECT FROM {table} r WHERE ({filter})");
+            self.reader.session().prepare("look at the condition", &sql).await?;
+        }
+        Ok(Some(Source { table, published, filter: filter.map(str::to_owned) }))
+    }
+
+    /// Sets a watermark: a message that comes back in the stream, in a transaction of its own.
+    ///
+    /// # Errors
+    /// When the connection breaks, or the server is a standby.
+    pub async fn mark(&mut self, content: &str) -> Result<(), Error> {
+        self.marker.emit("set a load's watermark", WATERMARK_PREFIX, content).await
+    }
+
+    /// Reads the piece at `cursor`, of `limit` rows at most. The table stays locked against DDL
+    /// until [`Loader::release`], so that its shape is this one up to the watermark set before.
+    ///
+    /// # Errors
+    /// When the connection breaks, or the role may not read the table.
+    pub async fn read(
+        &mut self,
+        source: &Source,
+        cursor: &Cursor,
+        limit: usize,
+    ) -> Result<Piece, Error> {
+        let doing = "read a piece of a table";
+        let Source { table, published, filter } = source;
+        let name = format!("{}.{}", quote(&table.namespace), quote(&table.name));
+        if std::mem::take(&mut self.is_open) {
+            // What an attempt before left behind.
+            self.reader.session().batch(doing, "ROLLBACK").await?;
+        }
+        let connections = self.reader.connections();
+        self.is_open = true;
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+             LOCK TABLE ONLY {name} IN ACCESS SHARE MODE"
+        );
+        self.reader.session().batch(doing, &begin).await?;
+        let sql = "SELECT pg_current_snapshot()";
+        let printed = self.reader.session().print(doing, sql).await?;
+        let text = printed.first().and_then(|row| row.first()?.as_deref());
+        let snapshot = text.and_then(Snapshot::parse);
+        let snapshot = snapshot.ok_or(Error::Protocol { what: "no snapshot where one was asked" })?;
+        // As it is now that it is locked.
+        let now = self.reader.tables(Some(&[table.oid])).await?.pop();
+        let table = now.ok_or(Error::Protocol { what: "a table that is locked is gone" })?;
+        let version = self.version;
+        let sent = |column: &TableColumn| published.sends(column, version);
+        let relation = self.reader.relation(&table, sent).await?;
+        let order = self.order(&table).await?;
+        let filters = [published.row_filter.as_deref(), filter.as_deref()];
+        let filters: Vec<&str> = filters.into_iter().flatten().collect();
+        let asked = order::query(&relation, table.partitioned, &order, cursor, &filters, limit);
+        let mut rows = Rows::new(&relation, asked.cursor_columns);
+        self.reader.session().rows(doing, &asked.sql, |row| rows.add(row)).await?;
+        if self.reader.connections() != connections {
+            // A question in between was asked anew: this is another transaction.
+            return Err(Error::Closed);
+        }
+        let Rows { bytes, ranges, last, is_full, .. } = rows;
+        let is_end = !is_full && ranges.len() < limit;
+        let next = if is_end { asked.bound } else { Some(order::cursor(&order, last)) };
+        Ok(Piece { relation: Arc::new(relation), snapshot, bytes, rows: ranges, next })
+    }
+
+    /// Ends the transaction of the piece that was read last.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn release(&mut self) -> Result<(), Error> {
+        self.is_open = false;
+        self.reader.session().batch("end the reading of a piece", "COMMIT").await
+    }
+
+    async fn order(&mut self, table: &Table) -> Result<Order, Error> {
+        let key: Vec<KeyColumn> = self.reader.load_key(table.oid).await?;
+        if !key.is_empty() {
+            return Ok(Order::Key(key));
+        }
+        let sql = format!(
+            "SELECT pg_relation_filenode({0}), \
+             pg_relation_size({0}) / current_setting('block_size')::bigint",
+            table.oid.0
+        );
+        let printed = self.reader.session().print("look at a table's file", &sql).await?;
+        let number = |column: usize| printed.first()?.get(column)?.as_deref()?.parse::<u64>().ok();
+        let file = number(0).and_then(|file| u32::try_from(file).ok());
+        match (file, number(1)) {
+            (Some(file), Some(blocks)) => Ok(Order::Place { file, blocks }),
+            _ => Err(Error::Unloadable { table: format!("{}.{}", table.namespace, table.name) }),
+        }
+    }
+}
+
+/// Rows on their way into a piece.
+struct Rows<'a> {
+    relation: &'a Relation,
+    cursor_columns: usize,
+    bytes: Vec<u8>,
+    ranges: Vec<Range<usize>>,
+    /// Where the last row lies.
+    last: Vec<String>,
+    /// There are more than it holds.
+    is_full: bool,
+}
+
+impl<'a> Rows<'a> {
+    fn new(relation: &'a Relation, cursor_columns: usize) -> Self {
+        let (bytes, ranges) = (Vec::new(), Vec::new());
+        Self { relation, cursor_columns, bytes, ranges, last: Vec::new(), is_full: false }
+    }
+
+    /// Takes a row, or leaves it to the next piece.
+    fn add(&mut self, row: &tokio_postgres::SimpleQueryRow) -> Result<(), Error> {
+        let doing = "read a piece of a table";
+        self.is_full |= self.bytes.len() >= PIECE_BYTES_MAX;
+        if self.is_full {
+            return Ok(());
+        }
+        let count = self.relation.columns.len();
+        let value = |index| row.try_get(index).map_err(|error| Error::sql(doing, error));
+        let mut cells = Vec::with_capacity(count);
+        for index in 0..count {
+            cells.push(value(index)?.map_or(Cell::Null, |text| Cell::Value(text.as_bytes())));
+        }
+        let start = self.bytes.len();
+        build::insert(self.relation.oid, &cells, &mut self.bytes).map_err(Error::Pgoutput)?;
+        self.ranges.push(start..self.bytes.len());
+        self.last.resize(self.cursor_columns, String::new());
+        for (index, last) in (count..).zip(&mut self.last) {
+            last.clear();
+            last.push_str(value(index)?.unwrap_or_default());
+        }
+        Ok(())
+    }
+}
