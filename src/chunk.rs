@@ -26,7 +26,7 @@ pub struct Chunk {
     pub relations: Vec<Arc<Relation>>,
     /// One a change, in the order sent; a TRUNCATE of several tables has one a table.
     pub entries: Vec<Entry>,
-    /// The names of the routes that the rows in it which were there before are for; none: all.
+    /// Of a piece of a load: the names of the routes that it is for; none: all.
     pub audience: Option<Arc<[String]>>,
 }
 
@@ -173,11 +173,10 @@ impl Chunk {
         EventId { timeline: self.timeline, position: self.position(entry) }
     }
 
-    /// Whether a change of this operation is meant for a route.
+    /// Whether it is meant for a route, which goes by the names that are given.
     #[must_use]
-    pub fn is_for(&self, operation: Operation, route: &str) -> bool {
-        operation != Operation::Read
-            || self.audience.as_ref().is_none_or(|names| names.iter().any(|name| name == route))
+    pub fn is_for(&self, is_called: impl Fn(&str) -> bool) -> bool {
+        self.audience.as_ref().is_none_or(|names| names.iter().any(|name| is_called(name)))
     }
 
     /// Returns the position of the first change, none when the chunk only ends a transaction.
@@ -225,6 +224,7 @@ mod tests {
             identity: ReplicaIdentity::Default,
             columns: Vec::new(),
             primary_key: Vec::new(),
+            formerly: None,
         });
         for relation in [Some(relation), None] {
             let frame = Bytes::from_static(b"any");

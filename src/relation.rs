@@ -2,6 +2,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use serde::{Deserialize, Serialize};
+
 use crate::lsn::Oid;
 
 /// One version of a table's shape, as a Relation message gave it and the catalog completed it.
@@ -23,9 +25,81 @@ pub struct Relation {
     /// The primary key as indexes into `columns`, in the key's own order; empty when there is
     /// none, or when it could no longer be looked up.
     pub primary_key: Vec<u16>,
+    /// What the table was called when it was first seen, where it was renamed or moved since:
+    /// whoever asks for it by that name goes on getting it.
+    pub formerly: Option<TableName>,
+}
+
+/// Schema and name of a table, unquoted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableName {
+    /// The schema.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl TableName {
+    /// Returns it as SQL would quote it.
+    #[must_use]
+    pub fn quoted(&self) -> String {
+        format!("{}.{}", quote_identifier(&self.namespace), quote_identifier(&self.name))
+    }
+}
+
+/// What of a table's shape matters to whoever maps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Shape {
+    /// Name, type's oid and modifier of each column.
+    columns: Vec<(String, u32, i32)>,
+    /// The primary key's columns.
+    key: Vec<String>,
+}
+
+impl Shape {
+    /// Returns a table's.
+    #[must_use]
+    pub fn of(relation: &Relation) -> Self {
+        let columns = relation.columns.iter();
+        let columns = columns.map(|c| (c.name.clone(), c.type_oid.0, c.type_modifier)).collect();
+        let name = |index: &u16| Some(relation.columns.get(usize::from(*index))?.name.clone());
+        Self { columns, key: relation.primary_key.iter().filter_map(name).collect() }
+    }
+
+    /// Says what is different in another shape. Never a value.
+    #[must_use]
+    pub fn differs(&self, other: &Self) -> String {
+        let mut said = Vec::new();
+        let has = |shape: &Self, name: &str| shape.columns.iter().any(|(other, ..)| other == name);
+        for (name, type_oid, modifier) in &other.columns {
+            match self.columns.iter().find(|(other, ..)| other == name) {
+                None => said.push(format!("column \"{name}\" is new")),
+                Some((_, oid, old)) if (oid, old) != (type_oid, modifier) => {
+                    said.push(format!("column \"{name}\" has another type"));
+                }
+                Some(_) => {}
+            }
+        }
+        let gone = self.columns.iter().filter(|(name, ..)| !has(other, name));
+        said.extend(gone.map(|(name, ..)| format!("column \"{name}\" is gone")));
+        if self.key != other.key {
+            said.push("the primary key is another".to_owned());
+        }
+        if said.is_empty() {
+            said.push("the columns have another order".to_owned());
+        }
+        said.join(", ")
+    }
 }
 
 impl Relation {
+    /// Returns schema and name.
+    #[must_use]
+    pub fn table_name(&self) -> TableName {
+        TableName { namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+
     /// Returns the table's name as SQL would quote it: `public.customers`, `sales."Order Items"`.
     #[must_use]
     pub fn quoted_name(&self) -> String {

@@ -181,7 +181,26 @@ CREATE TABLE known (
     held         TEXT,
     -- The route begins with the rows that are there, and its tables are not among the loads yet.
     to_load      INTEGER NOT NULL DEFAULT 0,
+    -- What it was called before, as JSON: pieces of loads in the journal may name it so.
+    formerly     TEXT NOT NULL DEFAULT '[]',
     PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+
+-- By which name each table was first known: routes go by that while nobody else has it.
+CREATE TABLE tables (
+    oid          INTEGER PRIMARY KEY,
+    namespace    TEXT NOT NULL,
+    name         TEXT NOT NULL
+) STRICT;
+
+-- The shapes of tables that a person knows of, for routes that are held when one changes.
+CREATE TABLE shapes (
+    route        TEXT NOT NULL,
+    -- The table's oid: it survives a rename.
+    relation     INTEGER NOT NULL,
+    -- Its columns and key, as JSON.
+    shape        TEXT NOT NULL,
+    PRIMARY KEY (route, relation)
 ) STRICT, WITHOUT ROWID;
 
 -- Initial loads and backfills with their cursor.
@@ -195,6 +214,8 @@ CREATE TABLE loads (
     routes         TEXT NOT NULL,
     -- A condition in SQL that rows have to meet; NULL: none.
     "where"        TEXT,
+    -- Keys that the journal has and the table has not are deleted at its end.
+    sweep          INTEGER NOT NULL DEFAULT 0,
     state          TEXT NOT NULL
         CHECK (state IN ('running', 'paused', 'done', 'cancelled', 'failed')),
     -- Why it does not go on.

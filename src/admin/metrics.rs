@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
 use super::figures::{Figures, SinkFigures};
+use crate::chunk::Operation;
 use crate::delivery::{Counters, LATENCY_BOUNDS_US, SinkState};
 use crate::failure::Category;
 
@@ -56,6 +57,10 @@ fn source(figures: &Figures, page: &mut Page) {
     page.counter("walgate_source_events_total", "Changes that were received.");
     for (table, operation, count) in &source.events {
         page.sample("", &[("table", table), ("op", operation.as_str())], *count);
+    }
+    page.counter("walgate_backfill_rows_total", "Rows that were there before and were loaded.");
+    for (table, _, count) in source.events.iter().filter(|(_, op, _)| *op == Operation::Read) {
+        page.sample("", &[("table", table)], *count);
     }
     page.gauge("walgate_journal_bytes", "Bytes of the journal on disk.");
     page.known(&[], figures.journal_bytes);

@@ -105,7 +105,7 @@ fn is_sent(config: &Config, name: &str) -> Result<(), Failure> {
 }
 
 /// Asks the running instance; where none runs, stores what the next one goes by.
-async fn ask_or_store(
+pub(super) async fn ask_or_store(
     config: &Config,
     what: &Request,
     store: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,

@@ -1,6 +1,7 @@
 //! The commands: arguments in, exit code out. One file a command.
 
 mod asking;
+mod backfill;
 mod check;
 mod completions;
 mod demo;
@@ -102,6 +103,8 @@ enum Command {
     Trace(trace::Args),
     /// Sends a part of the journal to a sink again
     Replay(replay::Args),
+    /// Sends rows that are there, beside the stream
+    Backfill(backfill::Args),
     /// Lists, shows, sends again and discards what was set aside
     Dlq(dlq::Args),
     /// Pauses a sink, lets go of one that the config no longer has, or says what it is called now
@@ -160,6 +163,7 @@ fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
             Command::Map(args) => Box::pin(map::run(args, global)).await,
             Command::Status(args) => Box::pin(status::run(args, global)).await,
             Command::Replay(args) => Box::pin(replay::run(args, global)).await,
+            Command::Backfill(args) => Box::pin(backfill::run(args, global)).await,
             Command::Dlq(args) => Box::pin(dlq::run(args, global)).await,
             Command::Sink(args) => Box::pin(named::sink(args, global)).await,
             Command::Route(args) => Box::pin(named::route(args, global)).await,

@@ -469,13 +469,13 @@ pub(super) static ROUTE: Section = Section {
             "start",
             Word(&["load", "now", "journal"], &[]),
             Toml("\"load\""),
-            "where a new route begins: with the rows that are there (not sent by this version, `check` and `run` say so), with the next change, or as far back as the journal goes",
+            "where a new route begins: with the rows that are there, with the next change, or as far back as the journal goes",
         ),
         key(
             "on_schema_change",
-            Word(&["continue"], &["hold"]),
+            Word(&["continue", "hold"], &[]),
             Toml("\"continue\""),
-            "what happens when the table changes",
+            "when a table changes its columns: go on, or keep this route's events in the journal until `walgate route release`",
         ),
         key(
             "on_leave",

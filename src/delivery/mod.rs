@@ -26,6 +26,7 @@ mod runner;
 mod schedule;
 mod scheduler;
 mod settings;
+mod shapes;
 mod view;
 mod ward;
 mod window;

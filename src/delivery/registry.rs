@@ -56,6 +56,12 @@ pub struct Versions {
 }
 
 impl Versions {
+    /// Returns the routes that are held when a table of theirs changes.
+    pub(super) fn watched(&self) -> impl Iterator<Item = String> + '_ {
+        let routes = self.routes.iter().filter(|route| route.holds_at_schema_change);
+        routes.map(|route| route.name.clone())
+    }
+
     /// Returns the mapper of today's versions.
     #[must_use]
     pub fn today(&self) -> SinkMapper {

@@ -14,7 +14,8 @@ use super::scheduler::Reopened;
 use crate::envelope::Envelope;
 use crate::lsn::{EventId, Position};
 use crate::progress::ledger::{Ordinal, Reached};
-use crate::progress::store;
+use crate::progress::shapes::{self, Shape};
+use crate::progress::{known, store};
 use crate::state::{self, State, lsn_to_sql};
 
 /// Writes in one transaction.
@@ -55,6 +56,10 @@ pub(super) enum Write {
     Refuse { id: EventId, row: i64 },
     /// A person discards what was set aside.
     Discard { filter: Box<Filter>, reason: String },
+    /// A route knows a table.
+    Shape(Shape),
+    /// A route is held until a person says go; why.
+    Hold { route: String, reason: String },
 }
 
 /// What to do once a write is durable.
@@ -309,6 +314,8 @@ fn run_one(connection: &Connection, sink: &str, write: &Write) -> rusqlite::Resu
             let discarded = dead_letter::discard_selected(connection, filter, reason)?;
             return Ok(Ran::Discarded(discarded));
         }
+        Write::Shape(shape) => shapes::save(connection, shape)?,
+        Write::Hold { route, reason } => known::hold(connection, route, Some(reason))?,
     }
     Ok(Ran::Nothing)
 }

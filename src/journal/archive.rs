@@ -314,6 +314,7 @@ mod tests {
             identity: ReplicaIdentity::Default,
             columns: vec![],
             primary_key: vec![],
+            formerly: None,
         })];
         chunk.entries.iter_mut().for_each(|entry| entry.relation = Some(0));
         Arc::new(chunk)

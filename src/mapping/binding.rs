@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::key::{Key, KeyHash};
+use super::name::TablePattern;
 use super::plan::Plan;
 use super::rule::{OnDelete, Route, Selector};
 use super::text::write_name;
@@ -48,9 +49,9 @@ impl Road {
         Self { route, label, tail }
     }
 
-    fn takes(&self, relation: &Relation, operation: Operation) -> bool {
+    fn takes(&self, operation: Operation, is_it: impl Fn(&TablePattern) -> bool) -> bool {
         match &self.route.selector {
-            Selector::Table(table) => self.route.on.contains(operation) && table.matches(relation),
+            Selector::Table(table) => self.route.on.contains(operation) && is_it(table),
             Selector::Message(_) => false,
         }
     }
@@ -114,8 +115,7 @@ impl Binding {
     fn compile(roads: &[Road], relation: &Arc<Relation>) -> Self {
         let mut lanes: Vec<Lane> = Vec::new();
         let by_operation = Operation::ALL.map(|operation| {
-            let (index, road) =
-                roads.iter().enumerate().find(|(_, road)| road.takes(relation, operation))?;
+            let (index, road) = taker(roads, relation, operation)?;
             if let Some(lane) = lanes.iter().position(|lane| lane.road == index) {
                 return Some(lane);
             }
@@ -124,6 +124,22 @@ impl Binding {
         });
         Self { relation: Arc::clone(relation), lanes, by_operation }
     }
+}
+
+/// Returns the first road that takes a table's changes: by the name that it has, else by the one
+/// that it had.
+fn taker<'a>(
+    roads: &'a [Road],
+    relation: &Relation,
+    operation: Operation,
+) -> Option<(usize, &'a Road)> {
+    let by = |is_it: &dyn Fn(&TablePattern) -> bool| {
+        roads.iter().enumerate().find(|(_, road)| road.takes(operation, is_it))
+    };
+    by(&|table| table.matches(relation)).or_else(|| {
+        let formerly = relation.formerly.as_ref()?;
+        by(&|table| table.matches_names(&formerly.namespace, &formerly.name))
+    })
 }
 
 /// The bindings of the table versions seen so far.

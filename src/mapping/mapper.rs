@@ -189,7 +189,7 @@ impl SinkMapper {
         let lane = self.bindings.lane(&self.roads, chunk, relation, entry.operation);
         let Some(lane) = lane else { return Ok(Mapped::Unrouted) };
         let Some(road) = self.roads.get(lane.road) else { return Ok(Mapped::Unrouted) };
-        if !chunk.is_for(entry.operation, &road.route.name) {
+        if !chunk.is_for(|name| road.route.is_called(name)) {
             return Ok(Mapped::Unrouted);
         }
         if entry.operation == Operation::Delete && road.route.on_delete == OnDelete::Ignore {
@@ -223,7 +223,7 @@ impl SinkMapper {
             Some(relation) => {
                 let lane = self.bindings.lane(&self.roads, chunk, relation, entry.operation);
                 let road = lane.and_then(|lane| self.roads.get(lane.road));
-                road.is_some_and(|road| chunk.is_for(entry.operation, &road.route.name))
+                road.is_some_and(|road| chunk.is_for(|name| road.route.is_called(name)))
             }
             None => {
                 self.takes_messages && matches!(message(&self.roads, chunk, entry), Ok(Some(_)))

@@ -14,6 +14,8 @@ use crate::envelope::RouteLabel;
 pub struct Route {
     /// Its name, unlike any other's.
     pub name: String,
+    /// What it was called before: pieces of loads may name it so.
+    pub formerly: Vec<String>,
     /// What it takes.
     pub selector: Selector,
     /// The operations it takes. A route for messages takes only messages, whatever stands here.
@@ -26,6 +28,8 @@ pub struct Route {
     pub on_delete: OnDelete,
     /// Where it begins when it is new.
     pub start: Start,
+    /// Its events wait when a table changes, until a person says go.
+    pub holds_at_schema_change: bool,
     /// The name of its sink.
     pub sink: String,
 }
@@ -36,14 +40,22 @@ impl Route {
     pub fn new(name: impl Into<String>, selector: Selector, sink: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            formerly: Vec::new(),
             selector,
             on: Operations::default(),
             mapping: None,
             key: None,
             on_delete: OnDelete::default(),
             start: Start::default(),
+            holds_at_schema_change: false,
             sink: sink.into(),
         }
+    }
+
+    /// Whether this is its name, or was.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.formerly.iter().any(|former| former == name)
     }
 
     /// Returns what its events say of it.

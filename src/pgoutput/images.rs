@@ -151,6 +151,7 @@ mod tests {
             identity: ReplicaIdentity::Default,
             columns: (0..columns).map(column).collect(),
             primary_key: vec![0],
+            formerly: None,
         };
         let transaction =
             Transaction { commit_lsn: Lsn(1), end_lsn: None, xid: None, commit_time: None };

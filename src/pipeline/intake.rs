@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::lag::Lag;
 use super::load::Splice;
 use super::shared::Shared;
+use super::tables::Tables;
 use super::tally;
 use super::{Error, Options};
 use crate::chunk::Chunk;
@@ -150,7 +151,7 @@ impl Intake {
         self.shared.lock().attached(opened.confirmer);
         let mut writing = Box::pin(writer.run());
         let Self { shared, journal, splice, .. } = &*self;
-        let hands = Hands { shared, journal, splice };
+        let hands = Hands { shared, journal, splice, tables: splice.tables() };
         let ended = tokio::select! {
             ended = read(&mut reader, &hands) => Some(ended),
             ended = &mut writing => Some(ended.map_err(Stopped::Source)),
@@ -302,6 +303,7 @@ struct Hands<'a> {
     shared: &'a Shared,
     journal: &'a Journal,
     splice: &'a Splice,
+    tables: &'a Tables,
 }
 
 /// Hands on what comes, and notes where the slot may stop.
@@ -310,6 +312,7 @@ async fn read(reader: &mut Reader, hands: &Hands<'_>) -> Result<(), Stopped> {
     loop {
         match reader.next().await.map_err(Stopped::Source)? {
             Received::Chunk(chunk) => {
+                let chunk = hands.tables.note(chunk).await.map_err(Stopped::Here)?;
                 for chunk in hands.splice.take(chunk).await.map_err(Stopped::Here)? {
                     append(chunk, hands).await?;
                 }

@@ -18,6 +18,7 @@ mod load;
 mod marks;
 #[cfg(test)]
 mod model;
+mod names;
 mod operate;
 mod operator;
 mod report;
@@ -26,6 +27,7 @@ mod setup;
 mod shared;
 mod shown;
 mod status;
+mod tables;
 mod tally;
 mod watch;
 mod windows;

@@ -14,7 +14,7 @@ use crate::delivery::{
 use crate::failure::{Category, Classify, chain};
 use crate::journal::Journal;
 use crate::lsn::Timestamp;
-use crate::progress::{known, store};
+use crate::progress::{known, load, store};
 use crate::state::{self, State, request};
 
 /// Between two looks at what is asked.
@@ -166,6 +166,16 @@ impl Operator {
                 self.replay(&what).await
             }
             Request::Discard { filter, reason } => self.discard(&filter, &reason).await,
+            Request::Load { wanted, routes } => {
+                let now = Timestamp::now();
+                let write = self.state.write(move |c| load::want(c, wanted.as_ref(), &routes, now));
+                write.await.map(|()| Outcome::default()).map_err(|error| chain(&error))
+            }
+            Request::TurnLoads { ids, state } => {
+                let now = Timestamp::now();
+                let write = self.state.write(move |c| load::turn_all(c, &ids, state, now));
+                write.await.map(|()| Outcome::default()).map_err(|error| chain(&error))
+            }
             Request::Pause { sink, reason } => {
                 self.pause(&sink, Some(store::paused(reason.as_deref()))).await
             }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use tokio::time::Instant;
 
 use super::shared::Shared;
-use super::status::{JournalStatus, SinkStatus, SourceStatus, Status, seconds};
+use super::status::{JournalStatus, SinkStatus, SourceState, SourceStatus, Status, seconds};
 use crate::config::Config;
 use crate::delivery::{SinkProgress, Snapshot};
 use crate::journal::Journal;
@@ -86,8 +86,17 @@ impl Reporter {
             let inner = shared.lock();
             let server = inner.server_lsn.map(|lsn| lsn.max(inner.seen));
             let source = SourceStatus {
-                state: inner.state,
-                reason: kept.paused.map(str::to_owned).or_else(|| inner.reason.clone()),
+                state: match inner.state {
+                    SourceState::Streaming if inner.loading.is_open => SourceState::Loading,
+                    state => state,
+                },
+                reason: kept.paused.map(str::to_owned).or_else(|| inner.reason.clone()).or_else(
+                    || {
+                        let waiting = &inner.loading.waiting;
+                        (!waiting.is_empty())
+                            .then(|| format!("waiting to load {}", waiting.join("; ")))
+                    },
+                ),
                 slot: self.slot.clone(),
                 confirmed_lsn: Some(inner.confirmed.to_string()),
                 server_lsn: server.map(|lsn| lsn.to_string()),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::{Begun, DeadLetterFilter, WindowProgress};
+use crate::progress::load::{LoadState, Wanted};
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,20 @@ pub enum Request {
         routes: Vec<String>,
         /// Where, in print: `0/17C8338#3`; half open, rising, apart.
         ranges: Vec<(String, String)>,
+    },
+    /// Load rows that are there.
+    Load {
+        /// Of one table; none: of every table of the routes.
+        wanted: Option<Wanted>,
+        /// For these routes.
+        routes: Vec<String>,
+    },
+    /// Pause, resume or give up loads.
+    TurnLoads {
+        /// Their numbers.
+        ids: Vec<i64>,
+        /// How they are to be.
+        state: LoadState,
     },
     /// Discard what was set aside.
     Discard {
@@ -83,6 +98,8 @@ impl Request {
             Self::ReplayDead { .. } => "replay dead letters",
             Self::Replay { .. } => "replay a window of the journal",
             Self::Begin { .. } => "begin new routes with the journal",
+            Self::Load { .. } => "load rows that are there",
+            Self::TurnLoads { .. } => "pause, resume or give up loads",
             Self::Discard { .. } => "discard dead letters",
             Self::Pause { .. } => "pause a sink",
             Self::Resume { .. } => "resume a sink",

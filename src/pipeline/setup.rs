@@ -20,10 +20,11 @@ use crate::delivery::{
 use crate::failure::chain;
 use crate::journal::{self, Journal};
 use crate::lsn::{Lsn, Position, Timestamp};
-use crate::mapping::{Mapping, Selector, SourceLabel, Start};
+use crate::mapping::{Mapping, Route, Selector, SourceLabel, Start};
 use crate::progress::known::{self as roster, Kind};
 use crate::progress::ledger::Reached;
 use crate::progress::load;
+use crate::progress::shapes::{self, Shape};
 use crate::progress::store::{self, Stored};
 use crate::source::{Identity, Resume};
 use crate::state::{self, State, meta, request};
@@ -95,9 +96,11 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
     let handles = sinks.iter().map(|(_, progress)| progress.clone()).collect();
     let shared = Arc::new(Shared::new(handles, end, known.confirmed));
     seed_marks(&shared, &journal, &known);
-    let held = state.read(roster::held).await.map_err(Error::State)?;
+    let kept = state.read(|c| Ok((roster::held(c)?, roster::former_names(c)?, shapes::load(c)?)));
+    let (held, formerly, shapes) = kept.await.map_err(Error::State)?;
     let Served { runners, pollers, orders, shelves } = {
-        let road = Road { config, state: &state, journal: &journal, label: &label };
+        let (state, journal, formerly) = (&state, &journal, &formerly);
+        let road = Road { config, state, journal, label: &label, formerly, shapes };
         served(&road, sinks, &progress, &held, options)?
     };
     let splice = Arc::new(Splice::new(&state, &journal).await?);
@@ -112,6 +115,23 @@ struct Road<'a> {
     state: &'a State,
     journal: &'a Arc<Journal>,
     label: &'a SourceLabel,
+    /// What routes were called before.
+    formerly: &'a BTreeMap<String, Vec<String>>,
+    /// What routes know of their tables.
+    shapes: Vec<Shape>,
+}
+
+impl Road<'_> {
+    /// The routes of a sink, with the names that they had.
+    fn routes_of(&self, sink: &str) -> Vec<Arc<Route>> {
+        let mut routes = self.config.routes_of(sink);
+        for route in &mut routes {
+            if let Some(formerly) = self.formerly.get(&route.name) {
+                Arc::make_mut(route).formerly.clone_from(formerly);
+            }
+        }
+        routes
+    }
 }
 
 /// Who serves the sinks.
@@ -159,7 +179,7 @@ fn served(
             sink: far_side(sink, kind)?,
             gates: gates.clone(),
             versions: Versions {
-                routes: road.config.routes_of(&sink.name),
+                routes: road.routes_of(&sink.name),
                 source: road.label.clone(),
                 format: sink.format,
             },
@@ -169,6 +189,7 @@ fn served(
             at_once: options.until_caught_up,
             paused,
             held: held.collect(),
+            shapes: road.shapes.clone(),
             state: road.state.clone(),
             progress: handle,
             orders: ordered,
@@ -283,8 +304,9 @@ async fn remember(
     let all: Vec<_> = sinks.chain(routes).collect();
     let write = state.write(move |connection| {
         asked.iter().try_for_each(|what| request::add(connection, what, now).map(drop))?;
-        all.iter()
-            .try_for_each(|(kind, name, sink)| roster::remember(connection, *kind, name, sink, now))?;
+        all.iter().try_for_each(|(kind, name, sink)| {
+            roster::remember(connection, *kind, name, sink, now)
+        })?;
         loaded.iter().try_for_each(|route| load::plan(connection, route))
     });
     write.await.map_err(Error::State)
@@ -385,12 +407,12 @@ fn poller(
     progress: SinkProgress,
     orders: Ordered,
 ) -> Result<Poller, Error> {
-    let Road { config, state, journal, label } = *road;
+    let Road { config, state, journal, label, .. } = *road;
     let parts = PollParts {
         name: sink.name.clone(),
         settings: sink.delivery.clone(),
         sinks: config.sinks.len(),
-        routes: config.routes_of(&sink.name),
+        routes: road.routes_of(&sink.name),
         label: label.clone(),
         format: sink.format,
         journal: Arc::clone(journal),

@@ -27,6 +27,8 @@ pub enum SourceState {
     Connecting,
     /// Attached.
     Streaming,
+    /// Attached, and rows that were there before are read beside the stream.
+    Loading,
     /// No instance runs.
     Stopped,
 }
@@ -38,6 +40,7 @@ impl SourceState {
         match self {
             Self::Connecting => "connecting",
             Self::Streaming => "streaming",
+            Self::Loading => "loading",
             Self::Stopped => "stopped",
         }
     }

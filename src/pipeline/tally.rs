@@ -78,6 +78,7 @@ mod tests {
                 identity: ReplicaIdentity::Default,
                 columns: Vec::new(),
                 primary_key: Vec::new(),
+                formerly: None,
             })
         };
         let entry = |(relation, operation): &(Option<u32>, Operation)| Entry {

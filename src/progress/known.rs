@@ -1,6 +1,8 @@
 //! Which sinks and routes have run: one that the config no longer has is asked about, not
 //! forgotten. Functions to run inside `State::write` and `State::read`.
 
+use std::collections::BTreeMap;
+
 use rusqlite::Connection;
 
 use crate::lsn::Timestamp;
@@ -57,12 +59,30 @@ pub fn load(connection: &Connection) -> rusqlite::Result<Vec<(Kind, String, Stri
     rows.collect()
 }
 
-/// Says that a person holds a route, and why; none: lets it go.
+/// Returns what each route was called before, where it was.
+///
+/// # Errors
+///
+/// Any of SQLite's.
+pub fn former_names(connection: &Connection) -> rusqlite::Result<BTreeMap<String, Vec<String>>> {
+    let sql = "SELECT name, formerly FROM known WHERE kind = 'route' AND formerly <> '[]'";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| {
+        let formerly: String = row.get(1)?;
+        Ok((row.get(0)?, serde_json::from_str(&formerly).unwrap_or_default()))
+    })?;
+    rows.collect()
+}
+
+/// Says that a route is held, and why; none: lets it go, with whatever shape its tables have.
 ///
 /// # Errors
 ///
 /// Any of SQLite's.
 pub fn hold(connection: &Connection, route: &str, why: Option<&str>) -> rusqlite::Result<()> {
+    if why.is_none() {
+        super::shapes::forget(connection, route)?;
+    }
     let sql = "UPDATE known SET held = ?2 WHERE kind = 'route' AND name = ?1";
     connection.prepare(sql)?.execute((route, why)).map(drop)
 }
@@ -83,6 +103,9 @@ pub fn held(connection: &Connection) -> rusqlite::Result<Vec<String>> {
 ///
 /// Any of SQLite's.
 pub fn forget(connection: &Connection, kind: Kind, name: &str) -> rusqlite::Result<()> {
+    if kind == Kind::Route {
+        super::shapes::forget(connection, name)?;
+    }
     let sql = "DELETE FROM known WHERE kind = ?1 AND name = ?2";
     connection.execute(sql, (kind.as_str(), name))?;
     if kind == Kind::Sink {
@@ -101,7 +124,8 @@ pub fn forget(connection: &Connection, kind: Kind, name: &str) -> rusqlite::Resu
 ///
 /// Any of SQLite's.
 pub fn rename(connection: &Connection, kind: Kind, old: &str, new: &str) -> rusqlite::Result<()> {
-    let sql = "UPDATE known SET name = ?3 WHERE kind = ?1 AND name = ?2";
+    let sql = "UPDATE known SET name = ?3, formerly = json_insert(formerly, '$[#]', name)
+               WHERE kind = ?1 AND name = ?2";
     connection.execute(sql, (kind.as_str(), old, new))?;
     match kind {
         Kind::Sink => {
@@ -112,7 +136,10 @@ pub fn rename(connection: &Connection, kind: Kind, old: &str, new: &str) -> rusq
                 connection.execute(&sql, (old, new))?;
             }
         }
-        Kind::Route => super::load::rename_route(connection, old, new)?,
+        Kind::Route => {
+            connection.execute("UPDATE shapes SET route = ?2 WHERE route = ?1", (old, new))?;
+            super::load::rename_route(connection, old, new)?;
+        }
     }
     Ok(())
 }

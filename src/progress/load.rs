@@ -2,12 +2,14 @@
 //! their place in the stream. Functions to run inside `State::write` and `State::read`.
 
 use rusqlite::{Connection, OptionalExtension, Row};
+use serde::{Deserialize, Serialize};
 
 use crate::lsn::{Lsn, Timestamp};
 use crate::state::{lsn_from_sql, lsn_to_sql};
 
 /// How a load is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LoadState {
     /// It goes on, or waits for its turn.
     Running,
@@ -22,8 +24,7 @@ pub enum LoadState {
 }
 
 impl LoadState {
-    const ALL: [Self; 5] =
-        [Self::Running, Self::Paused, Self::Done, Self::Cancelled, Self::Failed];
+    const ALL: [Self; 5] = [Self::Running, Self::Paused, Self::Done, Self::Cancelled, Self::Failed];
 
     /// Returns the word that the database and the command line have for it.
     #[must_use]
@@ -57,6 +58,8 @@ pub struct Load {
     pub routes: Vec<String>,
     /// A condition in SQL that rows have to meet.
     pub filter: Option<String>,
+    /// Keys that the journal has and the table has not are deleted at its end.
+    pub sweep: bool,
     /// How it is.
     pub state: LoadState,
     /// Why it does not go on, where that is so.
@@ -74,7 +77,7 @@ pub struct Load {
 }
 
 /// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
     /// See [`Load::table`].
     pub table: String,
@@ -84,6 +87,8 @@ pub struct Wanted {
     pub routes: Vec<String>,
     /// See [`Load::filter`].
     pub filter: Option<String>,
+    /// See [`Load::sweep`].
+    pub sweep: bool,
 }
 
 /// Stores a load and returns its number.
@@ -91,15 +96,32 @@ pub struct Wanted {
 /// # Errors
 /// Any of SQLite's.
 pub fn add(connection: &Connection, wanted: &Wanted, now: Timestamp) -> rusqlite::Result<i64> {
-    let sql = "INSERT INTO loads (\"table\", sink, routes, \"where\", state, started_at, updated_at)
-               VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?5)";
+    let sql = "INSERT INTO loads
+                   (\"table\", sink, routes, \"where\", sweep, state, started_at, updated_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6, ?6)";
     let routes = serde_json::to_string(&wanted.routes).unwrap_or_default();
-    let Wanted { table, sink, filter, .. } = wanted;
-    connection.prepare(sql)?.insert((table, sink, routes, filter, now.unix_micros()))
+    let Wanted { table, sink, filter, sweep, .. } = wanted;
+    connection.prepare(sql)?.insert((table, sink, routes, filter, sweep, now.unix_micros()))
+}
+
+/// Stores what a person asks for: of one table, or of every table of the routes.
+///
+/// # Errors
+/// Any of SQLite's.
+pub fn want(
+    connection: &Connection,
+    wanted: Option<&Wanted>,
+    routes: &[String],
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    match wanted {
+        Some(wanted) => add(connection, wanted, now).map(drop),
+        None => routes.iter().try_for_each(|route| plan(connection, route)),
+    }
 }
 
 const COLUMNS: &str = "id, \"table\", sink, routes, \"where\", state, reason, \"cursor\", rows,
-                       total_estimate, started_at, updated_at";
+                       total_estimate, started_at, updated_at, sweep";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Load> {
     let routes: String = row.get(3)?;
@@ -111,6 +133,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Load> {
         sink: row.get(2)?,
         routes: serde_json::from_str(&routes).unwrap_or_default(),
         filter: row.get(4)?,
+        sweep: row.get(12)?,
         state: state.unwrap_or(LoadState::Failed),
         reason: row.get(6)?,
         cursor: row.get(7)?,
@@ -160,12 +183,26 @@ pub fn turn(
     Ok(connection.prepare(sql)?.execute(values)? > 0)
 }
 
+/// Changes how loads are, those that are not over.
+///
+/// # Errors
+/// Any of SQLite's.
+pub fn turn_all(
+    connection: &Connection,
+    ids: &[i64],
+    state: LoadState,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    ids.iter().try_for_each(|id| turn(connection, *id, state, None, now).map(drop))
+}
+
 /// Notes why a load waits; none: it goes on.
 ///
 /// # Errors
 /// Any of SQLite's.
 pub fn note(connection: &Connection, id: i64, reason: Option<&str>) -> rusqlite::Result<()> {
-    let sql = "UPDATE loads SET reason = ?2 WHERE id = ?1 AND state = 'running' AND reason IS NOT ?2";
+    let sql =
+        "UPDATE loads SET reason = ?2 WHERE id = ?1 AND state = 'running' AND reason IS NOT ?2";
     connection.prepare(sql)?.execute((id, reason)).map(drop)
 }
 
@@ -293,7 +330,13 @@ mod tests {
 
     fn wanted(table: &str) -> Wanted {
         let routes = vec!["a".to_owned(), "b".to_owned()];
-        Wanted { table: table.to_owned(), sink: None, routes, filter: Some("x > 1".to_owned()) }
+        Wanted {
+            table: table.to_owned(),
+            sink: None,
+            routes,
+            filter: Some("x > 1".to_owned()),
+            sweep: true,
+        }
     }
 
     fn within<T>(work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static) -> T
@@ -313,7 +356,10 @@ mod tests {
             let next = Some("{}".to_owned());
             step(connection, &Step { load: id, rows: 10, next: next.clone() }, at)?;
             let load = get(connection, id)?.unwrap();
-            assert_eq!((load.rows, load.cursor, load.state), (10, next.clone(), LoadState::Running));
+            assert_eq!(
+                (load.rows, load.cursor, load.state),
+                (10, next.clone(), LoadState::Running)
+            );
             assert!(turn(connection, id, LoadState::Paused, None, at)?);
             step(connection, &Step { load: id, rows: 1, next }, at)?;
             assert_eq!(get(connection, id)?.unwrap().state, LoadState::Paused, "stays so");

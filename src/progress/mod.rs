@@ -5,4 +5,6 @@
 pub mod known;
 pub mod ledger;
 pub mod load;
+pub mod shapes;
 pub mod store;
+pub mod tables;

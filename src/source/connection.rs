@@ -37,6 +37,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("quote_all_identifiers", "off"),
     ("search_path", "pg_catalog"),
     ("row_security", "off"),
+    // A heartbeat or a watermark is worth no standby's time.
+    ("synchronous_commit", "local"),
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),

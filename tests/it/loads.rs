@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use walgate::demo::cluster::{Builder, Cluster};
 
 use super::support::load::Load;
 use super::support::process::eventually;
-use super::support::receiver::{Journal, Receiver};
+use super::support::receiver::{Journal, Receiver, Reply};
 use super::support::road::{PATIENCE, Road, T, http};
 use super::support::state;
 
@@ -41,7 +42,8 @@ fn filled(receiver: &Receiver) -> Road {
 #[track_caller]
 fn loaded(road: &Road) {
     let open = "SELECT (SELECT count(*) FROM loads WHERE state IN ('running', 'paused'))
-                     + (SELECT count(*) FROM known WHERE to_load = 1)";
+                     + (SELECT count(*) FROM known WHERE to_load = 1)
+                     + NOT EXISTS (SELECT 1 FROM known WHERE kind = 'route')";
     eventually("all is loaded", PATIENCE, || state::number(&road.walgate, open) == 0);
 }
 
@@ -86,4 +88,387 @@ fn a_table_under_load_is_loaded_while_it_changes() {
     drop(load);
     let journal = arrived(&road, &receiver);
     assert!(reads(&journal) > 4000, "{}", reads(&journal));
+}
+
+/// Kills walgate and starts it again, over and over, while a table is loaded and changes.
+#[test]
+fn a_load_that_is_killed_again_and_again_goes_on_where_it_was() {
+    let receiver = Receiver::start();
+    let mut road = filled(&receiver);
+    road.sql("INSERT INTO t SELECT i, 'more ' || i FROM generate_series(10001, 40000) i");
+    let load = Load::start(&road, Duration::from_millis(2));
+    road.start();
+    for round in 1..=10 {
+        load.goes_on(5);
+        std::thread::sleep(Duration::from_millis(20 * round));
+        road.walgate.kill();
+        road.start();
+    }
+    loaded(&road);
+    drop(load);
+    let journal = arrived(&road, &receiver);
+    let reads = reads(&journal);
+    // What changed while its piece was read came by the stream alone; a few pieces came twice.
+    assert!((20_000..80_000).contains(&reads), "{reads}");
+    assert_eq!(state::number(&road.walgate, "SELECT count(*) FROM loads WHERE state = 'done'"), 1);
+}
+
+const ODD_KEYS: &str = "
+    CREATE EXTENSION citext;
+    CREATE TYPE mood AS ENUM ('z', 'a', 'm');
+    CREATE COLLATION german (provider = icu, locale = 'de-DE');
+    CREATE TABLE composite (region text COLLATE german, id int, v text, PRIMARY KEY (region, id));
+    INSERT INTO composite SELECT (ARRAY['ä', 'B', 'a', 'Z'])[1 + i % 4], i, 'x' FROM generate_series(1, 2500) i;
+    CREATE TABLE numbers (id numeric PRIMARY KEY, v text);
+    INSERT INTO numbers SELECT (i - 1200) / 7.0, 'x' FROM generate_series(1, 2500) i;
+    INSERT INTO numbers VALUES ('NaN', 'nan'), ('Infinity', 'inf'), ('-Infinity', '-inf');
+    CREATE TABLE uuids (id uuid PRIMARY KEY, v text);
+    INSERT INTO uuids SELECT md5(i::text)::uuid, 'x' FROM generate_series(1, 2500) i;
+    CREATE TABLE texts (id citext PRIMARY KEY, v text);
+    INSERT INTO texts SELECT chr(65 + i % 26) || chr(97 + i % 25) || i, 'x' FROM generate_series(1, 2500) i;
+    CREATE TABLE times (id timestamptz, mood mood, v text, PRIMARY KEY (id, mood));
+    INSERT INTO times SELECT '2024-01-01'::timestamptz + (i / 3) * interval '1 microsecond',
+        (ARRAY['z', 'a', 'm']::mood[])[1 + i % 3], 'x' FROM generate_series(0, 2499) i;
+    INSERT INTO times VALUES ('infinity', 'a', 'x'), ('-infinity', 'a', 'x');
+    CREATE TABLE padded (id char(6), n bytea, v text, PRIMARY KEY (id, n));
+    INSERT INTO padded SELECT i % 100, decode(md5(i::text), 'hex'), 'x' FROM generate_series(1, 2500) i;
+    CREATE TABLE indexed (a int NOT NULL, b text, id int PRIMARY KEY);
+    CREATE UNIQUE INDEX by_a ON indexed (a);
+    ALTER TABLE indexed REPLICA IDENTITY USING INDEX by_a;
+    INSERT INTO indexed SELECT -i, 'x', i FROM generate_series(1, 2500) i;
+    CREATE TABLE included (id int, v text, PRIMARY KEY (id) INCLUDE (v));
+    INSERT INTO included SELECT i, 'x' FROM generate_series(1, 2500) i;
+    CREATE TABLE keyless (v int);
+    INSERT INTO keyless SELECT i FROM generate_series(1, 60000) i;
+    CREATE TABLE nothing (id int PRIMARY KEY);
+    CREATE TABLE bare ();
+    INSERT INTO bare DEFAULT VALUES;
+    CREATE TABLE parent (id int PRIMARY KEY, v text);
+    CREATE TABLE child (more int) INHERITS (parent);
+    INSERT INTO parent VALUES (1, 'parent');
+    INSERT INTO child VALUES (2, 'child', 3);
+    CREATE TABLE made (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) STORED, v text);
+    INSERT INTO made (id, v) SELECT i, 'x' FROM generate_series(1, 10) i;
+    CREATE TABLE sliced (id int, v text, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+    CREATE TABLE low PARTITION OF sliced FOR VALUES FROM (0) TO (1000);
+    CREATE TABLE high (v text, id int NOT NULL);
+    ALTER TABLE sliced ATTACH PARTITION high FOR VALUES FROM (1000) TO (9000);
+    INSERT INTO sliced SELECT i, 'x' FROM generate_series(1, 2500) i;
+    CREATE TABLE listed (id int PRIMARY KEY, shown text, hidden text);
+    INSERT INTO listed SELECT i, 'shown', 'hidden' FROM generate_series(1, 100) i;";
+
+/// How many rows of each table have to come.
+const COUNTS: [(&str, usize); 15] = [
+    ("composite", 2500),
+    ("numbers", 2503),
+    ("uuids", 2500),
+    ("texts", 2500),
+    ("times", 2502),
+    ("padded", 2500),
+    ("indexed", 2500),
+    ("included", 2500),
+    ("keyless", 60_000),
+    ("nothing", 0),
+    ("bare", 1),
+    ("parent", 1),
+    ("child", 1),
+    ("made", 10),
+    ("sliced", 2500),
+];
+
+#[test]
+fn every_row_of_a_table_with_an_odd_key_comes_once() {
+    let receiver = Receiver::start();
+    let route = "[[route]]\nname = \"all\"\ntable = \"public.*\"\nsink = \"far\"\n";
+    let sinks = format!("{}{route}", batches(&receiver.url("/")));
+    let mut road = Road::quiet(builder(), ODD_KEYS, &sinks);
+    let tables: Vec<&str> = COUNTS.iter().map(|(table, _)| *table).collect();
+    // Children are named on their own, or they come with their parent.
+    let tables = tables.join(", ").replace("parent, child", "ONLY parent, child");
+    road.sql(&format!(
+        "CREATE PUBLICATION walgate FOR TABLE {tables}, listed (id, shown) WHERE (id <= 7)
+         WITH (publish_via_partition_root = true)"
+    ));
+    road.start();
+    loaded(&road);
+    road.confirms(&road.wal_end());
+    let events = receiver.journal().events();
+    let of = |table: &str| {
+        let name = format!("public.{table}");
+        events.iter().filter(move |event| event.0["table"] == name.as_str())
+    };
+    for (table, count) in COUNTS {
+        let keys: std::collections::BTreeSet<String> =
+            of(table).map(|event| format!("{}{}", event.0["key"], event.0["data"])).collect();
+        let seen = of(table).count();
+        assert_eq!((table, seen), (table, count));
+        let distinct = if table == "composite" { keys.len() } else { count };
+        assert_eq!((table, keys.len()), (table, distinct));
+    }
+    let listed: Vec<_> = of("listed").collect();
+    assert_eq!(listed.len(), 7, "the publication's row filter");
+    assert_eq!(listed[0].0["data"], serde_json::json!({ "id": 1, "shown": "shown" }));
+    assert_eq!(of("made").next().unwrap().0["data"], serde_json::json!({ "id": 1, "v": "x" }));
+    let sliced = of("sliced").last().unwrap();
+    assert_eq!(sliced.0["data"], serde_json::json!({ "id": 2500, "v": "x" }));
+    assert_eq!(of("included").next().unwrap().0["key"], serde_json::json!({ "id": 1 }));
+}
+
+#[test]
+fn a_row_is_the_same_byte_for_byte_by_load_and_by_stream() {
+    let schema = "
+        CREATE EXTENSION hstore;
+        CREATE TYPE pair AS (a int, b text);
+        CREATE DOMAIN positive AS numeric CHECK (VALUE > 0);
+        CREATE TABLE t (id int PRIMARY KEY, n numeric, f float8, r float4, b bool, d date,
+            ts timestamp, tz timestamptz, i interval, j json, jb jsonb, by bytea, a int[], ta text[],
+            p pair, h hstore, x positive, c char(5), m money, u uuid, ip inet, range int4range,
+            t text, reg regclass, bits bit(5));
+        INSERT INTO t VALUES (1, 12.50, 0.30000000000000004, 1e20, true, '0044-03-15 BC',
+            '2024-02-03 13:05:06.789', '2024-02-03 13:05:06.789+05', '1 mon -2 days 03:04:05',
+            '{\"a\" : 1}', '{\"b\": 1.10}', '\\x00ff', '{{1,2},{3,NULL}}', '{\"a,b\",NULL,\"q\\\"\"}',
+            '(1,\"x y\")', '\"a\"=>NULL', 7, 'ab', '12.34', gen_random_uuid(), '192.168.0.1/12',
+            '[1,5)', E'tab\\t\\\\N\\n\u{1F600}', 'pg_class', '00101'), (2);";
+    let schema = schema.replace(", (2);", "; INSERT INTO t (id) VALUES (2);");
+    let receiver = Receiver::start();
+    let sinks = format!("{}{}", batches(&receiver.url("/")), route("t", "far"));
+    let mut road = Road::quiet(builder(), &schema, &sinks);
+    road.sql("CREATE PUBLICATION walgate FOR ALL TABLES");
+    road.sql("ALTER DATABASE postgres SET datestyle = 'German'");
+    road.start();
+    loaded(&road);
+    road.sql("UPDATE t SET id = id");
+    road.confirms(&road.wal_end());
+    let journal = receiver.journal();
+    for (key, events) in journal.by_key() {
+        let [read, update] = &events[..] else { panic!("{key}: {events:?}") };
+        assert_eq!((read.op(), update.op()), ("read", "update"));
+        assert_eq!(read.0["data"].to_string(), update.0["data"].to_string(), "{key}");
+    }
+    assert_eq!(journal.events().len(), 4);
+}
+
+/// Runs `walgate backfill …`; returns its exit code and what it said.
+#[track_caller]
+fn backfill(road: &Road, args: &[&str]) -> (i32, String) {
+    let output = road.walgate.call(&[&["backfill"], args].concat());
+    let said = String::from_utf8(output.stderr).unwrap();
+    (output.status.code().unwrap(), said)
+}
+
+/// Returns what `walgate backfill list` tells.
+#[track_caller]
+fn listed(road: &Road) -> Vec<Value> {
+    let output = road.walgate.call(&["backfill", "list", "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[track_caller]
+fn reason(road: &Road) -> String {
+    let output = road.walgate.call(&["status", "--json"]);
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    status["source"]["reason"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_new_route_gets_the_rows_and_others_do_not() {
+    let (old, new) = (Receiver::start(), Receiver::start());
+    let one =
+        format!("{}{}", http("old", &old.url("/"), ""), super::support::road::route("t", "old"));
+    let mut road = Road::new(builder(), T, &one);
+    road.sql("INSERT INTO t SELECT i, 'x' FROM generate_series(1, 30) i");
+    road.confirms(&road.wal_end());
+    road.stop();
+    road.configure(&format!("{one}{}{}", http("new", &new.url("/"), ""), route("t", "new")));
+    road.start();
+    loaded(&road);
+    road.sql("INSERT INTO t VALUES (31, 'x')");
+    assert_eq!(reads(&road.arrived(&new)), 30);
+    assert_eq!(reads(&road.arrived(&old)), 0);
+}
+
+#[test]
+fn a_backfill_sends_what_is_asked_for_to_whom_it_is_for() {
+    let (one, two) = (Receiver::start(), Receiver::start());
+    let sinks = format!(
+        "{}{}{}{}",
+        http("one", &one.url("/"), ""),
+        http("two", &two.url("/"), ""),
+        super::support::road::route("t", "one"),
+        super::support::road::route("t", "two"),
+    );
+    let road = Road::new(builder(), T, &sinks);
+    road.sql("INSERT INTO t SELECT i, 'x' FROM generate_series(1, 30) i");
+    road.confirms(&road.wal_end());
+    let (code, said) =
+        backfill(&road, &["start", "public.t", "--sink", "two", "--where", "id <= 10"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("public.t  done  10 rows"), "{said}");
+    assert_eq!(reads(&road.arrived(&two)), 10);
+    assert_eq!(reads(&road.arrived(&one)), 0);
+    assert_eq!(backfill(&road, &["start"]).0, 0);
+    assert_eq!(reads(&road.arrived(&two)), 40);
+    assert_eq!(reads(&road.arrived(&one)), 30);
+    let all = listed(&road);
+    let shown: Vec<_> = all.iter().map(|one| (&one["state"], &one["rows"], &one["sink"])).collect();
+    assert_eq!(
+        shown,
+        [(&json!("done"), &json!(10), &json!("two")), (&json!("done"), &json!(30), &Value::Null),]
+    );
+}
+
+#[test]
+fn a_backfill_that_can_not_be_is_refused_with_what_to_do() {
+    let receiver = Receiver::start();
+    let road = Road::of_t(&http("far", &receiver.url("/"), ""));
+    for (args, code, says) in [
+        (&["start", "public.other"][..], 2, "no route takes rows of public.other"),
+        (&["start", "public.*"], 2, "is no single table"),
+        (&["start", "public.t", "--sink", "fat"], 2, "did you mean \"far\"?"),
+        (&["pause", "public.t"], 2, "no such backfill"),
+        (
+            &["start", "public.t", "--where", "nonsense > 1"],
+            1,
+            "column \"nonsense\" does not exist",
+        ),
+        (&["start", "public.t", "--where", "true); DROP TABLE t; --"], 1, "failed"),
+    ] {
+        let (got, said) = backfill(&road, args);
+        assert_eq!(got, code, "{args:?}: {said}");
+        assert!(said.contains(says), "{args:?}: {said}");
+    }
+    road.sql("INSERT INTO t VALUES (1, 'there')");
+    road.arrived(&receiver);
+}
+
+#[test]
+fn a_backfill_is_paused_resumed_and_given_up_over_a_restart() {
+    let receiver = Receiver::start();
+    let mut road = filled(&receiver);
+    receiver.otherwise(Reply::status(503));
+    road.sql("INSERT INTO t SELECT i, repeat('x', 3000) FROM generate_series(5001, 9000) i");
+    road.start();
+    eventually("it has begun", PATIENCE, || !listed(&road).is_empty());
+    // No instance need run for it.
+    road.stop();
+    assert_eq!(backfill(&road, &["pause", "public.t"]).0, 0);
+    road.start();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(listed(&road)[0]["state"], "paused");
+    let rows = listed(&road)[0]["rows"].clone();
+    receiver.behave();
+    assert_eq!(backfill(&road, &["resume", "public.t"]).0, 0);
+    let journal = arrived(&road, &receiver);
+    assert_eq!(reads(&journal), 9000, "it had {rows}");
+    let (code, said) = backfill(&road, &["start", "public.t", "--no-wait"]);
+    assert_eq!(code, 0, "{said}");
+    let _maybe_over = backfill(&road, &["cancel"]);
+    loaded(&road);
+    assert!(["cancelled", "done"].contains(&listed(&road)[1]["state"].as_str().unwrap()));
+    arrived(&road, &receiver);
+}
+
+#[test]
+fn what_was_deleted_in_a_gap_is_found_by_a_sweep() {
+    let receiver = Receiver::start();
+    let mut road = filled(&receiver);
+    road.start();
+    arrived(&road, &receiver);
+    road.stop();
+    road.sql("SELECT pg_drop_replication_slot('walgate')");
+    road.sql("DELETE FROM t WHERE id % 5 = 0; UPDATE t SET v = 'lost' WHERE id = 1");
+    road.start_with(&["--accept-gap"]);
+    road.sql("INSERT INTO t VALUES (5, 'again')");
+    let (code, said) = backfill(&road, &["start", "public.t", "--sweep"]);
+    assert_eq!(code, 0, "{said}");
+    let journal = arrived(&road, &receiver);
+    let deletes = journal.events().iter().filter(|event| event.op() == "delete").count();
+    assert_eq!(deletes, 999, "id 5 came again");
+}
+
+#[test]
+fn a_right_that_is_missing_is_said_and_waited_for() {
+    let receiver = Receiver::start();
+    let mut road = filled(&receiver);
+    road.sql("CREATE ROLE reader LOGIN REPLICATION; GRANT USAGE ON SCHEMA public TO reader");
+    let url = road.cluster.url("reader", "postgres");
+    let sinks = format!("{}{}", batches(&receiver.url("/")), route("t", "far"));
+    road.configure_at(&url, "", "", &sinks);
+    road.start();
+    eventually("it says so", PATIENCE, || reason(&road).contains("permission denied for table t"));
+    road.sql("ALTER TABLE t ENABLE ROW LEVEL SECURITY; GRANT SELECT ON t TO reader");
+    let hidden = "query would be affected by row-level security policy";
+    eventually("it is no less", PATIENCE, || reason(&road).contains(hidden));
+    assert_eq!(reads(&receiver.journal()), 0);
+    road.sql("ALTER ROLE reader BYPASSRLS");
+    assert_eq!(reads(&arrived(&road, &receiver)), 5000);
+    assert_eq!(reason(&road), "");
+}
+
+#[test]
+fn a_run_until_caught_up_loads_everything_first() {
+    let receiver = Receiver::start();
+    let mut road = filled(&receiver);
+    let output = road.walgate.call(&["run", "--until-caught-up", "--timeout", "60s"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(reads(&receiver.journal()), 5000);
+    road.start();
+    road.arrived(&receiver);
+}
+
+#[test]
+fn a_row_that_the_stream_has_and_a_read_does_not_see_yet_is_waited_for() {
+    let receiver = Receiver::start();
+    let road = Road::of_t(&http("far", &receiver.url("/"), ""));
+    road.sql("INSERT INTO t SELECT i, 'old' FROM generate_series(1, 20) i");
+    road.arrived(&receiver);
+    // Its commit is in the log and waits for a standby that never comes: nobody sees it.
+    road.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    road.value("SELECT pg_reload_conf()");
+    eventually("commits wait", PATIENCE, || {
+        road.value("SHOW synchronous_standby_names") == "nobody"
+    });
+    let url = road.cluster.url("postgres", "postgres");
+    let waiting = std::thread::spawn(move || {
+        super::support::road::runtime().block_on(async {
+            let session = walgate::demo::cluster::Session::open(&url).await.unwrap();
+            session.batch_execute("UPDATE t SET v = 'new' WHERE id = 7").await.unwrap();
+        });
+    });
+    receiver.wait("the stream brings it", PATIENCE, |journal| {
+        journal.events().iter().any(|event| event.0["data"]["v"] == "new")
+    });
+    assert_eq!(road.value("SELECT v FROM t WHERE id = 7"), "old");
+    assert_eq!(backfill(&road, &["start", "public.t", "--no-wait"]).0, 0);
+    eventually("it waits", PATIENCE, || reason(&road).contains("not visible yet"));
+    assert_eq!(reads(&receiver.journal()), 0);
+    road.sql("ALTER SYSTEM RESET synchronous_standby_names");
+    road.value("SELECT pg_reload_conf()");
+    waiting.join().unwrap();
+    assert_eq!(reads(&arrived(&road, &receiver)), 20);
+}
+
+#[test]
+fn a_table_that_is_emptied_or_altered_meanwhile_is_loaded_as_it_is() {
+    let receiver = Receiver::start();
+    let route = format!(
+        "{}on = [\"insert\", \"update\", \"delete\", \"read\", \"truncate\"]\n",
+        route("t", "far")
+    );
+    let sinks = format!("{}{route}", batches(&receiver.url("/")));
+    let mut road = Road::quiet(builder(), T, &sinks);
+    road.sql(FILLED);
+    road.sql("INSERT INTO t SELECT i, 'row ' || i FROM generate_series(5001, 60000) i");
+    road.sql("CREATE PUBLICATION walgate FOR ALL TABLES");
+    road.start();
+    receiver.wait("it is under way", PATIENCE, |journal| !journal.events().is_empty());
+    road.sql("ALTER TABLE t ADD COLUMN w int DEFAULT 7");
+    road.sql("TRUNCATE t");
+    road.sql("INSERT INTO t VALUES (1, 'new', 8)");
+    road.sql("ALTER TABLE t DROP COLUMN w");
+    loaded(&road);
+    road.sql("UPDATE t SET v = 'newest'");
+    arrived(&road, &receiver);
 }

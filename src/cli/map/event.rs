@@ -76,6 +76,7 @@ mod tests {
             identity,
             columns: vec![column("id"), column("v")],
             primary_key: vec![],
+            formerly: None,
         })
     }
 

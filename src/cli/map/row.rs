@@ -100,6 +100,7 @@ mod tests {
             identity: ReplicaIdentity::Default,
             columns: vec![column("id"), column("email")],
             primary_key: vec![0],
+            formerly: None,
         };
         (serde_json::from_str(&json).unwrap(), relation)
     }

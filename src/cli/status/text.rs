@@ -46,7 +46,7 @@ impl Paint {
 
 fn source(source: &SourceStatus, paint: &Paint, out: &mut String) {
     let colour = match source.state {
-        SourceState::Streaming => GREEN,
+        SourceState::Streaming | SourceState::Loading => GREEN,
         SourceState::Connecting => YELLOW,
         SourceState::Stopped => RED,
     };

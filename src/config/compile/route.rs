@@ -69,6 +69,7 @@ fn route(table: &Table, mappings: &[Arc<Mapping>], notes: &mut Notes<'_>) -> Opt
             "journal" => Start::Journal,
             _ => Start::Load,
         },
+        holds_at_schema_change: table.text("on_schema_change")? == "hold",
         ..Route::new(table.text("name")?, selector?, table.text("sink")?)
     })
 }

@@ -9,7 +9,7 @@ pub(super) mod original;
 mod parts;
 mod window;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ use super::parked::LetterState;
 use super::reader::{Read, Reader};
 use super::scheduler::{DispatchId, Effect, Scheduler};
 use super::settings::Settings;
+use super::shapes::Shapes;
 use super::view::View;
 use super::ward::{Outcome, Ward};
 use super::window::Window;
@@ -87,6 +88,10 @@ pub struct Runner {
     operator: Operator,
     /// A part of the journal that is sent again.
     window: Option<Box<Window>>,
+    /// What routes know of their tables.
+    shapes: Shapes,
+    /// The routes that are held.
+    held: HashSet<String>,
 }
 
 /// What comes back from outside.
@@ -117,7 +122,8 @@ impl Runner {
     /// When the journal no longer has what the sink has not done.
     pub fn new(parts: Parts) -> Result<Self, Error> {
         let Parts { name, settings, sinks, sink, gates, orders, reads, paused, held, .. } = parts;
-        let Parts { versions, journal, journal_keeps, state, progress, at_once, .. } = parts;
+        let Parts { versions, journal, journal_keeps, state, progress, at_once, shapes, .. } =
+            parts;
         let bounds = Bounds::share(sinks, &settings);
         let floor = progress.floor();
         let gone = |source| Error::Journal { sink: name.clone(), source };
@@ -154,6 +160,8 @@ impl Runner {
             audit_at: None,
             reads,
             orders,
+            shapes: Shapes::new(versions.watched(), shapes),
+            held: held.into_iter().collect(),
             operator: Operator::new(versions),
             window: None,
         })
@@ -269,12 +277,18 @@ impl Runner {
                     if let Some(window) = &mut self.window {
                         window.passed(keys(&event.envelope));
                     }
+                    self.look_at_shape(&event.envelope);
                     self.scheduler.push(event, now, &mut self.effects);
                 }
                 Read::LeftOut(key_hash) => self.scheduler.leave_out(key_hash),
                 Read::Rejected(refused) => {
                     let (event, failure) = *refused;
-                    self.scheduler.refuse(event, failure, now, &mut self.effects);
+                    if self.look_at_shape(&event.envelope) {
+                        // What a person does about the table may mend it.
+                        self.scheduler.push(event, now, &mut self.effects);
+                    } else {
+                        self.scheduler.refuse(event, failure, now, &mut self.effects);
+                    }
                 }
             }
         }

@@ -11,6 +11,7 @@ use super::super::lane::keys;
 use super::super::orders::Order;
 use super::super::record::Delivered;
 use super::super::registry::Versions;
+use super::super::shapes::Look;
 use super::super::ward::{FEED_MAX, Write};
 use super::Runner;
 use crate::chunk::Operation;
@@ -130,10 +131,51 @@ impl Runner {
                 let _gone = asked.send(());
             }
             Order::Hold(route, hold, asked) => {
+                if !hold {
+                    let accepted = self.shapes.accept(&route);
+                    accepted.into_iter().for_each(|shape| self.ward.add(Write::Shape(shape)));
+                }
+                if hold {
+                    self.held.insert(route.clone());
+                } else {
+                    self.held.remove(&route);
+                }
                 self.scheduler.hold(&route, hold, now, &mut self.effects);
                 self.view.changed();
                 self.apply(now, None);
                 let _gone = asked.send(());
+            }
+        }
+    }
+
+    /// Holds the route of an event whose table has another shape than its owner knows, before
+    /// the event is sent. Returns whether that is so.
+    pub(super) fn look_at_shape(&mut self, event: &Envelope) -> bool {
+        if self.shapes.is_idle() {
+            return false;
+        }
+        let entry = event.chunk.entries.get(event.entry as usize);
+        let Some(relation) = entry.and_then(|entry| event.chunk.relation(entry)) else {
+            return false;
+        };
+        let route = &event.route.name;
+        match self.shapes.look(route, relation) {
+            Look::Known => false,
+            Look::First(shape) => {
+                self.ward.add(Write::Shape(shape));
+                false
+            }
+            Look::Changed(what) => {
+                if self.held.insert(route.clone()) {
+                    let table = relation.quoted_name();
+                    tracing::error!(sink = %self.name, route, table, what,
+                        "a table changed: the route is held until `walgate route release` lets it go on");
+                    let reason = format!("{table} changed: {what}");
+                    self.ward.add(Write::Hold { route: route.clone(), reason });
+                    self.scheduler.hold_what_comes(route);
+                    self.view.changed();
+                }
+                true
             }
         }
     }

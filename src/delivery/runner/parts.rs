@@ -10,6 +10,7 @@ use crate::delivery::settings::Settings;
 use crate::failure::{Category, Classify};
 use crate::journal::{self, Journal};
 use crate::mapping;
+use crate::progress::shapes::Shape;
 use crate::sink::Sink;
 use crate::state::{self, State};
 
@@ -41,6 +42,8 @@ pub struct Parts {
     pub paused: Option<String>,
     /// Routes of it that a person holds.
     pub held: Vec<String>,
+    /// What its routes know of their tables.
+    pub shapes: Vec<Shape>,
     /// Where dead letters are stored.
     pub state: State,
     /// Where the rest of the process looks.

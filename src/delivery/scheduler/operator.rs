@@ -133,6 +133,12 @@ impl Scheduler {
         }
     }
 
+    /// Holds a route from its next event on: what is in the lanes goes before.
+    pub fn hold_what_comes(&mut self, route: &str) {
+        let name = self.name_of(route);
+        self.held.insert(name);
+    }
+
     /// Returns the routes that are held, by name, and how many of their events wait.
     #[must_use]
     pub fn held(&self) -> (Vec<String>, u64) {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::Error;
 use crate::chunk::{Chunk, Entry, Operation, Transaction};
 use crate::lsn::{Lsn, Oid, Position, Timestamp, Xid};
-use crate::relation::{Column, Kind, Relation, ReplicaIdentity};
+use crate::relation::{Column, Kind, Relation, ReplicaIdentity, TableName};
 
 /// Types nest; what nests deeper than this was not written by us.
 const KIND_DEPTH_MAX: u8 = 32;
@@ -190,6 +190,11 @@ fn encode_relation(relation: &Relation, out: &mut Vec<u8>) {
     for index in &relation.primary_key {
         number(u64::from(*index), out);
     }
+    out.push(u8::from(relation.formerly.is_some()));
+    if let Some(TableName { namespace, name }) = &relation.formerly {
+        text(namespace, out);
+        text(name, out);
+    }
 }
 
 fn relation(bytes: &mut Cursor<'_>) -> Result<Relation, Error> {
@@ -216,7 +221,9 @@ fn relation(bytes: &mut Cursor<'_>) -> Result<Relation, Error> {
             u16::try_from(bytes.number()?).map_err(|_| Error::Invalid("a primary key's column"))
         })
         .collect::<Result<_, _>>()?;
-    Ok(Relation { oid, namespace, name, identity, columns, primary_key })
+    let formerly =
+        bytes.optional(|bytes| Ok(TableName { namespace: bytes.text()?, name: bytes.text()? }))?;
+    Ok(Relation { oid, namespace, name, identity, columns, primary_key, formerly })
 }
 
 fn encode_kind(kind: &Kind, out: &mut Vec<u8>) {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::chunk::{Operation, Transaction};
 use crate::lsn::{Oid, Xid};
-use crate::relation::{Column, Kind, Relation, ReplicaIdentity};
+use crate::relation::{Column, Kind, Relation, ReplicaIdentity, TableName};
 
 /// Returns a chunk of `rows` inserts of one transaction, whole or still open.
 pub(in crate::journal) fn chunk(lsn: u64, seq: u32, rows: &[Vec<u8>], whole: bool) -> Chunk {
@@ -53,6 +53,7 @@ fn relation() -> Relation {
         identity: ReplicaIdentity::Full,
         columns: vec![column("id", Kind::Integer), column("what", kind)],
         primary_key: vec![0],
+        formerly: Some(TableName { namespace: "old".into(), name: "items".into() }),
     }
 }
 

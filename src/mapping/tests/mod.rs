@@ -48,6 +48,7 @@ fn customers() -> Relation {
             column("city", Kind::Text, false),
         ],
         primary_key: vec![0],
+        formerly: None,
     }
 }
 

@@ -63,6 +63,7 @@ pub(super) fn relation() -> Relation {
         identity: ReplicaIdentity::Index,
         columns: vec![column("id", true), column("näme", false)],
         primary_key: Vec::new(),
+        formerly: None,
     }
 }
 

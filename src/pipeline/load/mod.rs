@@ -5,6 +5,7 @@
 //! watermark comes back. What is in the stream is durable before its first row is sent.
 
 mod splice;
+mod sweep;
 mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,7 @@ use crate::chunk::Operation;
 use crate::config::Config;
 use crate::failure::{Category, Classify, chain};
 use crate::journal::Journal;
-use crate::lsn::Timestamp;
+use crate::lsn::{Timestamp, Xid};
 use crate::mapping::{Route, Selector};
 use crate::progress::load::{self, LoadState, Wanted};
 use crate::relation::quote_identifier;
@@ -45,6 +46,8 @@ const PLAN_RETRY: Duration = Duration::from_secs(2);
 pub(super) struct Loads {
     means: Means,
     routes: Vec<Arc<Route>>,
+    /// What an earlier run may have read is known.
+    is_ready: bool,
     under_way: BTreeSet<i64>,
     tasks: JoinSet<(i64, Result<(), Error>)>,
 }
@@ -67,7 +70,7 @@ impl Loads {
             sinks: Arc::new(sinks.collect()),
         };
         let routes = config.routes.clone();
-        Self { means, routes, under_way: BTreeSet::new(), tasks: JoinSet::new() }
+        Self { means, routes, is_ready: false, under_way: BTreeSet::new(), tasks: JoinSet::new() }
     }
 
     /// Runs until dropped.
@@ -125,6 +128,12 @@ impl Loads {
         };
         let running = open.iter().filter(|load| load.state == LoadState::Running);
         for load in running {
+            if !self.is_ready {
+                let suspects = suspects(&self.means.settings).await;
+                let Ok(suspects) = suspects else { break };
+                self.means.splice.suspect(suspects);
+                self.is_ready = true;
+            }
             if self.under_way.len() >= TABLES_MAX {
                 break;
             }
@@ -146,6 +155,10 @@ impl Loads {
     }
 }
 
+async fn suspects(settings: &Settings) -> Result<Vec<Xid>, crate::source::Error> {
+    Loader::connect(settings).await?.suspects().await
+}
+
 async fn published(settings: &Settings) -> Result<Vec<(String, String)>, crate::source::Error> {
     Loader::connect(settings).await?.tables().await
 }
@@ -161,7 +174,7 @@ fn wanted(routes: &[Arc<Route>], tables: &[(String, String)]) -> Vec<Wanted> {
             loads.insert(table, takers);
         }
     }
-    let wanted = |(table, routes)| Wanted { table, sink: None, routes, filter: None };
+    let wanted = |(table, routes)| Wanted { table, sink: None, routes, filter: None, sweep: false };
     loads.into_iter().map(wanted).collect()
 }
 

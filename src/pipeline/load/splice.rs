@@ -7,10 +7,11 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::super::Error;
+use super::super::tables::Tables;
 use crate::chunk::{Chunk, Entry, Operation, Transaction};
 use crate::failure::chain;
 use crate::journal::{Journal, record};
-use crate::lsn::{Lsn, Oid, Timestamp};
+use crate::lsn::{Lsn, Oid, Timestamp, Xid};
 use crate::pgoutput::{self, Message};
 use crate::progress::load::{self, Step};
 use crate::source::load::{Piece, Seen, WATERMARK_PREFIX, Window};
@@ -34,6 +35,7 @@ pub(super) enum Outcome {
 pub(in crate::pipeline) struct Splice {
     state: State,
     journal: Arc<Journal>,
+    tables: Tables,
     inner: Mutex<Inner>,
 }
 
@@ -81,7 +83,14 @@ impl Splice {
     ) -> Result<Self, Error> {
         let kept = state.read(load::kept).await.map_err(Error::State)?;
         let inner = Inner { kept: kept.into_iter().collect(), ..Inner::default() };
-        Ok(Self { state: state.clone(), journal: Arc::clone(journal), inner: Mutex::new(inner) })
+        let tables = Tables::new(state).await?;
+        let (state, journal, inner) = (state.clone(), Arc::clone(journal), Mutex::new(inner));
+        Ok(Self { state, journal, tables, inner })
+    }
+
+    /// What the stream's tables are called.
+    pub(in crate::pipeline) const fn tables(&self) -> &Tables {
+        &self.tables
     }
 
     /// A panic elsewhere leaves plain values, not broken invariants.
@@ -99,7 +108,11 @@ impl Splice {
     }
 
     /// Hands over what was read, before its high watermark is set.
-    pub(super) fn offer(&self, nonce: &str, offer: Offer) {
+    pub(super) fn offer(&self, nonce: &str, mut offer: Offer) {
+        let formerly = self.tables.formerly(&offer.piece.relation);
+        if formerly.is_some() {
+            Arc::make_mut(&mut offer.piece.relation).formerly = formerly;
+        }
         if let Some(pending) = self.lock().pending.get_mut(nonce) {
             pending.offered = Some(offer);
         }
@@ -108,6 +121,11 @@ impl Splice {
     /// Forgets a piece that nobody waits for any more.
     pub(super) fn withdraw(&self, nonce: &str) {
         self.lock().pending.remove(nonce);
+    }
+
+    /// Notes transactions that an earlier run may have read.
+    pub(super) fn suspect(&self, xids: Vec<Xid>) {
+        self.lock().seen.suspect(xids);
     }
 
     /// Gives up every piece under way: the stream broke off, and what it brought is not known whole.
@@ -129,7 +147,7 @@ impl Splice {
         let (chunks, done) = match at {
             Place::Kept => (self.again(last.commit_lsn).await?, None),
             Place::Closed(pending) => {
-                let Some(placed) = place(*pending, &self.lock().seen, &chunk, last)? else {
+                let Some(placed) = place(*pending, &mut self.lock().seen, &chunk, last)? else {
                     return Ok(vec![chunk]);
                 };
                 let Placed { chunks, step, done } = placed;
@@ -240,7 +258,7 @@ enum Place {
     Closed(Box<Pending>),
 }
 
-fn unreadable(error: pgoutput::Error) -> Error {
+pub(super) fn unreadable(error: pgoutput::Error) -> Error {
     Error::Source(crate::source::Error::Pgoutput(error))
 }
 
@@ -263,7 +281,7 @@ fn watermark(chunk: &Chunk, entry: &Entry) -> Result<Option<(String, bool)>, Err
 /// Gives a piece its place, or says that it is void.
 fn place(
     pending: Pending,
-    seen: &Seen,
+    seen: &mut Seen,
     chunk: &Chunk,
     last: Transaction,
 ) -> Result<Option<Placed>, Error> {
@@ -324,7 +342,7 @@ fn rows(
             transaction: 0,
             relation: Some(0),
             seq,
-            operation: Operation::Read,
+            operation: offer.piece.operation,
         });
         frames.extend_from_slice(frame);
     }
@@ -361,12 +379,8 @@ mod tests {
 
     #[test]
     fn a_chunk_that_only_ended_the_watermark_leaves_nothing() {
-        let transaction = Transaction {
-            commit_lsn: Lsn(8),
-            end_lsn: Some(Lsn(9)),
-            xid: None,
-            commit_time: None,
-        };
+        let transaction =
+            Transaction { commit_lsn: Lsn(8), end_lsn: Some(Lsn(9)), xid: None, commit_time: None };
         let frame = Bytes::from_static(b"M");
         let chunk = Chunk::of_one(1, transaction, None, 0, Operation::Message, frame).unwrap();
         let left = unended(&Arc::new(chunk.clone())).unwrap();

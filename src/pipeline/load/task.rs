@@ -8,11 +8,12 @@ use tokio::time::{Instant, sleep};
 use super::super::Error;
 use super::super::shared::Shared;
 use super::splice::{Offer, Outcome, Splice};
+use super::sweep::Candidates;
 use crate::failure::{Classify, chain};
 use crate::journal::Journal;
 use crate::lsn::Timestamp;
 use crate::mapping::TablePattern;
-use crate::progress::load::{self, Load, LoadState};
+use crate::progress::load::{self, Load, LoadState, Step};
 use crate::source::load::{Cursor, Loader, Source};
 use crate::source::{self, Settings};
 use crate::state::State;
@@ -29,6 +30,9 @@ const PIECE_TIME: Duration = Duration::from_millis(500);
 const AHEAD_BYTES_MAX: u64 = 64 << 20;
 /// Between two looks at how far they are.
 const AHEAD_POLL: Duration = Duration::from_millis(100);
+
+/// Keys of a sweep that are looked for at once.
+const KEYS_MAX: usize = 1_000;
 
 /// The first wait after a failure, and the longest.
 const RETRY_INITIAL: Duration = Duration::from_millis(200);
@@ -52,6 +56,16 @@ pub(super) struct Task {
     id: i64,
     loader: Option<(Loader, Source)>,
     limit: usize,
+    /// Of a sweep: the keys that may be gone.
+    candidates: Option<Candidates>,
+}
+
+/// What a piece is of.
+enum What {
+    /// Rows from here on, so many at most.
+    Rows(Cursor, usize),
+    /// Those of these keys that are gone.
+    Gone(Vec<Vec<String>>),
 }
 
 /// Why a load does not go on.
@@ -66,7 +80,7 @@ enum Stop {
 
 impl Task {
     pub(super) const fn new(means: Means, id: i64) -> Self {
-        Self { means, id, loader: None, limit: ROWS_FIRST }
+        Self { means, id, loader: None, limit: ROWS_FIRST, candidates: None }
     }
 
     /// Goes on until the load is over or somebody stops it.
@@ -120,12 +134,32 @@ impl Task {
                 Err(stop) => return Ok(Err(stop)),
             },
         };
+        if row.sweep && source.primary_key().is_empty() {
+            let reason = format!("{} has no primary key to be swept by", row.table);
+            return Ok(Err(Stop::Never(reason)));
+        }
         let (mut loader, began) = (loader, Instant::now());
-        let limit = self.limit;
-        let done = self.means.read(&mut loader, &source, &row, limit).await;
+        let cursor = row.cursor.as_deref().map(serde_json::from_str).transpose();
+        let cursor: Cursor = cursor.unwrap_or_default().unwrap_or_default();
+        let what = if cursor == Cursor::Sweep {
+            let keys = self.keys(&source).await?;
+            if keys.is_empty() {
+                let (step, now) = (Step { load: id, rows: 0, next: None }, Timestamp::now());
+                let write = self.means.state.write(move |c| load::step(c, &step, now));
+                write.await.map_err(Error::State)?;
+                return Ok(Err(Stop::Ended));
+            }
+            What::Gone(keys)
+        } else {
+            What::Rows(cursor, self.limit)
+        };
+        let done = self.means.read(&mut loader, &source, &row, &what).await;
         Ok(match done {
             Ok(Outcome::Taken) => {
-                self.adapt(began.elapsed());
+                match (&what, &mut self.candidates) {
+                    (What::Gone(keys), Some(candidates)) => candidates.pass(keys.len()),
+                    _ => self.adapt(began.elapsed()),
+                }
                 self.loader = Some((loader, source));
                 Ok(())
             }
@@ -138,6 +172,15 @@ impl Task {
         })
     }
 
+    /// The next keys of a sweep.
+    async fn keys(&mut self, source: &Source) -> Result<Vec<Vec<String>>, Error> {
+        let candidates = self.candidates.get_or_insert_with(|| {
+            let (namespace, name) = source.name();
+            Candidates::new(namespace.to_owned(), name.to_owned(), source.primary_key().to_vec())
+        });
+        Ok(candidates.peek(&self.means.journal, KEYS_MAX).await?.to_vec())
+    }
+
     const fn adapt(&mut self, took: Duration) {
         if took.as_millis() < PIECE_TIME.as_millis() {
             let doubled = self.limit.saturating_mul(2);
@@ -146,7 +189,6 @@ impl Task {
             self.limit /= 2;
         }
     }
-
 }
 
 impl Means {
@@ -184,10 +226,8 @@ impl Means {
         loader: &mut Loader,
         source: &Source,
         row: &Load,
-        limit: usize,
+        what: &What,
     ) -> Result<Outcome, Stop> {
-        let cursor = row.cursor.as_deref().map(serde_json::from_str).transpose();
-        let cursor: Cursor = cursor.unwrap_or_default().unwrap_or_default();
         let nonce = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         let splice = &self.splice;
         let expected = Expected { splice, nonce };
@@ -195,8 +235,14 @@ impl Means {
         let has_filter = row.filter.is_some();
         let stop = |error: source::Error| failed(&error, has_filter);
         loader.mark(&format!("{} low", expected.nonce)).await.map_err(stop)?;
-        let piece = loader.read(source, &cursor, limit).await.map_err(stop)?;
-        let next = piece.next.as_ref().and_then(|next| serde_json::to_string(next).ok());
+        let piece = match what {
+            What::Rows(cursor, limit) => loader.read(source, cursor, *limit).await,
+            What::Gone(keys) => loader.missing(source, keys).await,
+        };
+        let piece = piece.map_err(stop)?;
+        let sweep = row.sweep.then_some(Cursor::Sweep);
+        let next = piece.next.clone().or(sweep);
+        let next = next.and_then(|next| serde_json::to_string(&next).ok());
         let audience = row.routes.clone().into();
         splice.offer(&expected.nonce, Offer { load: row.id, piece, next, audience });
         loader.mark(&format!("{} high", expected.nonce)).await.map_err(stop)?;

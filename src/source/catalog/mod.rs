@@ -258,7 +258,13 @@ impl Catalog {
     /// When nobody answers or the login is refused.
     pub async fn of(conninfo: &Conninfo) -> Result<Self, Error> {
         let (session, host) = Session::connect(conninfo).await?;
-        Ok(Self { conninfo: conninfo.clone(), session, host, types: HashMap::new(), connections: 0 })
+        Ok(Self {
+            conninfo: conninfo.clone(),
+            session,
+            host,
+            types: HashMap::new(),
+            connections: 0,
+        })
     }
 
     /// Returns the host that answered.

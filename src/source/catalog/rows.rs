@@ -45,6 +45,7 @@ impl Catalog {
             identity: table.identity,
             columns,
             primary_key: key.unwrap_or_default(),
+            formerly: None,
         })
     }
 

@@ -6,8 +6,8 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::{FutureExt, TryStreamExt};
 use futures_util::future::{Either, select};
+use futures_util::{FutureExt, TryStreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_postgres::types::ToSql;
@@ -182,7 +182,11 @@ impl Session {
         answered(ANSWER_MAX, drive(doing, driver, client.prepare(sql))).await.map(drop)
     }
 
-    pub(in crate::source) async fn batch(&mut self, doing: &'static str, sql: &str) -> Result<(), Error> {
+    pub(in crate::source) async fn batch(
+        &mut self,
+        doing: &'static str,
+        sql: &str,
+    ) -> Result<(), Error> {
         let Self { client, driver } = self;
         drive(doing, driver, client.batch_execute(sql)).await
     }

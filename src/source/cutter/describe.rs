@@ -42,5 +42,6 @@ pub(in crate::source) fn relation(
         identity: message.identity,
         columns,
         primary_key,
+        formerly: None,
     }
 }

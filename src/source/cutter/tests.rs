@@ -19,6 +19,7 @@ fn table(oid: u32, name: &str) -> Relation {
             kind: Kind::Integer,
         }],
         primary_key: vec![0],
+        formerly: None,
     }
 }
 

@@ -23,8 +23,9 @@ use self::order::{KeyColumn, Order};
 use super::catalog::{PublishedTable, Table, TableColumn, quote};
 use super::{Catalog, Error, Settings};
 use crate::change::Cell;
-use crate::lsn::Oid;
-use crate::pgoutput::build;
+use crate::chunk::Operation;
+use crate::lsn::{Oid, Xid};
+use crate::pgoutput::build::{self, Old};
 use crate::relation::Relation;
 
 /// The prefix of the logical messages that a piece lies between.
@@ -49,6 +50,18 @@ impl Source {
         self.table.oid
     }
 
+    /// Returns schema and name, unquoted.
+    #[must_use]
+    pub fn name(&self) -> (&str, &str) {
+        (&self.table.namespace, &self.table.name)
+    }
+
+    /// Returns the columns of its primary key, in the key's order; empty where it has none.
+    #[must_use]
+    pub fn primary_key(&self) -> &[String] {
+        &self.table.primary_key
+    }
+
     /// Returns about how many rows it has, by the last ANALYZE; none where there was none.
     #[must_use]
     pub fn estimate(&self) -> Option<u64> {
@@ -63,7 +76,9 @@ pub struct Piece {
     pub relation: Arc<Relation>,
     /// What was visible.
     pub snapshot: Snapshot,
-    /// Insert messages, end to end.
+    /// What its messages do: rows that are there are read, rows that are not are deleted.
+    pub operation: Operation,
+    /// Insert or Delete messages, end to end.
     bytes: Vec<u8>,
     rows: Vec<Range<usize>>,
     /// Where the next one begins; none behind the last.
@@ -71,7 +86,7 @@ pub struct Piece {
 }
 
 impl Piece {
-    /// Returns each row's Insert message.
+    /// Returns each row's message.
     pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
         self.rows.iter().filter_map(|range| self.bytes.get(range.clone()))
     }
@@ -88,6 +103,16 @@ impl Piece {
         self.rows.is_empty()
     }
 }
+
+/// A piece's transaction.
+struct Begun {
+    snapshot: Snapshot,
+    table: Table,
+    relation: Relation,
+}
+
+/// What reading is called in errors.
+const READING: &str = "read a piece of a table";
 
 /// Two connections: one reads, the other sets the watermarks.
 #[derive(Debug)]
@@ -109,7 +134,13 @@ impl Loader {
         let mut reader = Catalog::connect(settings.url.expose()).await?;
         let marker = Catalog::connect(settings.url.expose()).await?;
         let version = reader.server().await?.version_num;
-        Ok(Self { reader, marker, publication: settings.publication.clone(), version, is_open: false })
+        Ok(Self {
+            reader,
+            marker,
+            publication: settings.publication.clone(),
+            version,
+            is_open: false,
+        })
     }
 
     /// Returns the publication's tables, by schema and name, unquoted.
@@ -166,14 +197,78 @@ impl Loader {
         cursor: &Cursor,
         limit: usize,
     ) -> Result<Piece, Error> {
-        let doing = "read a piece of a table";
-        let Source { table, published, filter } = source;
+        let connections = self.reader.connections();
+        let Begun { snapshot, table, relation } = self.begin(source).await?;
+        let order = self.order(&table).await?;
+        let filters = [source.published.row_filter.as_deref(), source.filter.as_deref()];
+        let filters: Vec<&str> = filters.into_iter().flatten().collect();
+        let asked = order::query(&relation, table.partitioned, &order, cursor, &filters, limit);
+        let mut rows = Rows::new(&relation, asked.cursor_columns);
+        self.reader.session().rows(READING, &asked.sql, |row| rows.add(row)).await?;
+        self.is_one_transaction(connections)?;
+        let Rows { bytes, ranges, last, is_full, .. } = rows;
+        let is_end = !is_full && ranges.len() < limit;
+        let next = if is_end { asked.bound } else { Some(order::cursor(&order, last)) };
+        let operation = Operation::Read;
+        Ok(Piece { relation: Arc::new(relation), snapshot, operation, bytes, rows: ranges, next })
+    }
+
+    /// Returns deletes of those of `keys` that the table has not: values of the primary key's
+    /// columns. Otherwise as [`Loader::read`]; `next` is none.
+    ///
+    /// # Errors
+    /// As [`Loader::read`]; [`Error::Unloadable`] for a table that has no primary key.
+    pub async fn missing(&mut self, source: &Source, keys: &[Vec<String>]) -> Result<Piece, Error> {
+        let connections = self.reader.connections();
+        let Begun { snapshot, table, relation } = self.begin(source).await?;
+        let key: Vec<KeyColumn> = self.reader.load_key(table.oid).await?;
+        if relation.primary_key.is_empty() || relation.primary_key.len() != key.len() {
+            return Err(Error::Unloadable { table: relation.quoted_name() });
+        }
+        let filter = source.published.row_filter.as_deref();
+        let asked = order::missing(&relation, table.partitioned, &key, filter, keys);
+        let (mut bytes, mut rows) = (Vec::new(), Vec::new());
+        self.reader
+            .session()
+            .rows(READING, &asked, |row| {
+                let start = bytes.len();
+                delete(&relation, row, &mut bytes)?;
+                rows.push(start..bytes.len());
+                Ok(())
+            })
+            .await?;
+        self.is_one_transaction(connections)?;
+        let operation = Operation::Delete;
+        let relation = Arc::new(relation);
+        Ok(Piece { relation, snapshot, operation, bytes, rows, next: None })
+    }
+
+    /// Returns the transactions that are open, or committed and wait for a standby, where commits
+    /// do so; none where nothing waits.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn suspects(&mut self) -> Result<Vec<Xid>, Error> {
+        let doing = "look at open transactions";
+        let sql = "SELECT pg_current_snapshot(), current_setting('synchronous_standby_names')";
+        let printed = self.reader.session().print(doing, sql).await?;
+        let value = |column: usize| printed.first()?.get(column)?.as_deref();
+        let snapshot = value(0).and_then(Snapshot::parse);
+        let snapshot =
+            snapshot.ok_or(Error::Protocol { what: "no snapshot where one was asked" })?;
+        let waits = value(1).is_some_and(|names| !names.is_empty());
+        Ok(if waits { snapshot.in_progress().collect() } else { Vec::new() })
+    }
+
+    /// Opens a piece's transaction and looks at the table in it.
+    async fn begin(&mut self, source: &Source) -> Result<Begun, Error> {
+        let doing = READING;
+        let Source { table, published, .. } = source;
         let name = format!("{}.{}", quote(&table.namespace), quote(&table.name));
         if std::mem::take(&mut self.is_open) {
             // What an attempt before left behind.
             self.reader.session().batch(doing, "ROLLBACK").await?;
         }
-        let connections = self.reader.connections();
         self.is_open = true;
         let begin = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
@@ -184,27 +279,21 @@ impl Loader {
         let printed = self.reader.session().print(doing, sql).await?;
         let text = printed.first().and_then(|row| row.first()?.as_deref());
         let snapshot = text.and_then(Snapshot::parse);
-        let snapshot = snapshot.ok_or(Error::Protocol { what: "no snapshot where one was asked" })?;
+        let snapshot =
+            snapshot.ok_or(Error::Protocol { what: "no snapshot where one was asked" })?;
         // As it is now that it is locked.
         let now = self.reader.tables(Some(&[table.oid])).await?.pop();
         let table = now.ok_or(Error::Protocol { what: "a table that is locked is gone" })?;
         let version = self.version;
         let sent = |column: &TableColumn| published.sends(column, version);
         let relation = self.reader.relation(&table, sent).await?;
-        let order = self.order(&table).await?;
-        let filters = [published.row_filter.as_deref(), filter.as_deref()];
-        let filters: Vec<&str> = filters.into_iter().flatten().collect();
-        let asked = order::query(&relation, table.partitioned, &order, cursor, &filters, limit);
-        let mut rows = Rows::new(&relation, asked.cursor_columns);
-        self.reader.session().rows(doing, &asked.sql, |row| rows.add(row)).await?;
-        if self.reader.connections() != connections {
-            // A question in between was asked anew: this is another transaction.
-            return Err(Error::Closed);
-        }
-        let Rows { bytes, ranges, last, is_full, .. } = rows;
-        let is_end = !is_full && ranges.len() < limit;
-        let next = if is_end { asked.bound } else { Some(order::cursor(&order, last)) };
-        Ok(Piece { relation: Arc::new(relation), snapshot, bytes, rows: ranges, next })
+        Ok(Begun { snapshot, table, relation })
+    }
+
+    /// Refuses what was read over two connections: a question that found the first one broken was
+    /// asked anew, in another transaction.
+    const fn is_one_transaction(&self, connections: u64) -> Result<(), Error> {
+        if self.reader.connections() == connections { Ok(()) } else { Err(Error::Closed) }
     }
 
     /// Ends the transaction of the piece that was read last.
@@ -256,7 +345,7 @@ impl<'a> Rows<'a> {
 
     /// Takes a row, or leaves it to the next piece.
     fn add(&mut self, row: &tokio_postgres::SimpleQueryRow) -> Result<(), Error> {
-        let doing = "read a piece of a table";
+        let doing = READING;
         self.is_full |= self.bytes.len() >= PIECE_BYTES_MAX;
         if self.is_full {
             return Ok(());
@@ -277,4 +366,20 @@ impl<'a> Rows<'a> {
         }
         Ok(())
     }
+}
+
+/// Appends the delete of a row, whose key's values these are.
+fn delete(
+    relation: &Relation,
+    row: &tokio_postgres::SimpleQueryRow,
+    bytes: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let mut cells = vec![Cell::Null; relation.columns.len()];
+    for (place, column) in relation.primary_key.iter().enumerate() {
+        let value = row.try_get(place).map_err(|error| Error::sql(READING, error))?;
+        if let (Some(cell), Some(value)) = (cells.get_mut(usize::from(*column)), value) {
+            *cell = Cell::Value(value.as_bytes());
+        }
+    }
+    build::delete(relation.oid, Old::Key(&cells), bytes).map_err(Error::Pgoutput)
 }

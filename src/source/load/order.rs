@@ -31,6 +31,8 @@ pub enum Cursor {
         /// The values of the last row that was read.
         values: Vec<String>,
     },
+    /// Behind the last row: what the table no longer has is looked for.
+    Sweep,
     /// Of a table without a key: behind this place of the file.
     Place {
         /// The file: another one has other places.
@@ -116,6 +118,37 @@ pub(super) fn query(
     Query { sql, cursor_columns, bound }
 }
 
+/// Returns the query for those of `keys` that a table has not: their values in the key's order.
+pub(super) fn missing(
+    relation: &Relation,
+    is_partitioned: bool,
+    key: &[KeyColumn],
+    filter: Option<&str>,
+    keys: &[Vec<String>],
+) -> String {
+    let row = |values: &Vec<String>| {
+        let literals: Vec<String> = values.iter().map(|value| quote_literal(value)).collect();
+        format!("({})", literals.join(", "))
+    };
+    let rows: Vec<String> = keys.iter().map(row).collect();
+    let names: Vec<String> = (0..key.len()).map(|index| format!("c{index}")).collect();
+    let equal = |(name, column): (&String, &KeyColumn)| {
+        let operator = column.equal.as_deref().unwrap_or("=");
+        format!("r.{} {operator} v.{name}::{}", quote(&column.name), column.type_name)
+    };
+    let mut wanted: Vec<String> = names.iter().zip(key).map(equal).collect();
+    wanted.extend(filter.map(|filter| format!("({filter})")));
+    format!(
+        "SELECT v.* FROM (VALUES {}) v ({}) WHERE NOT EXISTS (SELECT FROM {}{}.{} r WHERE {})",
+        rows.join(", "),
+        names.join(", "),
+        if is_partitioned { "" } else { "ONLY " },
+        quote(&relation.namespace),
+        quote(&relation.name),
+        wanted.join(" AND ")
+    )
+}
+
 /// Returns the cursor behind a row, whose last values these are.
 pub(super) fn cursor(order: &Order, values: Vec<String>) -> Cursor {
     match order {
@@ -131,8 +164,8 @@ pub(super) fn cursor(order: &Order, values: Vec<String>) -> Cursor {
 /// The values to go on behind. Where the key is another one by now, the table is read anew.
 fn behind<'a>(cursor: &'a Cursor, key: &[KeyColumn]) -> Option<Vec<&'a str>> {
     let Cursor::Key { columns, values } = cursor else { return None };
-    let is_same = columns.len() == values.len()
-        && columns.iter().eq(key.iter().map(|column| &column.name));
+    let is_same =
+        columns.len() == values.len() && columns.iter().eq(key.iter().map(|column| &column.name));
     is_same.then(|| values.iter().map(String::as_str).collect())
 }
 
@@ -199,6 +232,7 @@ mod tests {
             identity: ReplicaIdentity::Default,
             columns: vec![column("id"), column("V")],
             primary_key: vec![0],
+            formerly: None,
         }
     }
 
@@ -221,7 +255,8 @@ mod tests {
     fn a_table_is_read_in_the_order_of_its_key_from_where_the_last_piece_ended() {
         let order = Order::Key(vec![key("id", "pg_catalog"), key("V", "pg_catalog")]);
         let ask = |cursor: &Cursor| query(&relation(), false, &order, cursor, &["x > 1"], 10);
-        let columns = "SELECT r.\"id\", r.\"V\", r.\"id\", r.\"V\" FROM ONLY \"public\".\"a\"\"b\" r";
+        let columns =
+            "SELECT r.\"id\", r.\"V\", r.\"id\", r.\"V\" FROM ONLY \"public\".\"a\"\"b\" r";
         let end = "ORDER BY r.\"id\", r.\"V\" LIMIT 10";
         assert_eq!(ask(&Cursor::Start).sql, format!("{columns} WHERE (x > 1) {end}"));
         let next = "(r.\"id\", r.\"V\") > ('1'::integer, E'o''\\\\'::integer)";

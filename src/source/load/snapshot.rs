@@ -29,6 +29,12 @@ impl Snapshot {
         parts.next().is_none().then_some(Self { xmin, xmax, in_progress })
     }
 
+    /// Returns what was in progress.
+    pub fn in_progress(&self) -> impl Iterator<Item = Xid> {
+        // The stream has no epochs either.
+        self.in_progress.iter().map(|full| Xid(u32::try_from(full & 0xFFFF_FFFF).unwrap_or(0)))
+    }
+
     /// Whether a transaction that committed is seen. The stream gives ids without their epoch: the
     /// one within 2^31 of this snapshot is meant.
     #[must_use]

@@ -46,6 +46,8 @@ pub struct Seen {
     newest: VecDeque<Xid>,
     /// How many there were before those.
     before: u64,
+    /// What an earlier run may have read, and was not visible when this one began.
+    suspects: Vec<Xid>,
 }
 
 impl Seen {
@@ -71,10 +73,18 @@ impl Seen {
         self.before + self.newest.len() as u64
     }
 
-    /// Whether one of the first `count` is not seen by the snapshot.
-    fn is_unseen(&self, count: u64, snapshot: &Snapshot) -> bool {
+    /// Notes transactions of which nobody knows any more whether they were read: those that were
+    /// open, or waited for a standby, when this run began.
+    pub fn suspect(&mut self, xids: Vec<Xid>) {
+        self.suspects = xids;
+    }
+
+    /// Whether one of the first `count` is not seen by the snapshot, or one that may have come
+    /// before them.
+    fn is_unseen(&mut self, count: u64, snapshot: &Snapshot) -> bool {
+        self.suspects.retain(|xid| !snapshot.sees(*xid));
         let count = usize::try_from(count.saturating_sub(self.before)).unwrap_or(usize::MAX);
-        self.newest.iter().take(count).any(|xid| !snapshot.sees(*xid))
+        !self.suspects.is_empty() || self.newest.iter().take(count).any(|xid| !snapshot.sees(*xid))
     }
 }
 
@@ -151,7 +161,7 @@ impl Window {
     pub fn judge(
         mut self,
         piece: &Piece,
-        seen: &Seen,
+        seen: &mut Seen,
     ) -> Result<Result<Vec<usize>, Void>, pgoutput::Error> {
         if let Some(void) = self.void {
             return Ok(Err(void));
@@ -170,7 +180,9 @@ impl Window {
         };
         for (index, frame) in piece.frames().enumerate() {
             pgoutput::images(frame, &mut self.images)?;
-            let cell = |column: usize| self.images.new.cell(frame, column);
+            let Images { new, old, .. } = &self.images;
+            let image = if new.present { new } else { old };
+            let cell = |column: usize| image.cell(frame, column);
             if key(&identity, cell).is_some_and(|key| self.keys.contains(&key)) {
                 stale.push(index);
             }
@@ -193,10 +205,12 @@ fn identity(relation: &Relation) -> Option<Vec<usize>> {
 fn keys(change: &Change<'_>, identity: &[usize]) -> Option<[Option<Box<[u8]>>; 2]> {
     let old = || key(identity, |column| change.old_cell(column));
     // A key that is stored out of line does not come again when it is the same; then the old does.
-    let new = || key(identity, |column| match change.new_cell(column) {
-        Cell::Unchanged => change.old_cell(column),
-        cell => cell,
-    });
+    let new = || {
+        key(identity, |column| match change.new_cell(column) {
+            Cell::Unchanged => change.old_cell(column),
+            cell => cell,
+        })
+    };
     Some(match change.operation {
         Operation::Delete => [Some(old()?), None],
         Operation::Update if change.images.old.present => [Some(new()?), Some(old()?)],
