@@ -59,6 +59,9 @@ const STATEMENTS: &str = r"
 /// Every kind of message that these bring.
 const KINDS: &str = "BCDIKMOPRTUYbr";
 
+/// The same of a plugin that knows nothing of prepared transactions: they come once committed.
+const KINDS_14: &str = "BCDIMORTUY";
+
 #[tokio::test]
 async fn another_decoder_reads_the_same_in_what_real_servers_send() {
     let mut majors: Vec<_> = Installation::all().iter().map(|one| one.major).collect();
@@ -71,7 +74,8 @@ async fn another_decoder_reads_the_same_in_what_real_servers_send() {
         let mut kinds: Vec<u8> = frames.iter().map(|frame| frame[0]).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        assert_eq!(String::from_utf8(kinds).unwrap(), KINDS, "PostgreSQL {major}");
+        let expected = if major == 14 { KINDS_14 } else { KINDS };
+        assert_eq!(String::from_utf8(kinds).unwrap(), expected, "PostgreSQL {major}");
         for frame in &frames {
             check(frame);
         }

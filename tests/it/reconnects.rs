@@ -57,7 +57,7 @@ fn streams_anew(road: &mut Road, before: &str) {
 #[test]
 fn a_password_that_is_being_changed_ends_a_run_only_at_its_start() {
     let receiver = Receiver::start();
-    let builder = Cluster::builder().major(15).hba("host all w 127.0.0.1/32 scram-sha-256");
+    let builder = Cluster::builder().hba("host all w 127.0.0.1/32 scram-sha-256");
     let sinks = sinks(&receiver);
     let mut road = Road::new(builder, T, &sinks);
     road.sql("CREATE ROLE w LOGIN REPLICATION PASSWORD 'one'");
@@ -110,7 +110,7 @@ fn a_gap_is_accepted_once_though_a_sink_lags_when_the_connection_breaks() {
 fn an_idle_server_is_not_taken_for_a_dead_one() {
     let receiver = Receiver::start();
     let sinks = sinks(&receiver);
-    let builder = Cluster::builder().major(15).setting("wal_sender_timeout", "2s");
+    let builder = Cluster::builder().setting("wal_sender_timeout", "2s");
     let mut road = Road::new(builder, T, &sinks);
     let url = road.cluster.url("postgres", "postgres");
     restart(&mut road, &url, "heartbeat = \"0s\"", &sinks);
@@ -127,7 +127,7 @@ fn an_idle_server_is_not_taken_for_a_dead_one() {
 fn a_server_that_fell_silent_is_left_for_a_new_connection() {
     let receiver = Receiver::start();
     let sinks = sinks(&receiver);
-    let builder = Cluster::builder().major(15).setting("wal_sender_timeout", "2s");
+    let builder = Cluster::builder().setting("wal_sender_timeout", "2s");
     let mut road = Road::new(builder, T, &sinks);
     let proxy = Proxy::start(([127, 0, 0, 1], road.cluster.port()).into());
     let url = format!("postgres://postgres@{}/postgres", proxy.address());
@@ -150,7 +150,7 @@ fn stops_in_time(journal: &str, reply: Reply) {
     let receiver = Receiver::start();
     receiver.otherwise(reply);
     let sinks = format!("[journal]\n{journal}\n{}", sinks(&receiver));
-    let mut road = Road::new(Cluster::builder().major(15), T, &sinks);
+    let mut road = Road::new(Cluster::builder(), T, &sinks);
     // More than sockets hold, and nothing that could be compressed.
     road.sql(
         "INSERT INTO t SELECT n, (SELECT string_agg(md5(n || '-' || m), '')
@@ -179,7 +179,7 @@ fn a_fast_stop_of_the_server_does_not_hang_on_a_journal_that_is_full() {
 fn a_slot_that_nobody_was_left_to_remember_is_known_as_ours() {
     let receiver = Receiver::start();
     let sinks = sinks(&receiver);
-    let mut road = Road::new(Cluster::builder().major(15), T, &sinks);
+    let mut road = Road::new(Cluster::builder(), T, &sinks);
     let url = road.cluster.url("postgres", "postgres");
     restart(&mut road, &url, "heartbeat = \"0s\"", &sinks);
     road.stop();

@@ -1,5 +1,6 @@
 //! What a cluster is to be like, and the files that make it so.
 
+use std::env;
 use std::net::TcpListener;
 use std::process::Command;
 
@@ -9,8 +10,11 @@ use super::{Cluster, Error, io, run};
 /// Ports tried before giving up: another process may take one between choosing and binding it.
 const PORTS_MAX: u32 = 5;
 
-/// What a cluster is to be like. Defaults: newest version found, `wal_level=logical`,
-/// `fsync=off`, everyone on loopback trusted.
+/// The major version of clusters that ask for none.
+const MAJOR_VARIABLE: &str = "WALGATE_PG_MAJOR";
+
+/// What a cluster is to be like. Defaults: the version that `WALGATE_PG_MAJOR` names, else the
+/// newest found, `wal_level=logical`, `fsync=off`, everyone on loopback trusted.
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     major: Option<u32>,
@@ -96,7 +100,7 @@ impl Builder {
     }
 
     fn prepare(self) -> Result<Cluster, Error> {
-        let installation = Installation::find(self.major)?;
+        let installation = Installation::find(self.major.or_else(major_of_environment))?;
         let account = Account::for_server();
         let base = account.temporary_folder();
         let folder = tempfile::Builder::new()
@@ -148,6 +152,10 @@ impl Builder {
         text.push_str("local replication all trust\nhost replication all 127.0.0.1/32 trust\n");
         text
     }
+}
+
+fn major_of_environment() -> Option<u32> {
+    env::var(MAJOR_VARIABLE).ok()?.parse().ok()
 }
 
 fn free_port() -> Result<u16, Error> {

@@ -51,10 +51,10 @@ impl Road {
         road
     }
 
-    /// One on version 15 with a table `t`, which goes to the sink `far`.
+    /// One with a table `t`, which goes to the sink `far`.
     #[track_caller]
     pub(crate) fn of_t(sink: &str) -> Self {
-        let builder = Cluster::builder().major(15);
+        let builder = Cluster::builder();
         Self::new(builder, T, &format!("{sink}{}", route("t", "far")))
     }
 
