@@ -24,6 +24,9 @@ pub struct Envelope {
     pub key_hash: u64,
     /// Hash of table and old key, only when an update changed the key.
     pub before_key_hash: Option<u64>,
+    /// Of an outbox: the JSON object of what is sent with the payload.
+    /// Boxed, since few have one and many wait.
+    pub outbox: Option<Box<Bytes>>,
     /// When the change committed.
     pub commit_time: Option<Timestamp>,
     /// The route that took it.

@@ -492,7 +492,34 @@ pub(super) static ROUTE: Section = Section {
         later("where", "a CEL expression over the row"),
         later("on_where_error", "`where` can't be computed"),
         later("columns_changed", "only updates that change one of these"),
-        later("outbox", "the table is an outbox"),
+        key(
+            "outbox",
+            Table(&OUTBOX),
+            None,
+            "the table, or the JSON of the messages, is an outbox: its payloads are sent, and only inserts; `{}` for the names below",
+        ),
+    ],
+};
+
+static OUTBOX: Section = Section {
+    title: "an outbox",
+    keys: &[
+        key("id", Text, Toml("\"id\""), "the column, or member of a message's JSON, of this"),
+        key("aggregate_type", Text, Toml("\"aggregate_type\""), "what kind of thing it is about"),
+        key(
+            "aggregate_id",
+            Text,
+            Toml("\"aggregate_id\""),
+            "which one: the key of the event, so that what is of one is sent in order",
+        ),
+        key("type", Text, Toml("\"type\""), "what happened"),
+        key("payload", Text, Toml("\"payload\""), "what is sent"),
+        key(
+            "headers",
+            Text,
+            None,
+            "an object of headers for the sink; `headers`, where there is one, unless set",
+        ),
     ],
 };
 

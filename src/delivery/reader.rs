@@ -1,6 +1,6 @@
 //! [`Reader`]: the chunks of the stream become tracked events of one sink, a slice at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Weak};
 
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::compact::{self, Compaction};
 use super::handle::SinkProgress;
 use super::lane::Tracked;
-use crate::chunk::Chunk;
+use crate::chunk::{Chunk, Operation};
 use crate::envelope::{Envelope, RouteLabel};
 use crate::failure::Category;
 use crate::journal::{self, Cursor};
@@ -54,6 +54,8 @@ pub(super) struct Reader {
     made: Vec<Made>,
     /// What is read is not sent where a later change of its key makes it needless.
     compaction: Option<Compaction>,
+    /// Outbox routes whose updates were warned of.
+    warned: BTreeSet<String>,
 }
 
 /// A chunk that was read.
@@ -75,6 +77,7 @@ impl Reader {
             held_bytes_max,
             made: Vec::new(),
             compaction: None,
+            warned: BTreeSet::new(),
         }
     }
 
@@ -164,6 +167,14 @@ impl Reader {
                 }
             }
         }));
+        for route in skipped.outbox_updates() {
+            if self.warned.insert(route.to_owned()) {
+                tracing::warn!(
+                    route,
+                    "a row of an outbox was updated: only inserts are sent, an update is skipped"
+                );
+            }
+        }
         skipped.count(progress);
         Ok(())
     }
@@ -285,6 +296,15 @@ impl Skipped {
             Some((_, _, count)) => *count += 1,
             None => self.0.push((Arc::clone(route), reason.clone(), 1)),
         }
+    }
+
+    /// Returns the routes of outboxes whose rows were updated.
+    fn outbox_updates(&self) -> impl Iterator<Item = &str> {
+        let update = Why::Rule(Skip::Outbox(Operation::Update));
+        self.0
+            .iter()
+            .filter(move |(_, why, _)| *why == update)
+            .map(|(route, ..)| route.name.as_str())
     }
 
     fn count(self, progress: &SinkProgress) {

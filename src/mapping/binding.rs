@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::key::{Key, KeyHash};
 use super::name::TablePattern;
+use super::outbox::OutboxPlan;
 use super::plan::Plan;
 use super::rule::{OnDelete, Route, Selector};
 use super::text::write_name;
@@ -70,6 +71,8 @@ pub(super) struct Lane {
     pub(super) plan: Plan,
     /// Of a delete that is sent as an update.
     pub(super) set: Option<Plan>,
+    /// Of a table that is an outbox; key and plan mean nothing then.
+    pub(super) outbox: Option<OutboxPlan>,
 }
 
 impl Lane {
@@ -94,6 +97,7 @@ impl Lane {
                 OnDelete::Set(values) => Some(Plan::compile_set(mapping, relation, values)),
                 OnDelete::Send | OnDelete::Ignore => None,
             },
+            outbox: route.outbox.as_ref().map(|outbox| OutboxPlan::compile(outbox, relation)),
         }
     }
 

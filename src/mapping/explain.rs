@@ -2,6 +2,7 @@
 
 use super::convert;
 use super::mapper::Error;
+use super::outbox::OutboxName;
 use super::rule::{As, Field, From, OnDelete, OnUnchanged, Policy, Rest, Route};
 use crate::change::{Cell, Change, Images};
 use crate::chunk::{Chunk, Operation};
@@ -30,13 +31,20 @@ pub fn explain(route: &Route, chunk: &Chunk, entry: u32) -> Result<Vec<Explanati
     let row = Row { change, relation };
     let mut told: Vec<Explanation> = Vec::new();
     let mut tell = |field: &str, how: String| told.push(Explanation { field: field.into(), how });
-    match &route.mapping {
-        None => {
+    match (&route.outbox, &route.mapping) {
+        (Some(outbox), _) => {
+            for OutboxName { word, name, required } in outbox.names() {
+                let field =
+                    if word == "payload" { "data".into() } else { format!("outbox.{word}") };
+                tell(&field, row.outbox(name, required));
+            }
+        }
+        (None, None) => {
             for column in &relation.columns {
                 tell(&column.name, row.column(&plain(column), &column.name));
             }
         }
-        Some(mapping) => {
+        (None, Some(mapping)) => {
             for field in &mapping.fields {
                 tell(&field.target, row.field(field));
             }
@@ -72,6 +80,19 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
+    fn outbox(&self, name: &str, required: bool) -> String {
+        let quoted = quote_identifier(name);
+        let Some(index) = self.relation.column(name) else {
+            let so = if required { "rejected" } else { "null" };
+            return format!("the table sends no column {quoted}: {so}");
+        };
+        match self.cell(index) {
+            Cell::Null => format!("column {quoted} is NULL"),
+            Cell::Unchanged | Cell::Absent => format!("column {quoted} was not sent by Postgres"),
+            Cell::Value(_) => format!("column {quoted}"),
+        }
+    }
+
     fn field(&self, field: &Field) -> String {
         match &field.from {
             From::Value(_) => "always the same value".to_owned(),

@@ -181,6 +181,12 @@ impl KeyHash {
         Self::begin(fold(fold(Self::SEED, b"M"), prefix.as_bytes()))
     }
 
+    /// Begins with the messages of an outbox: those of one aggregate are of one key, whatever
+    /// their prefix.
+    pub(super) fn outbox() -> Self {
+        Self::begin(fold(Self::SEED, b"O"))
+    }
+
     const fn begin(hash: u64) -> Self {
         Self { hash, tag: TableTag::of(mix(hash)) }
     }

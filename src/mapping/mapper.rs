@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::binding::{Bindings, Lane, Road};
 use super::key::KeyHash;
+use super::outbox::Sheet;
 use super::plan::{Notes, Plan, Role};
 use super::rule::{Format, OnDelete, Route, Selector};
 use super::text::{CommitText, write_integer};
@@ -99,6 +100,8 @@ pub struct Draft {
     pub key_hash: u64,
     /// See [`Envelope::before_key_hash`].
     pub before_key_hash: Option<u64>,
+    /// Where the JSON of [`Envelope::outbox`] lies.
+    pub outbox: Option<Range<usize>>,
     /// Where the JSON of the key lies that it had before; none too where the change is refused.
     pub before_key: Option<Range<usize>>,
     /// Who has only this event knows the whole row, as its mapping writes it, or that it is gone:
@@ -129,6 +132,7 @@ impl Draft {
             },
             key_hash: self.key_hash,
             before_key_hash: self.before_key_hash,
+            outbox: self.outbox.map(|range| Box::new(Envelope::slice(buffer, range))),
             commit_time: self.commit_time,
             route: self.route,
             chunk: self.chunk,
@@ -192,6 +196,23 @@ impl SinkMapper {
         if !chunk.is_for(|name| road.route.is_called(name)) {
             return Ok(Mapped::Unrouted);
         }
+        if let Some(outbox) = &lane.outbox {
+            if !matches!(entry.operation, Operation::Insert | Operation::Read) {
+                let reason = Skip::Outbox(entry.operation);
+                return Ok(Mapped::Skipped { route: Arc::clone(&road.label), reason });
+            }
+            let change = pgoutput::change(chunk, entry, &mut self.images)?;
+            self.commit.turn_to(chunk.timeline, change.transaction);
+            let sheet = Sheet {
+                full: self.format == Format::Walgate,
+                head: lane.head(entry.operation),
+                hash: lane.table_hash,
+                commit: &self.commit,
+                tail: &road.tail,
+            };
+            let draft = draft(chunk, index, entry, &road.label, out.len());
+            return Ok(sheet.write(outbox.row(&change), draft, out));
+        }
         if entry.operation == Operation::Delete && road.route.on_delete == OnDelete::Ignore {
             let route = Arc::clone(&road.label);
             return Ok(Mapped::Skipped { route, reason: Skip::OnDelete });
@@ -247,6 +268,19 @@ impl SinkMapper {
         let transaction = chunk.transaction(entry).ok_or(pgoutput::Error::Index)?;
         self.commit.turn_to(chunk.timeline, transaction);
         let mut draft = draft(chunk, index, entry, &road.label, out.len());
+        if let Some(outbox) = &road.route.outbox {
+            let mut head = b"\",\"op\":\"message\",\"message\":{\"prefix\":".to_vec();
+            write_text_json(message.prefix.as_bytes(), &mut head);
+            head.extend_from_slice(b"},\"key\":");
+            let sheet = Sheet {
+                full: self.format == Format::Walgate,
+                head: &head,
+                hash: KeyHash::outbox(),
+                commit: &self.commit,
+                tail: &road.tail,
+            };
+            return Ok(sheet.write(outbox.message(message.content), draft, out));
+        }
         draft.key_hash = KeyHash::message(message.prefix).finish();
         if self.format == Format::Walgate {
             self.commit.write_id(draft.id.position, out);
@@ -293,6 +327,7 @@ fn draft(
         key: None,
         key_hash: 0,
         before_key_hash: None,
+        outbox: None,
         before_key: None,
         whole: false,
         commit_time: chunk.transaction(entry).and_then(|transaction| transaction.commit_time),
@@ -303,7 +338,7 @@ fn draft(
 }
 
 /// Appends `,"commit":{…}`. A row that was there before has no xid.
-fn write_commit(commit: &CommitText, operation: Operation, seq: u32, out: &mut Vec<u8>) {
+pub(super) fn write_commit(commit: &CommitText, operation: Operation, seq: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&commit.commit);
     write_integer(seq, out);
     if operation != Operation::Read {
@@ -325,6 +360,33 @@ fn write_message(prefix: &str, content: &[u8], out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
+/// Says what became of a change whose event began at `start`.
+pub(super) fn finish(
+    written: Result<(), Verdict>,
+    mut draft: Draft,
+    start: usize,
+    out: &mut Vec<u8>,
+) -> Mapped {
+    match written {
+        Ok(()) => {
+            draft.body.end = out.len();
+            Mapped::Event(draft)
+        }
+        Err(Verdict { field, reason, skip: true }) => {
+            out.truncate(start);
+            Mapped::Skipped { route: draft.route, reason: Skip::Policy { field, reason } }
+        }
+        Err(Verdict { field, reason, skip: false }) => {
+            let end = draft.key.as_ref().map_or(start, |key| key.end);
+            out.truncate(end);
+            draft.body = end..end;
+            draft.before_key = None;
+            draft.outbox = None;
+            Mapped::Rejected { draft, field, reason }
+        }
+    }
+}
+
 /// Everything at hand while one row is written.
 struct Pen<'a> {
     change: Change<'a>,
@@ -343,24 +405,8 @@ struct Pen<'a> {
 impl Pen<'_> {
     fn write(mut self, out: &mut Vec<u8>) -> Mapped {
         let start = out.len();
-        match self.write_event(start, out) {
-            Ok(()) => {
-                self.draft.body.end = out.len();
-                Mapped::Event(self.draft)
-            }
-            Err(Verdict { field, reason, skip: true }) => {
-                out.truncate(start);
-                let route = Arc::clone(&self.road.label);
-                Mapped::Skipped { route, reason: Skip::Policy { field, reason } }
-            }
-            Err(Verdict { field, reason, skip: false }) => {
-                let end = self.draft.key.as_ref().map_or(start, |key| key.end);
-                out.truncate(end);
-                self.draft.body = end..end;
-                self.draft.before_key = None;
-                Mapped::Rejected { draft: self.draft, field, reason }
-            }
-        }
+        let written = self.write_event(start, out);
+        finish(written, self.draft, start, out)
     }
 
     fn write_event(&mut self, start: usize, out: &mut Vec<u8>) -> Result<(), Verdict> {

@@ -14,11 +14,13 @@ mod convert;
 mod text;
 mod verdict;
 mod explain;
+mod outbox;
 
 pub use explain::{Explanation, explain};
 pub use key::key_columns;
 pub use mapper::{Draft, Error, Mapped, SinkMapper, SourceLabel};
 pub use name::{NameError, PrefixPattern, TablePattern, is_reserved_prefix, parse_column};
+pub use outbox::{Outbox, OutboxName};
 pub use registry::Problem;
 pub use rule::{
     As, Field, Format, From, Mapping, OnDelete, OnUnchanged, Operations, Policy, Rest, Route,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::name::{PrefixPattern, TablePattern};
+use super::outbox::Outbox;
 use crate::chunk::Operation;
 use crate::envelope::RouteLabel;
 
@@ -26,6 +27,8 @@ pub struct Route {
     pub key: Option<Vec<String>>,
     /// What becomes of a delete.
     pub on_delete: OnDelete,
+    /// The rows or messages hold payloads: these are sent, and nothing but inserts.
+    pub outbox: Option<Outbox>,
     /// Where it begins when it is new.
     pub start: Start,
     /// Its events wait when a table changes, until a person says go.
@@ -46,6 +49,7 @@ impl Route {
             mapping: None,
             key: None,
             on_delete: OnDelete::default(),
+            outbox: None,
             start: Start::default(),
             holds_at_schema_change: false,
             sink: sink.into(),

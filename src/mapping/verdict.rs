@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::rule::As;
+use crate::chunk::Operation;
 use crate::relation::quote_identifier;
 
 /// A change that a policy rejects or skips.
@@ -39,6 +40,14 @@ pub enum Reason {
     Invalid(As),
     /// It belongs to the key, and Postgres did not send it.
     KeyUnchanged,
+    /// The JSON of a logical message has no member of this name.
+    NoMember(Arc<str>),
+    /// It must be a JSON object and is none.
+    NotObject,
+    /// It names something and is an object or a list.
+    NotScalar,
+    /// It names something and is an empty text.
+    Empty,
 }
 
 impl fmt::Display for Reason {
@@ -52,6 +61,10 @@ impl fmt::Display for Reason {
             Self::Invalid(target) => {
                 write!(f, "can't become `{}` without loss", target.as_str())
             }
+            Self::NoMember(member) => write!(f, "the message has no member \"{member}\""),
+            Self::NotObject => f.write_str("is no JSON object"),
+            Self::NotScalar => f.write_str("is an object or a list"),
+            Self::Empty => f.write_str("is empty"),
             Self::KeyUnchanged => f.write_str(
                 "belongs to the key and was not sent by Postgres; \
                  the key's columns must lie in the replica identity",
@@ -65,6 +78,8 @@ impl fmt::Display for Reason {
 pub enum Skip {
     /// The route ignores deletes.
     OnDelete,
+    /// Of an outbox only inserts are sent.
+    Outbox(Operation),
     /// A field's policy says so.
     Policy {
         /// The field.
@@ -78,6 +93,7 @@ impl fmt::Display for Skip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OnDelete => f.write_str("the route ignores deletes"),
+            Self::Outbox(operation) => write!(f, "outbox: {}", operation.as_str()),
             Self::Policy { field, reason } => write!(f, "field `{field}`: {reason}"),
         }
     }

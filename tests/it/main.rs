@@ -26,6 +26,7 @@ mod map;
 mod off;
 mod order;
 mod outage;
+mod outbox;
 mod paces;
 mod reconnects;
 mod replay;

@@ -42,7 +42,8 @@ const LONG: &str = "(SELECT string_agg(md5(i::text), '') FROM generate_series(1,
 
 #[test]
 fn a_default_identity_brings_the_old_key_only_where_it_changed() {
-    let schema = "CREATE TABLE t (id int, name text, surname text, city text, PRIMARY KEY (surname, id))";
+    let schema =
+        "CREATE TABLE t (id int, name text, surname text, city text, PRIMARY KEY (surname, id))";
     let sql = "INSERT INTO t VALUES (1, 'alice', 'smith', 'rome');
                UPDATE t SET city = NULL; UPDATE t SET id = 2; DELETE FROM t";
     let row = |id: i32, city: Value| json!({ "id": id, "name": "alice", "surname": "smith", "city": city });
@@ -60,7 +61,14 @@ fn a_default_identity_brings_the_old_key_only_where_it_changed() {
                 json!({ "id": 1, "surname": "smith" }),
                 Value::Null
             ],
-            [json!("delete"), key(2), Value::Null, json!({ "id": 2, "surname": "smith" }), Value::Null, Value::Null],
+            [
+                json!("delete"),
+                key(2),
+                Value::Null,
+                json!({ "id": 2, "surname": "smith" }),
+                Value::Null,
+                Value::Null
+            ],
         ]
     );
 }
@@ -69,7 +77,8 @@ fn a_default_identity_brings_the_old_key_only_where_it_changed() {
 fn a_full_identity_brings_the_whole_old_row_and_the_key_is_still_the_primary_key() {
     let schema = "CREATE TABLE t (id int PRIMARY KEY, v text, big text);
                   ALTER TABLE t ALTER big SET STORAGE EXTERNAL, REPLICA IDENTITY FULL";
-    let sql = &format!("INSERT INTO t VALUES (1, 'a', {LONG}); UPDATE t SET v = 'b'; DELETE FROM t");
+    let sql =
+        &format!("INSERT INTO t VALUES (1, 'a', {LONG}); UPDATE t SET v = 'b'; DELETE FROM t");
     let events = events(schema, sql);
     let long = events[0].0["data"]["big"].clone();
     assert_eq!(long.as_str().unwrap().len(), 12_800);
@@ -99,10 +108,38 @@ fn a_value_that_did_not_change_is_unchanged_and_never_null() {
     assert_eq!(
         seen(&events)[1..5],
         [
-            [json!("update"), json!({ "id": 1 }), Value::Null, json!({ "id": 1, "v": "b" }), Value::Null, unchanged.clone()],
-            [json!("update"), json!({ "id": 1 }), Value::Null, json!({ "id": 1, "v": "b", "big": long }), Value::Null, Value::Null],
-            [json!("update"), json!({ "id": 2 }), json!({ "id": 1 }), json!({ "id": 2, "v": "b" }), json!({ "id": 1 }), unchanged],
-            [json!("update"), json!({ "id": 2 }), Value::Null, json!({ "id": 2, "v": "b", "big": null }), Value::Null, Value::Null],
+            [
+                json!("update"),
+                json!({ "id": 1 }),
+                Value::Null,
+                json!({ "id": 1, "v": "b" }),
+                Value::Null,
+                unchanged.clone()
+            ],
+            [
+                json!("update"),
+                json!({ "id": 1 }),
+                Value::Null,
+                json!({ "id": 1, "v": "b", "big": long }),
+                Value::Null,
+                Value::Null
+            ],
+            [
+                json!("update"),
+                json!({ "id": 2 }),
+                json!({ "id": 1 }),
+                json!({ "id": 2, "v": "b" }),
+                json!({ "id": 1 }),
+                unchanged
+            ],
+            [
+                json!("update"),
+                json!({ "id": 2 }),
+                Value::Null,
+                json!({ "id": 2, "v": "b", "big": null }),
+                Value::Null,
+                Value::Null
+            ],
         ]
     );
 }
@@ -126,13 +163,15 @@ fn a_key_that_is_stored_out_of_line_is_known_all_the_same() {
 
 #[test]
 fn an_index_as_identity_brings_its_columns_and_the_key_is_those() {
-    let schema = "CREATE TABLE t (id int, name text NOT NULL, surname text NOT NULL, PRIMARY KEY (id));
+    let schema =
+        "CREATE TABLE t (id int, name text NOT NULL, surname text NOT NULL, PRIMARY KEY (id));
                   CREATE UNIQUE INDEX by_name ON t (surname, name);
                   ALTER TABLE t REPLICA IDENTITY USING INDEX by_name";
     let sql = "INSERT INTO t VALUES (1, 'alice', 'smith'); UPDATE t SET id = 2;
                UPDATE t SET name = 'bob'; DELETE FROM t";
     let events = events(schema, sql);
-    let told: Vec<_> = events.iter().map(|event| (event.op().to_owned(), event.0["data"].clone())).collect();
+    let told: Vec<_> =
+        events.iter().map(|event| (event.op().to_owned(), event.0["data"].clone())).collect();
     assert_eq!(told[3], ("delete".to_owned(), json!({ "name": "bob", "surname": "smith" })));
     // A primary key that a delete does not bring can be no key: its events would lie apart.
     let keys: Vec<_> = events.iter().map(|event| event.0["key"].clone()).collect();
@@ -151,7 +190,8 @@ fn tables_without_an_identity_send_what_they_can() {
                INSERT INTO whole VALUES ('a'), ('a'), (NULL);
                DELETE FROM whole WHERE ctid = (SELECT min(ctid) FROM whole); UPDATE whole SET v = 'b' WHERE v IS NULL";
     let events = events(schema, sql);
-    let told: Vec<_> = events.iter().map(|e| format!("{} {} {}", e.op(), e.key(), e.0["data"]["v"])).collect();
+    let told: Vec<_> =
+        events.iter().map(|e| format!("{} {} {}", e.op(), e.key(), e.0["data"]["v"])).collect();
     assert_eq!(
         told,
         [
@@ -174,7 +214,9 @@ fn keys_that_are_swapped_or_written_otherwise_end_as_the_table_does() {
                   ALTER TABLE t REPLICA IDENTITY FULL";
     let road = Road::new(builder(), schema, &every(&receiver));
     road.sql("INSERT INTO t VALUES (1, 'one'), (2, 'two'), (3.0, 'three')");
-    road.sql("BEGIN; UPDATE t SET id = 3 - id WHERE id < 3; COMMIT; UPDATE t SET id = 3.00 WHERE id = 3");
+    road.sql(
+        "BEGIN; UPDATE t SET id = 3 - id WHERE id < 3; COMMIT; UPDATE t SET id = 3.00 WHERE id = 3",
+    );
     road.sql("UPDATE t SET v = 'new' WHERE id = 1");
     road.confirms(&road.wal_end());
     let journal = receiver.journal();
@@ -213,7 +255,8 @@ fn partitions_come_as_themselves_or_as_their_root() {
             format!("{} {} {} {}", event.op(), table, event.0["key"]["id"], event.0["data"]["v"])
         };
         let told: Vec<String> = journal.events().iter().map(told).collect();
-        let leaf = |name: &str| if via_root { "public.m".to_owned() } else { format!("public.m_{name}") };
+        let leaf =
+            |name: &str| if via_root { "public.m".to_owned() } else { format!("public.m_{name}") };
         let (a, b, c) = (leaf("a"), leaf("b"), leaf("c"));
         let mut expected = vec![
             format!("insert {a} 1 \"x\""),
@@ -225,7 +268,10 @@ fn partitions_come_as_themselves_or_as_their_root() {
         if via_root {
             expected.push("truncate public.m null null".to_owned());
         } else {
-            expected.extend(["truncate public.m_a null null", "truncate public.m_b null null"].map(str::to_owned));
+            expected.extend(
+                ["truncate public.m_a null null", "truncate public.m_b null null"]
+                    .map(str::to_owned),
+            );
         }
         assert_eq!(told, expected, "via_root = {via_root}");
     }

@@ -3,7 +3,7 @@
 use super::report::Report;
 use crate::chunk::Operation;
 use crate::config::Config;
-use crate::mapping::{From, Policy, Route, Selector};
+use crate::mapping::{From, OutboxName, Policy, Route, Selector};
 use crate::relation::{ReplicaIdentity, quote_identifier};
 use crate::source::catalog::{Publication, PublishedTable, Server, Table, add_to_publication};
 
@@ -90,6 +90,7 @@ impl Looked<'_> {
         };
         self.published(entry, &subject, report);
         self.fields(entry, &subject, report);
+        self.outbox(entry, &subject, report);
         self.identity(&subject, report);
     }
 
@@ -172,6 +173,46 @@ impl Looked<'_> {
             } else {
                 report.warn("mapping.columns", subject, seen, "nothing, if on_missing is meant");
             }
+        }
+    }
+
+    /// Every column that makes up the events of an outbox is there and sent.
+    fn outbox(&self, entry: &PublishedTable, subject: &str, report: &mut Report) {
+        let Some(outbox) = &self.route.outbox else { return };
+        let mut is_whole = true;
+        for OutboxName { word, name, required } in outbox.names() {
+            let quoted = quote_identifier(name);
+            let found = self.table.columns.iter().find(|column| column.name == name);
+            let (seen, fix) = match found {
+                None if !required => continue,
+                None => (
+                    format!("outbox.{word}: there is no column {quoted}"),
+                    format!("name another: outbox = {{ {word} = \"…\" }}"),
+                ),
+                Some(found) if found.generated && self.server.version_num < 180_000 => (
+                    format!("outbox.{word}: column {quoted} is generated and not sent"),
+                    format!("name another: outbox = {{ {word} = \"…\" }}"),
+                ),
+                Some(_)
+                    if entry.columns.as_ref().is_some_and(|it| !it.iter().any(|c| c == name)) =>
+                {
+                    (
+                        format!(
+                            "outbox.{word}: column {quoted} is not in the publication's column list"
+                        ),
+                        "add it to the list with ALTER PUBLICATION … SET TABLE".to_owned(),
+                    )
+                }
+                Some(_) => continue,
+            };
+            is_whole = false;
+            report.fail("route.outbox", subject, seen, &fix);
+        }
+        if is_whole && !self.publication.insert {
+            let seen = "an outbox, and the publication publishes no inserts";
+            report.fail("route.outbox", subject, seen, "ALTER PUBLICATION … SET (publish = …)");
+        } else if is_whole {
+            report.ok("route.outbox", subject, "an outbox, with all its columns");
         }
     }
 

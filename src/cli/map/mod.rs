@@ -172,6 +172,7 @@ impl Shown<'_> {
     fn say_what(&self) {
         let Self { route, sink, found, .. } = self;
         let mapping = match &route.mapping {
+            None if route.outbox.is_some() => "an outbox: its payload".to_owned(),
             Some(mapping) => format!("mapping {} version {}", mapping.name, mapping.version),
             None => "no mapping: every column as it is".to_owned(),
         };

@@ -131,8 +131,12 @@ impl<'a> Life<'a> {
             Selector::Message(_) => false,
         };
         let routes = self.routes.iter().filter(takes);
-        let mut keys: BTreeSet<Vec<String>> =
-            routes.map(|route| key_columns(route.key.as_deref(), relation)).collect();
+        let mut keys: BTreeSet<Vec<String>> = routes
+            .map(|route| match &route.outbox {
+                Some(outbox) => vec![outbox.aggregate_id.clone()],
+                None => key_columns(route.key.as_deref(), relation),
+            })
+            .collect();
         if keys.is_empty() {
             keys.insert(key_columns(None, relation));
         }

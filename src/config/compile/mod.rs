@@ -1,6 +1,7 @@
 //! The checked config: from what stands in the file to what the stages take.
 
 mod mapping;
+mod outbox;
 mod route;
 mod sink;
 
@@ -129,6 +130,7 @@ pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Opt
     let mappings = mapping::all(tree, notes);
     let sinks = sink::all(tree, notes);
     let routes = route::all(tree, &mappings, notes);
+    outbox::headers(tree, sinks.as_deref().unwrap_or_default(), notes);
     unused(tree, notes);
     Some(Config {
         shutdown_grace: tree.duration("shutdown_grace")?,

@@ -56,6 +56,7 @@ fn route(table: &Table, mappings: &[Arc<Mapping>], notes: &mut Notes<'_>) -> Opt
     let selector = selector(table, notes);
     let on = operations(table, notes);
     let key = key(table, notes);
+    let outbox = super::outbox::outbox(table, notes);
     let mapping = table
         .text("mapping")
         .and_then(|name| mappings.iter().find(|mapping| mapping.name == name).map(Arc::clone));
@@ -64,6 +65,7 @@ fn route(table: &Table, mappings: &[Arc<Mapping>], notes: &mut Notes<'_>) -> Opt
         mapping,
         key: key?,
         on_delete: on_delete(table)?,
+        outbox: outbox?,
         start: match table.text("start")? {
             "now" => Start::Now,
             "journal" => Start::Journal,

@@ -338,6 +338,7 @@ mod tests {
             key: Bytes::new(),
             key_hash: 1,
             before_key_hash: None,
+            outbox: None,
             commit_time: None,
             route: Arc::new(RouteLabel { name: "r".to_owned(), mapping: None }),
             chunk: Arc::new(chunk.unwrap()),

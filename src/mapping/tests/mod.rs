@@ -21,6 +21,7 @@ mod explained;
 mod fields;
 mod invention;
 mod keys;
+mod outbox;
 mod routes;
 
 const COMMIT: &str =

@@ -20,7 +20,7 @@ use crate::secret::Secret;
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The longest value a template may make of a header, in bytes: what common servers still take.
-const HEADER_VALUE_BYTES_MAX: usize = 8 * 1024;
+pub(super) const HEADER_VALUE_BYTES_MAX: usize = 8 * 1024;
 
 /// Has a place in each head; each request fills it in.
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -52,6 +52,8 @@ pub(super) struct Plan {
     /// The headers that are the same for each event.
     headers: HeaderMap,
     made_headers: Vec<(HeaderName, Template)>,
+    /// Headers that the settings name.
+    configured: Vec<HeaderName>,
     /// Scheme, host and port, for the check.
     pub(super) origin: Url,
     /// Host and port: what messages may show.
@@ -86,6 +88,7 @@ impl Plan {
             url,
             headers: headers_of(&origin).ok_or(Error::Host { key })?,
             made_headers: Vec::new(),
+            configured: Vec::new(),
             host: authority(&origin),
             origin,
         };
@@ -107,6 +110,7 @@ impl Plan {
             let template = Template::parse(value.expose())
                 .map_err(|source| Error::Template { key: key.clone(), source })?;
             self.headers.remove(&name);
+            self.configured.push(name.clone());
             self.made_headers.retain(|(other, _)| *other != name);
             if let Some(text) = template.fixed() {
                 let mut value = HeaderValue::from_bytes(text.as_bytes())
@@ -118,6 +122,13 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// Whether an event may not set this header: walgate, the connection or the settings do.
+    pub(super) fn owns(&self, name: &HeaderName) -> bool {
+        RESERVED.contains(&name.as_str())
+            || self.configured.contains(name)
+            || (*name == AUTHORIZATION && self.headers.contains_key(AUTHORIZATION))
     }
 
     /// Tells which setting is built from the event, if one is.

@@ -9,6 +9,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use ring::digest;
 
 use super::body::{Body, Taken};
+use super::outbox;
 use super::plan::{Head, IDEMPOTENCY_KEY, Plan};
 use super::signature::Signer;
 use super::template::Event;
@@ -45,6 +46,9 @@ impl Writer {
     ) -> Result<(Request<Body>, Taken), String> {
         let event = Event { envelope: first, mapped: self.mapped };
         let Head { method, uri, mut headers } = plan.head(&event)?;
+        if let (Some(outbox), false) = (&first.outbox, self.array) {
+            outbox::add_headers(outbox, plan, &mut headers)?;
+        }
         let body = if self.array { array(&batch.events) } else { first.body.clone() };
         self.add_headers(&mut headers, batch, &body, now);
         let (body, sent) = Body::new(body);

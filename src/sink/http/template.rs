@@ -119,7 +119,7 @@ impl Path {
 }
 
 /// What templates see of an event: what the contract calls its members, whatever the format.
-/// `id op table key route mapping commit` come from the envelope, the rest from the body.
+/// `id op table key outbox route mapping commit` come from the envelope, the rest from the body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Event<'a> {
     /// The event.
@@ -150,6 +150,9 @@ impl<'a> Event<'a> {
             }
             ["commit", "lsn"] => position.commit_lsn.to_string().into(),
             ["commit", "seq"] => position.seq.to_string().into(),
+            ["outbox", rest @ ..] => {
+                Self::find(envelope.outbox.as_ref().ok_or_else(missing)?, rest, path)?
+            }
             ["key", rest @ ..] => Self::find(&envelope.key, rest, path)?,
             ["data", rest @ ..] if self.mapped => Self::find(&envelope.body, rest, path)?,
             all => Self::find(&envelope.body, all, path)?,
