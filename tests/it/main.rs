@@ -34,6 +34,7 @@ mod sinks;
 mod source;
 mod status;
 mod stops;
+mod streams;
 mod support;
 mod trace;
 mod truncates;
