@@ -139,6 +139,12 @@ pub(super) static SOURCE: Section = Section {
             "made on first start; lower case letters, digits and `_`",
         ),
         key(
+            "streaming",
+            Word(&["auto", "off"], &[]),
+            Toml("\"auto\""),
+            "large transactions come while they are still open, and are kept here until they commit, past 16 MiB in `spill` under `[state] path`; `off`: the server keeps them",
+        ),
+        key(
             "heartbeat",
             Duration(0),
             Toml("\"30s\""),

@@ -23,7 +23,7 @@ pub enum Error {
         /// How many bytes.
         bytes: usize,
     },
-    /// A kind of message that protocol 1 doesn't have.
+    /// A kind of message that cannot be there.
     #[error("unknown pgoutput message kind 0x{kind:02x}")]
     UnknownKind {
         /// The first byte of the frame.

@@ -16,7 +16,7 @@ use crate::failure::{Classify, chain};
 use crate::journal::Journal;
 use crate::lsn::{Lsn, Position, Timestamp};
 use crate::source::{
-    self, Identity, OpenOptions, Opened, Reader, Received, Resume, Settings, Writer,
+    self, Identity, OpenOptions, Opened, Reader, Received, Resume, Settings, Streaming, Writer,
 };
 use crate::state::{State, intent, meta};
 
@@ -91,6 +91,10 @@ impl Intake {
                 self.note(&error);
                 if is_final(&error, self.options.reconnect) {
                     return Err(Error::Source(error));
+                }
+                if error.is_of_streaming() && self.settings.streaming != Streaming::Off {
+                    tracing::warn!("until the next start, transactions come once they commit");
+                    self.settings.streaming = Streaming::Off;
                 }
             }
         }

@@ -10,6 +10,7 @@ use super::command::{self, System};
 use super::connection::Connection;
 use super::conninfo::Conninfo;
 use super::cutter::{Cutter, Have, Timelines};
+use super::held::{self, Held};
 use super::reader::{Parts, Reader};
 use super::writer::{Confirmer, Shared, Writer};
 use super::{Error, Gap, Identity, Intent, OpenOptions, Opened, Resume, Settings};
@@ -40,6 +41,7 @@ pub async fn open(
     options: OpenOptions,
 ) -> Result<(Reader, Writer, Opened), Error> {
     let conninfo: Conninfo = settings.url.expose().parse().map_err(Error::Conninfo)?;
+    held::clear(&settings.spill)?;
     let mut connection = Connection::connect(&conninfo).await?;
     let catalog = Catalog::of(&conninfo.narrowed_to(&connection.host)).await?;
     let system = command::identify(&mut connection).await?;
@@ -48,7 +50,7 @@ pub async fn open(
     let mut attach = Attach { settings, resume, options, connection, catalog, system };
     let server = attach.server().await?;
     let wal_sender_timeout = command::wal_sender_timeout(&mut attach.connection).await?;
-    let started = attach.start().await?;
+    let started = attach.start(server.version_num).await?;
     let Attach { connection, catalog, system, .. } = attach;
 
     let from = started.from;
@@ -62,6 +64,7 @@ pub async fn open(
         half,
         buffer: connection.buffer,
         cutter: Cutter::new(have, system.timeline, timelines),
+        held: Held::new(settings.spill.clone(), held::MEMORY_BYTES_MAX, options.accept_gap),
         catalog,
         shared: Arc::clone(&shared),
         publication: settings.publication.clone(),
@@ -178,6 +181,8 @@ struct Ready {
     at: Lsn,
     created: bool,
     gap: bool,
+    /// It sends a transaction when it is prepared.
+    two_phase: bool,
 }
 
 impl Attach<'_> {
@@ -209,7 +214,7 @@ impl Attach<'_> {
     }
 
     /// Starts the stream once the slot is free and found to be ours.
-    async fn start(&mut self) -> Result<Started, Error> {
+    async fn start(&mut self, server_version: u32) -> Result<Started, Error> {
         let since = Instant::now();
         let mut created = false;
         let mut gap = false;
@@ -217,9 +222,14 @@ impl Attach<'_> {
             let slot = self.free_slot(since).await?;
             let ready = self.judge(slot, created).await?;
             (created, gap) = (created || ready.created, gap || ready.gap);
-            let from = ready.at.max(self.resume.received);
-            let Settings { slot, publication, .. } = self.settings;
-            match command::start(&mut self.connection, slot, from, publication).await {
+            // What is prepared and not ended is not in the journal: the server sends it again from
+            // where the slot is. The rest of what comes is dropped by what is there.
+            let received = if ready.two_phase { Lsn::ZERO } else { self.resume.received };
+            let from = ready.at.max(received);
+            let Settings { slot, publication, streaming, .. } = self.settings;
+            let protocol = streaming.options(server_version);
+            let connection = &mut self.connection;
+            match command::start(connection, slot, from, publication, protocol).await {
                 Ok(()) => {
                     let gap = gap.then_some(Gap { from: self.resume.received, to: from });
                     if let Some(Gap { from, to }) = gap {
@@ -274,7 +284,7 @@ impl Attach<'_> {
                 return Err(Error::SlotMissing { slot: name, received: resume.received });
             }
             let at = self.create().await?;
-            return Ok(Ready { at, created: true, gap: known });
+            return Ok(Ready { at, created: true, gap: known, two_phase: false });
         };
         if let Some((what, seen)) = slot.foreign(&self.system.database) {
             return Err(Error::SlotForeign { slot: name, what, seen });
@@ -285,25 +295,26 @@ impl Attach<'_> {
             }
             self.catalog.drop_slot(&name).await?;
             let at = self.create().await?;
-            return Ok(Ready { at, created: true, gap: true });
+            return Ok(Ready { at, created: true, gap: true, two_phase: false });
         }
         // None while another is making it: then it is active, and we do not get here.
         let seen = slot.confirmed().unwrap_or_default();
+        let two_phase = slot.is_two_phase();
         if created {
-            return Ok(Ready { at: seen, created: false, gap: false });
+            return Ok(Ready { at: seen, created: false, gap: false, two_phase });
         }
         if !known && !self.options.adopt_slot {
             if !self.is_intended(seen).await? {
                 return Err(Error::SlotExists { slot: name, confirmed: seen });
             }
             tracing::info!(slot = %name, "found the slot that an earlier attempt made");
-            return Ok(Ready { at: seen, created: true, gap: false });
+            return Ok(Ready { at: seen, created: true, gap: false, two_phase });
         }
         let gap = known && seen > resume.confirmed;
         if gap && !accept_gap {
             return Err(Error::SlotAdvanced { slot: name, stored: resume.confirmed, seen });
         }
-        Ok(Ready { at: seen, created: false, gap })
+        Ok(Ready { at: seen, created: false, gap, two_phase })
     }
 
     /// Whether a slot that is confirmed up to `seen` was made by an attempt that nobody was left to

@@ -105,16 +105,18 @@ pub(super) async fn create_slot(
 }
 
 /// Starts the stream at `from`, or at the slot's confirmed position where that is later.
+/// `protocol` are the options that [`Streaming`](super::Streaming) makes.
 pub(super) async fn start(
     connection: &mut Connection,
     slot: &str,
     from: Lsn,
     publication: &str,
+    protocol: &str,
 ) -> Result<(), Error> {
     // Identifiers inside a literal: unquoted, the server folds them to lower case.
     let names = quote_literal(&quote(publication));
     let slot = quote(slot);
-    let options = format!("proto_version '1', publication_names {names}, messages 'true'");
+    let options = format!("{protocol}, publication_names {names}, messages 'true'");
     let text = format!("START_REPLICATION SLOT {slot} LOGICAL {from} ({options})");
     connection.copy_both("start the stream", &text).await
 }

@@ -15,13 +15,17 @@ mod error;
 mod flood;
 mod frame;
 pub mod load;
+mod held;
+mod pending;
 mod reader;
 mod server_error;
 mod socket;
 mod stream;
+mod streaming;
 mod tls;
 mod writer;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::lsn::{Lsn, Position};
@@ -32,6 +36,7 @@ pub use catalog::Catalog;
 pub use error::{Ending, Error};
 pub use reader::{Reader, Received};
 pub use server_error::ServerError;
+pub use streaming::Streaming;
 pub use tls::Error as TlsError;
 pub use writer::{Confirmer, Writer};
 
@@ -46,6 +51,11 @@ pub struct Settings {
     pub slot: String,
     /// The longest time between two status updates.
     pub status_interval: Duration,
+    /// Whether transactions come while they are still open.
+    pub streaming: Streaming,
+    /// Where they are kept that there is no room for in memory. Emptied at the start; made when
+    /// it is needed.
+    pub spill: PathBuf,
 }
 
 impl Settings {

@@ -13,6 +13,7 @@ use super::connection::{log_notice, message_length};
 use super::cutter::{self, Cutter, Step};
 use super::flood::Flood;
 use super::frame::{self, Frame};
+use super::held::{Ended, Held, Replay, Taken};
 use super::server_error::ServerError;
 use super::socket::Gather;
 use super::stream::Stream;
@@ -53,8 +54,10 @@ enum Drained {
     More,
     /// The chunk is full; the message waits in the buffer.
     Full,
-    /// A Relation message waits at the front of the buffer.
+    /// A Relation message waits at the front of the buffer, or is the next to be replayed.
     Describe,
+    /// A transaction that was held is to be replayed, or what is held to be written.
+    Held,
     /// The server is at this position, and nothing is open.
     Idle(Lsn),
 }
@@ -64,6 +67,9 @@ pub struct Reader {
     half: Option<ReadHalf<Stream>>,
     buffer: BytesMut,
     cutter: Cutter,
+    held: Held,
+    /// A transaction that was held and has committed. It goes before what is in the buffer.
+    replay: Option<Replay>,
     catalog: Catalog,
     shared: Arc<Shared>,
     publication: String,
@@ -95,6 +101,7 @@ pub(super) struct Parts {
     /// What was read with the answer to `START_REPLICATION`.
     pub(super) buffer: BytesMut,
     pub(super) cutter: Cutter,
+    pub(super) held: Held,
     pub(super) catalog: Catalog,
     pub(super) shared: Arc<Shared>,
     pub(super) publication: String,
@@ -109,6 +116,8 @@ impl Reader {
             half: Some(parts.half),
             buffer: parts.buffer,
             cutter: parts.cutter,
+            held: parts.held,
+            replay: None,
             catalog: parts.catalog,
             shared: parts.shared,
             publication: parts.publication,
@@ -142,7 +151,8 @@ impl Reader {
 
     async fn receive(&mut self) -> Result<Received, Error> {
         loop {
-            let drained = self.drain()?;
+            self.held.spill().await?;
+            let drained = if self.replay.is_some() { self.replay().await? } else { self.drain()? };
             if let Drained::Idle(wal_end) = drained {
                 self.idle = Some(wal_end);
             }
@@ -152,6 +162,7 @@ impl Reader {
                     self.describe().await?;
                     continue;
                 }
+                Drained::Held => continue,
                 Drained::Full => {
                     if let Some(chunk) = self.cut() {
                         return Ok(chunk);
@@ -255,7 +266,11 @@ impl Reader {
             match frame::read(body).map_err(|_| Error::Protocol { what: "an unknown frame" })? {
                 Frame::XLogData { sent: time, payload } => {
                     sent = Some(time);
-                    match self.cutter.push(payload)? {
+                    match self.take(payload)? {
+                        Step::Taken if self.replay.is_some() || self.held.is_due() => {
+                            *rest = after;
+                            break Drained::Held;
+                        }
                         Step::Taken => {}
                         Step::Committed(end_lsn) => self.shared.received(end_lsn),
                         Step::Marked(end_lsn) => {
@@ -275,7 +290,7 @@ impl Reader {
                         self.shared.ask_reply();
                         self.flood.count(wal_end);
                     }
-                    if !self.cutter.is_open() {
+                    if !self.cutter.is_open() && !self.held.is_within() {
                         // Caught up: a keepalive comes when there is nothing else to send.
                         self.behind = false;
                         break Drained::Idle(wal_end);
@@ -292,6 +307,54 @@ impl Reader {
             self.behind = sent.saturating_sub(committed) > BEHIND_MICROS;
         }
         Ok(outcome)
+    }
+
+    /// Takes one pgoutput message: to the cutter, or to what is held until it commits.
+    fn take(&mut self, payload: &[u8]) -> Result<Step, Error> {
+        match self.held.take(payload)? {
+            Taken::Passed => return self.cutter.push(payload),
+            _ if self.cutter.is_open() => {
+                let what = "a transaction that is not known to commit inside another";
+                return Err(Error::Unreadable { what });
+            }
+            Taken::Held => {}
+            Taken::Prepared(xid, prepare_lsn) => self.shared.prepared(xid, prepare_lsn),
+            Taken::RolledBack(xid) => self.shared.rolled_back(xid),
+            Taken::Committed(ended) => {
+                let Ended { replay, xid, end_lsn } = *ended;
+                self.shared.committed(xid, end_lsn);
+                self.cutter.begin_replay();
+                self.replay = Some(replay);
+            }
+        }
+        Ok(Step::Taken)
+    }
+
+    /// Hands what was held on until a chunk is full or all is done.
+    async fn replay(&mut self) -> Result<Drained, Error> {
+        loop {
+            let Some(replay) = &mut self.replay else { return Ok(Drained::Held) };
+            while let Some(piece) = replay.peek() {
+                match self.cutter.push(piece.frame)? {
+                    Step::Taken => {}
+                    Step::Committed(end_lsn) => self.shared.received(end_lsn),
+                    Step::Marked(end_lsn) => {
+                        self.shared.received(end_lsn);
+                        replay.advance();
+                        return Ok(Drained::Full);
+                    }
+                    Step::Full => return Ok(Drained::Full),
+                    Step::Describe => return Ok(Drained::Describe),
+                }
+                replay.advance();
+            }
+            if !replay.fill().await? {
+                self.cutter.end_replay();
+                self.replay = None;
+                // Nothing was read meanwhile, and that says nothing of the server.
+                self.last_byte = Instant::now();
+            }
+        }
     }
 
     /// Judges what is not part of the copy stream.
@@ -349,8 +412,19 @@ impl Reader {
         Error::PublicationVanished { name: self.publication.clone() }
     }
 
-    /// Looks up what the Relation message at the front of the buffer leaves open, then takes it.
+    /// Looks up what the next Relation message leaves open, then takes it.
     async fn describe(&mut self) -> Result<(), Error> {
+        if let Some(replay) = &mut self.replay {
+            let lost = Error::Unreadable { what: "a Relation message that was not counted" };
+            let Some(piece) = replay.peek() else { return Err(lost) };
+            let arrived = piece.arrived.ok_or(lost)?;
+            let payload = Bytes::copy_from_slice(piece.frame);
+            self.describe_by(&payload, arrived).await?;
+            if let Some(replay) = &mut self.replay {
+                replay.advance();
+            }
+            return Ok(());
+        }
         let Some((_, body, after)) = split(&self.buffer)? else {
             return Err(Error::Protocol { what: "a Relation message got lost" });
         };
@@ -359,7 +433,14 @@ impl Reader {
             return Err(Error::Protocol { what: "a Relation message got lost" });
         };
         let payload = Bytes::copy_from_slice(payload);
-        let Message::Relation(message) = pgoutput::parse(&payload).map_err(Error::Pgoutput)? else {
+        let arrived = self.held.arrival();
+        self.describe_by(&payload, arrived).await?;
+        self.buffer.advance(length);
+        Ok(())
+    }
+
+    async fn describe_by(&mut self, payload: &[u8], arrived: u64) -> Result<(), Error> {
+        let Message::Relation(message) = pgoutput::parse(payload).map_err(Error::Pgoutput)? else {
             return Err(Error::Protocol { what: "a Relation message got lost" });
         };
         let types: Vec<_> = message.columns.iter().map(|column| column.type_oid).collect();
@@ -368,8 +449,7 @@ impl Reader {
         let kinds = self.catalog.kinds(&types, fresh).await?;
         let key = self.catalog.primary_key(message.oid).await?;
         let kind = |oid| kinds.get(&oid).cloned().unwrap_or(crate::relation::Kind::Text);
-        self.cutter.describe(cutter::relation(&message, kind, &key));
-        self.buffer.advance(length);
+        self.cutter.describe(cutter::relation(&message, kind, &key), arrived);
         Ok(())
     }
 }

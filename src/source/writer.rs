@@ -1,7 +1,7 @@
 //! The write half: [`Writer`] tells the server what is safe, [`Confirmer`] tells the writer.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Error;
 use super::frame::{Status, write_status};
+use super::pending::Pending;
 use super::stream::Stream;
-use crate::lsn::{Lsn, Timestamp};
+use crate::lsn::{Lsn, Timestamp, Xid};
 
 /// The least time between two answers that a keepalive asked for. A server that shuts down asks
 /// again at once for every answer; this keeps it to 50 a second, and it still gets one in time.
@@ -26,6 +27,8 @@ const INTERVAL_MIN: Duration = Duration::from_millis(10);
 pub(super) struct Shared {
     received: AtomicU64,
     confirmed: AtomicU64,
+    /// Prepared transactions, which the server has to send again should this end.
+    pending: Mutex<Pending>,
     wants_reply: AtomicBool,
     /// The reader is gone: nothing more is to be said.
     closed: AtomicBool,
@@ -42,6 +45,7 @@ impl Shared {
         Self {
             received: AtomicU64::new(received.0),
             confirmed: AtomicU64::new(confirmed.0),
+            pending: Mutex::default(),
             wants_reply: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             finishing: AtomicBool::new(false),
@@ -58,6 +62,27 @@ impl Shared {
     /// Everything that commits before it has come.
     pub(super) fn all_received(&self) -> Lsn {
         Lsn(self.received.load(Ordering::Acquire))
+    }
+
+    /// A panic elsewhere leaves plain values.
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A transaction is prepared: the slot stays before it until what it did is safe.
+    pub(super) fn prepared(&self, xid: Xid, prepare_lsn: Lsn) {
+        self.pending().prepared(xid, prepare_lsn);
+    }
+
+    /// It commits, and is safe once all before `end_lsn` is.
+    pub(super) fn committed(&self, xid: Xid, end_lsn: Lsn) {
+        self.pending().committed(xid, end_lsn);
+    }
+
+    /// It is nothing any more.
+    pub(super) fn rolled_back(&self, xid: Xid) {
+        self.pending().rolled_back(xid);
+        self.wake.notify_one();
     }
 
     pub(super) fn ask_reply(&self) {
@@ -86,7 +111,7 @@ impl Shared {
         let received = self.received.load(Ordering::Acquire);
         // The server believes anything: never confirm what it has not sent.
         let confirmed = self.confirmed.load(Ordering::Acquire).min(received);
-        (Lsn(received), Lsn(confirmed))
+        (Lsn(received), self.pending().bound(Lsn(confirmed)))
     }
 }
 

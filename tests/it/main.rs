@@ -38,6 +38,7 @@ mod sinks;
 mod source;
 mod status;
 mod stops;
+mod streams;
 mod support;
 mod trace;
 mod truncates;

@@ -286,11 +286,14 @@ async fn every_type_arrives_as_the_contract_says() {
 
 /// Inserts every value and returns its JSON, in order.
 async fn stream(cluster: &Cluster, cases: &[Case]) -> Vec<String> {
+    let spill = tempfile::TempDir::new().unwrap();
     let settings = Settings {
         url: Secret::new(cluster.url("postgres", "postgres")),
         publication: "walgate".to_owned(),
         slot: "walgate".to_owned(),
         status_interval: Settings::STATUS_INTERVAL,
+        streaming: source::Streaming::Auto,
+        spill: spill.path().to_owned(),
     };
     let opened = source::open(&settings, &Resume::default(), OpenOptions::default()).await;
     let (mut reader, writer, _opened) = opened.unwrap();

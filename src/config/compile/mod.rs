@@ -53,6 +53,10 @@ pub struct Source {
     pub slot: String,
     /// Between two heartbeats; zero: none.
     pub heartbeat: Duration,
+    /// Whether transactions come while they are still open.
+    pub streaming: source::Streaming,
+    /// Where they are kept that there is no room for in memory.
+    pub spill: PathBuf,
 }
 
 impl Source {
@@ -64,6 +68,8 @@ impl Source {
             publication: self.publication.clone(),
             slot: self.slot.clone(),
             status_interval: source::Settings::STATUS_INTERVAL,
+            streaming: self.streaming,
+            spill: self.spill.clone(),
         }
     }
 }
@@ -124,7 +130,9 @@ impl Config {
 
 /// Turns the tree into settings; none only when a problem has been noted.
 pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Option<Config> {
-    let source = tree.table("source").and_then(|table| read_source(table, folder, notes));
+    let state = tree.table("state").and_then(|table| table.path("path")).cloned();
+    let spill = state.as_deref().map(|state| state.join("spill")).unwrap_or_default();
+    let source = tree.table("source").and_then(|table| read_source(table, folder, spill, notes));
     let journal = tree.table("journal").and_then(|table| journal(table, notes));
     let admin = tree.table("admin").and_then(|table| admin(table, notes));
     let mappings = mapping::all(tree, notes);
@@ -135,7 +143,7 @@ pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Opt
     Some(Config {
         shutdown_grace: tree.duration("shutdown_grace")?,
         source: source?,
-        state: tree.table("state")?.path("path")?.clone(),
+        state: state?,
         journal: journal?,
         admin: admin?,
         mappings: mappings?,
@@ -148,7 +156,12 @@ pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Opt
 /// Postgres cuts longer names, so that two could become one.
 const NAME_BYTES_MAX: usize = 63;
 
-fn read_source(table: &Table, folder: &Path, notes: &mut Notes<'_>) -> Option<Source> {
+fn read_source(
+    table: &Table,
+    folder: &Path,
+    spill: PathBuf,
+    notes: &mut Notes<'_>,
+) -> Option<Source> {
     let slot = table.text("slot");
     if let Some(slot) = slot {
         let fine = slot.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
@@ -172,6 +185,11 @@ fn read_source(table: &Table, folder: &Path, notes: &mut Notes<'_>) -> Option<So
         publication: publication?.to_owned(),
         slot: slot?.to_owned(),
         heartbeat: table.duration("heartbeat")?,
+        streaming: match table.text("streaming")? {
+            "off" => source::Streaming::Off,
+            _ => source::Streaming::Auto,
+        },
+        spill,
     })
 }
 

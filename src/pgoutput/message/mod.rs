@@ -1,9 +1,10 @@
-//! [`Message`]: every message of pgoutput protocol 1, one struct a message, borrowed from its frame.
+//! [`Message`]: every message of pgoutput, one struct a message, borrowed from its frame.
 //!
 //! Wire shapes: <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>.
 
 mod transaction;
 mod prepared;
+mod streamed;
 mod relation;
 mod change;
 mod tuple;
@@ -12,10 +13,12 @@ mod field;
 pub use self::change::{Delete, Insert, LogicalMessage, Truncate, Update};
 pub use self::prepared::{BeginPrepare, CommitPrepared, Prepare, RollbackPrepared};
 pub use self::relation::{RelationColumn, RelationMessage, Type};
+pub use self::streamed::{Part, StreamAbort, StreamCommit, StreamStart, part};
 pub use self::transaction::{Begin, Commit, Origin};
 pub use self::tuple::{Tuple, TupleCells};
 use super::Error;
 use super::cursor::Cursor;
+use crate::lsn::Xid;
 
 /// One pgoutput message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +51,14 @@ pub enum Message<'a> {
     CommitPrepared(CommitPrepared<'a>),
     /// `r`: a prepared transaction rolls back.
     RollbackPrepared(RollbackPrepared<'a>),
+    /// `S`: a part of a transaction that is still open starts.
+    StreamStart(StreamStart),
+    /// `E`: that part ends.
+    StreamStop,
+    /// `c`: a streamed transaction commits.
+    StreamCommit(StreamCommit),
+    /// `A`: a streamed transaction, or a subtransaction of it, is undone.
+    StreamAbort(StreamAbort),
     /// `p`: a streamed transaction is prepared.
     StreamPrepare(Prepare<'a>),
 }
@@ -55,10 +66,23 @@ pub enum Message<'a> {
 /// Reads one frame: a pgoutput message without the XLogData header.
 ///
 /// # Errors
-/// When it is not a whole message of protocol 1 with text values, or has bytes left over.
+/// When it is not a whole message with text values, or has bytes left over.
 pub fn parse(frame: &[u8]) -> Result<Message<'_>, Error> {
     let mut cursor = Cursor::new(frame);
     let kind = cursor.byte("kind").map_err(|_| Error::Empty)?;
+    message(kind, cursor)
+}
+
+/// Reads one frame of a streamed part; returns who made the change, too.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_part(frame: &[u8]) -> Result<(Xid, Message<'_>), Error> {
+    let Part { kind, xid, rest } = part(frame)?;
+    Ok((xid, message(kind, Cursor::new(rest))?))
+}
+
+fn message(kind: u8, mut cursor: Cursor<'_>) -> Result<Message<'_>, Error> {
     let cursor = &mut cursor;
     let message = match kind {
         b'B' => Message::Begin(Begin::read(cursor)?),
@@ -75,6 +99,10 @@ pub fn parse(frame: &[u8]) -> Result<Message<'_>, Error> {
         b'P' => Message::Prepare(Prepare::read(cursor)?),
         b'K' => Message::CommitPrepared(CommitPrepared::read(cursor)?),
         b'r' => Message::RollbackPrepared(RollbackPrepared::read(cursor)?),
+        b'S' => Message::StreamStart(StreamStart::read(cursor)?),
+        b'E' => Message::StreamStop,
+        b'c' => Message::StreamCommit(StreamCommit::read(cursor)?),
+        b'A' => Message::StreamAbort(StreamAbort::read(cursor)?),
         b'p' => Message::StreamPrepare(Prepare::read(cursor)?),
         kind => return Err(Error::UnknownKind { kind }),
     };
@@ -101,6 +129,10 @@ impl Message<'_> {
             Self::Prepare(_) => "Prepare",
             Self::CommitPrepared(_) => "Commit Prepared",
             Self::RollbackPrepared(_) => "Rollback Prepared",
+            Self::StreamStart(_) => "Stream Start",
+            Self::StreamStop => "Stream Stop",
+            Self::StreamCommit(_) => "Stream Commit",
+            Self::StreamAbort(_) => "Stream Abort",
             Self::StreamPrepare(_) => "Stream Prepare",
         }
     }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::parse;
+use super::{Message, Part, StreamAbort, StreamStart, parse, parse_part, part};
 use crate::change::{Cell, Images};
 use crate::lsn::{Lsn, Oid, Timestamp, Xid};
 use crate::pgoutput::build::{self, Old};
@@ -44,6 +44,10 @@ fn frames() -> Vec<Vec<u8>> {
         prepared(b"K\0", 1),
         prepared(b"p\0", 1),
         prepared(b"r\0", 2),
+        [&b"S"[..], &xid, &[1]].concat(),
+        b"E".to_vec(),
+        [&b"c"[..], &xid, &[0], &lsns, &[2; 8]].concat(),
+        [&b"A"[..], &xid, &[0, 0, 0, 10]].concat(),
     ]);
     frames
 }
@@ -73,7 +77,8 @@ fn every_kind_of_message_is_recognised() {
     assert_eq!(
         names.join(" "),
         "Begin Commit Relation Insert Update Update Update Delete Delete Truncate Message Type \
-         Origin Begin Prepare Prepare Commit Prepared Stream Prepare Rollback Prepared"
+         Origin Begin Prepare Prepare Commit Prepared Stream Prepare Rollback Prepared Stream \
+         Start Stream Stop Stream Commit Stream Abort"
     );
 }
 
@@ -88,14 +93,21 @@ fn a_frame_cut_anywhere_or_followed_by_anything_is_an_error() {
             }
         }
         frame.push(0);
-        assert!(matches!(parse(&frame), Err(Error::Trailing { bytes: 1, .. })), "{frame:?}");
+        let error = parse(&frame).unwrap_err();
+        // Of an abort what follows may be where it was.
+        let expected = if frame[0] == b'A' {
+            Error::Truncated { field: "abort LSN" }
+        } else {
+            Error::Trailing { message: parse(&frame[..frame.len() - 1]).unwrap().name(), bytes: 1 }
+        };
+        assert_eq!(error, expected, "{frame:?}");
     }
 }
 
 #[test]
 fn what_was_not_asked_for_is_named() {
     assert_eq!(parse(b""), Err(Error::Empty));
-    assert_eq!(parse(b"S\0\0\0\x01\x01"), Err(Error::UnknownKind { kind: b'S' }));
+    assert_eq!(parse(b"?\0\0\0\x01\x01"), Err(Error::UnknownKind { kind: b'?' }));
     let binary = b"I\0\0\0\x09N\0\x01b\0\0\0\x01x";
     assert_eq!(parse(binary), Err(Error::Binary));
     assert_eq!(images(binary, &mut Images::default()), Err(Error::Binary));
@@ -104,16 +116,58 @@ fn what_was_not_asked_for_is_named() {
     assert_eq!(parse(b"Y\0\0\0\x09\xff\0\0"), Err(Error::NotUtf8 { field: "type namespace" }));
 }
 
+/// What the server would send of a change of `xid` while its transaction is open.
+fn streamed(frame: &[u8], xid: Xid) -> Vec<u8> {
+    [&frame[..1], &xid.0.to_be_bytes(), &frame[1..]].concat()
+}
+
+#[test]
+fn a_part_of_an_open_transaction_says_who_made_it_and_is_the_same_else() {
+    for frame in frames() {
+        let within = streamed(&frame, Xid(790));
+        if b"RYIUDTM".contains(&frame[0]) {
+            assert_eq!(parse_part(&within), Ok((Xid(790), parse(&frame).unwrap())));
+            let rest = &frame[1..];
+            assert_eq!(part(&within), Ok(Part { kind: frame[0], xid: Xid(790), rest }));
+            for length in 0..within.len() {
+                assert!(parse_part(&within[..length]).is_err(), "{:?}", &within[..length]);
+            }
+            assert!(parse_part(&[&within[..], b"\0"].concat()).is_err());
+        } else {
+            assert_eq!(part(&within), Err(Error::UnknownKind { kind: frame[0] }));
+        }
+    }
+}
+
+#[test]
+fn an_abort_tells_where_it_was_when_it_was_asked_to() {
+    let ids = [0, 0, 0, 9, 0, 0, 0, 10];
+    let frame = [&b"A"[..], &ids, &5_u64.to_be_bytes(), &7_i64.to_be_bytes()].concat();
+    let abort = Some((Lsn(5), Timestamp(7)));
+    let expected = StreamAbort { xid: Xid(9), subxid: Xid(10), abort };
+    assert_eq!(parse(&frame), Ok(Message::StreamAbort(expected)));
+    let expected = StreamAbort { abort: None, ..expected };
+    assert_eq!(parse(&frame[..9]), Ok(Message::StreamAbort(expected)));
+    for length in 10..frame.len() {
+        assert!(matches!(parse(&frame[..length]), Err(Error::Truncated { .. })), "{length}");
+    }
+    let first = StreamStart { xid: Xid(9), is_first: true };
+    assert_eq!(parse(b"S\0\0\0\x09\x01"), Ok(Message::StreamStart(first)));
+    let unknown = Error::UnknownMarker { field: "first part of a stream", marker: 2 };
+    assert_eq!(parse(b"S\0\0\0\x09\x02"), Err(unknown));
+}
+
 proptest! {
     #[test]
     fn no_bytes_panic_the_decoder(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = parse(&bytes);
+        let _ = parse_part(&bytes);
         let _ = images(&bytes, &mut Images::default());
     }
 
     #[test]
     fn a_damaged_frame_is_read_alike_by_both_ways(
-        which in 0..18_usize, at in any::<prop::sample::Index>(), byte in any::<u8>()
+        which in 0..22_usize, at in any::<prop::sample::Index>(), byte in any::<u8>()
     ) {
         let mut frame = frames().swap_remove(which);
         let at = at.index(frame.len());

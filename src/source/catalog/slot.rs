@@ -44,6 +44,12 @@ impl SlotRow {
         self.row.get("active_pid").and_then(Value::as_i64).and_then(|pid| pid.try_into().ok())
     }
 
+    /// Returns whether it sends a transaction when it is prepared.
+    #[must_use]
+    pub fn is_two_phase(&self) -> bool {
+        self.is("two_phase")
+    }
+
     /// Returns `reserved`, `extended`, `unreserved` or `lost`.
     #[must_use]
     pub fn wal_status(&self) -> Option<&str> {
@@ -72,7 +78,6 @@ impl SlotRow {
         differs("type", "slot_type", "logical")
             .or_else(|| differs("plugin", "plugin", "pgoutput"))
             .or_else(|| differs("database", "database", database))
-            .or_else(|| self.is("two_phase").then(|| ("two_phase", "true".to_owned())))
             .or_else(|| self.is("temporary").then(|| ("temporary", "true".to_owned())))
     }
 }

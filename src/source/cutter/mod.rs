@@ -60,6 +60,8 @@ pub(super) type Timelines = Vec<(u32, Lsn)>;
 
 struct Known {
     relation: Arc<Relation>,
+    /// How many Relation messages came before.
+    arrived: u64,
     /// The chunk in which `index` is right.
     chunk: u64,
     index: u32,
@@ -88,6 +90,8 @@ pub(super) struct Cutter {
     timeline: u32,
     past: Timelines,
     relations: HashMap<Oid, Known>,
+    /// While a transaction is replayed: what it described anew, and how it was known before.
+    replaced: Option<HashMap<Oid, Option<Known>>>,
     open: Option<Open>,
     /// When the newest transaction committed, by the server's clock.
     committed: Option<Timestamp>,
@@ -109,6 +113,7 @@ impl Cutter {
             timeline,
             past,
             relations: HashMap::new(),
+            replaced: None,
             open: None,
             committed: None,
             chunk: 0,
@@ -195,14 +200,18 @@ impl Cutter {
             Message::Insert(_) | Message::Update(_) | Message::Delete(_) => {
                 return Err(Error::Unreadable { what: "a row change where none can be" });
             }
-            // Protocol 1 never asks for them; a slot made with two_phase is refused at the start.
+            // They are held until they commit, and come as the others do then.
             Message::BeginPrepare(_)
             | Message::Prepare(_)
             | Message::CommitPrepared(_)
             | Message::RollbackPrepared(_)
+            | Message::StreamStart(_)
+            | Message::StreamStop
+            | Message::StreamCommit(_)
+            | Message::StreamAbort(_)
             | Message::StreamPrepare(_) => {
                 return Err(Error::Unreadable {
-                    what: "a prepared transaction (is the slot made with two_phase?)",
+                    what: "a transaction that is not known to commit",
                 });
             }
         }
@@ -395,16 +404,40 @@ impl Cutter {
         self.relations.contains_key(&oid)
     }
 
-    /// Takes the answer to [`Step::Describe`].
-    pub(super) fn describe(&mut self, relation: Relation) {
+    /// Takes the answer to [`Step::Describe`]; `arrived` tells how many Relation messages came
+    /// before the one described.
+    pub(super) fn describe(&mut self, relation: Relation, arrived: u64) {
         let oid = relation.oid;
-        match self.relations.get(&oid) {
+        match self.relations.get_mut(&oid) {
             // CREATE INDEX, ANALYZE and the like send the same shape again.
-            Some(known) if *known.relation == relation => {}
+            Some(known) if *known.relation == relation => {
+                known.arrived = known.arrived.max(arrived);
+            }
             _ => {
                 // No chunk has this number yet.
-                let known = Known { relation: Arc::new(relation), chunk: u64::MAX, index: 0 };
-                self.relations.insert(oid, known);
+                let relation = Arc::new(relation);
+                let known = Known { relation, arrived, chunk: u64::MAX, index: 0 };
+                let before = self.relations.insert(oid, known);
+                if let Some(replaced) = &mut self.replaced {
+                    replaced.entry(oid).or_insert(before);
+                }
+                self.last = None;
+            }
+        }
+    }
+
+    /// What is described from here on is how a transaction saw it whose messages came earlier.
+    pub(super) fn begin_replay(&mut self) {
+        self.replaced = Some(HashMap::new());
+    }
+
+    /// That transaction is done. Of each table the description that came last counts from here on:
+    /// it may have come by another way while the transaction was held.
+    pub(super) fn end_replay(&mut self) {
+        for (oid, before) in self.replaced.take().unwrap_or_default() {
+            let now = self.relations.get(&oid).map(|known| known.arrived);
+            if let Some(before) = before.filter(|before| Some(before.arrived) > now) {
+                self.relations.insert(oid, before);
                 self.last = None;
             }
         }

@@ -25,8 +25,8 @@ fn table(oid: u32, name: &str) -> Relation {
 
 fn cutter(have: Have) -> Cutter {
     let mut cutter = Cutter::new(have, 2, vec![(1, Lsn(50))]);
-    cutter.describe(table(7, "a"));
-    cutter.describe(table(8, "b"));
+    cutter.describe(table(7, "a"), 1);
+    cutter.describe(table(8, "b"), 2);
     cutter
 }
 
@@ -207,15 +207,42 @@ fn a_table_described_anew_gets_a_version_of_its_own() {
     let mut cutter = cutter(Have::default());
     cutter.push(&begin(100)).unwrap();
     cutter.push(&insert(7, "1")).unwrap();
-    cutter.describe(table(7, "a"));
+    cutter.describe(table(7, "a"), 3);
     cutter.push(&insert(7, "2")).unwrap();
-    cutter.describe(table(7, "renamed"));
+    cutter.describe(table(7, "renamed"), 4);
     cutter.push(&insert(7, "3")).unwrap();
     let chunk = cutter.cut().unwrap();
     let names: Vec<_> = chunk.relations.iter().map(|relation| relation.name.as_str()).collect();
     assert_eq!(names, ["a", "renamed"]);
     let used: Vec<_> = chunk.entries.iter().map(|entry| entry.relation).collect();
     assert_eq!(used, [Some(0), Some(0), Some(1)]);
+}
+
+/// The table is described in the transaction, then anew outside, and only then does the transaction
+/// commit: its rows have the old shape, those behind it the new one.
+#[test]
+fn a_replayed_transaction_keeps_its_shapes_to_itself_where_newer_ones_are_known() {
+    let mut cutter = cutter(Have::default());
+    let mut name = |arrived: &[(u64, &str)]| {
+        cutter.begin_replay();
+        cutter.push(&begin(cutter.newest.0 + 10)).unwrap();
+        for (arrived, name) in arrived {
+            cutter.describe(table(7, name), *arrived);
+            cutter.push(&insert(7, "1")).unwrap();
+        }
+        cutter.push(&commit(cutter.newest.0)).unwrap();
+        cutter.end_replay();
+        cutter.push(&begin(cutter.newest.0 + 10)).unwrap();
+        cutter.push(&insert(7, "1")).unwrap();
+        cutter.push(&commit(cutter.newest.0)).unwrap();
+        let chunk = cutter.cut().unwrap();
+        let of = |entry| chunk.relation(entry).unwrap().name.clone();
+        chunk.entries.iter().map(of).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(name(&[(5, "b"), (6, "c")]), "b c c", "the newest that is known");
+    assert_eq!(name(&[(3, "a"), (4, "d")]), "a d c", "older than what is known");
+    assert_eq!(name(&[(4, "d"), (7, "c"), (8, "d")]), "d c d d");
+    assert_eq!(name(&[]), "d");
 }
 
 #[test]

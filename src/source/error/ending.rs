@@ -3,6 +3,9 @@
 use super::Error;
 use crate::failure::{Category, Classify};
 
+/// SQLSTATE `internal_error`: what should not happen.
+const INTERNAL: &str = "XX000";
+
 /// How `run` ends when waiting mends nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -33,6 +36,7 @@ impl Error {
             Self::Tls { source, .. } if source.is_local() => Some(Ending::Preflight),
             Self::Pgoutput(_)
             | Self::Unreadable { .. }
+            | Self::PreparedMissed { .. }
             | Self::PublicationVanished { .. }
             | Self::Foreign { .. }
             | Self::Timeline { .. }
@@ -56,7 +60,23 @@ impl Error {
             | Self::Silent { .. }
             | Self::Protocol { .. }
             | Self::Unloadable { .. }
+            | Self::Spill { .. }
+            | Self::TooManyUndone { .. }
             | Self::SlotWaits { .. } => None,
+        }
+    }
+
+    /// Returns whether the stream may get further where transactions come only once they commit.
+    ///
+    /// That is so of what cannot be kept here, and of a server that fails at it: up to PostgreSQL
+    /// 18 none can decode an open transaction in which a table was altered, that undone, and the
+    /// table altered again.
+    #[must_use]
+    pub fn is_of_streaming(&self) -> bool {
+        match self {
+            Self::Spill { .. } | Self::TooManyUndone { .. } => true,
+            Self::Server { source, .. } => source.code == INTERNAL,
+            _ => false,
         }
     }
 
@@ -101,8 +121,16 @@ impl Classify for Error {
                     .to_owned()
             }
             Self::Pgoutput(_) | Self::Unreadable { .. } => {
-                "nothing was skipped; a slot that was made with two_phase has to be made anew, \
-                 anything else is a fault of walgate: please report it"
+                "nothing was skipped; this is a fault of walgate: please report it".to_owned()
+            }
+            Self::Spill { .. } | Self::TooManyUndone { .. } => {
+                "nothing is lost, the server sends it again; make room on that disk, or set \
+                 source.streaming = \"off\": then the server keeps what is open"
+                    .to_owned()
+            }
+            Self::PreparedMissed { .. } => {
+                "whoever read this slot before has it; run with --accept-gap to go on without, then \
+                 load its tables again"
                     .to_owned()
             }
             Self::SlotForeign { .. } => "choose another name for source.slot".to_owned(),
@@ -127,6 +155,7 @@ impl Classify for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::ServerError;
 
     #[track_caller]
     fn check(error: &Error, expected: Option<Ending>) {
@@ -137,5 +166,22 @@ mod tests {
     fn bytes_that_got_mixed_up_are_asked_for_again_and_what_cannot_be_read_halts() {
         check(&Error::Protocol { what: "an unknown frame" }, None);
         check(&Error::Unreadable { what: "a prepared transaction" }, Some(Ending::Halted));
+    }
+
+    #[test]
+    fn what_fails_while_a_transaction_is_open_is_tried_once_it_commits() {
+        let server = |code: &str| {
+            let source = ServerError { code: code.to_owned(), ..ServerError::default() };
+            Error::Server { doing: "go on with the stream", source }
+        };
+        for (error, expected) in [
+            (Error::TooManyUndone { count: 1 }, true),
+            (server(INTERNAL), true),
+            (server("53100"), false),
+            (Error::Closed, false),
+        ] {
+            assert_eq!(error.is_of_streaming(), expected, "{error}");
+            check(&error, None);
+        }
     }
 }

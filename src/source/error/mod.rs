@@ -3,6 +3,7 @@
 mod ending;
 
 use std::io;
+use std::path::PathBuf;
 
 pub use ending::Ending;
 
@@ -148,6 +149,29 @@ pub enum Error {
     /// A pgoutput message could not be read.
     #[error("cannot read a pgoutput message")]
     Pgoutput(#[source] crate::pgoutput::Error),
+    /// A transaction that is open could not be kept on disk.
+    #[error("failed to {doing} {}", path.display())]
+    Spill {
+        /// What it was about to do.
+        doing: &'static str,
+        /// With which file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// More of one open transaction was rolled back than is remembered.
+    #[error("an open transaction has more than {count} subtransactions that were rolled back")]
+    TooManyUndone {
+        /// How many are remembered.
+        count: usize,
+    },
+    /// A transaction commits that was prepared before the slot came to be where it is.
+    #[error("transaction \"{gid}\" commits, and what it did came before this slot was read")]
+    PreparedMissed {
+        /// The name given to `PREPARE TRANSACTION`.
+        gid: String,
+    },
     /// The server is older than 14.
     #[error("the server is PostgreSQL {version}; 14 is the oldest that walgate reads")]
     TooOld {

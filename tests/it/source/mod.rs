@@ -1,8 +1,10 @@
 //! The source against real servers: what it lets in, what it reads, and when it gives up.
 
 mod login;
+mod prepared;
 mod slot;
 mod stream;
+mod streamed;
 
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use walgate::demo::cluster::Cluster;
 use walgate::lsn::{Lsn, Position};
 use walgate::secret::Secret;
 use walgate::source::{
-    Confirmer, Error, OpenOptions, Opened, Reader, Received, Resume, Settings, open,
+    Confirmer, Error, OpenOptions, Opened, Reader, Received, Resume, Settings, Streaming, open,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,6 +26,9 @@ fn settings(url: &str) -> Settings {
         publication: "walgate".to_owned(),
         slot: "walgate".to_owned(),
         status_interval: Duration::from_secs(10),
+        streaming: Streaming::Auto,
+        // Made only when it is needed.
+        spill: std::env::temp_dir().join(format!("walgate-spill-{}", fastrand::u64(..))),
     }
 }
 
@@ -39,8 +44,15 @@ async fn attach(
     resume: &Resume,
     options: OpenOptions,
 ) -> Result<Attached, Error> {
-    let settings = settings(&cluster.url("postgres", "postgres"));
-    let (reader, writer, opened) = open(&settings, resume, options).await?;
+    attach_with(&settings(&cluster.url("postgres", "postgres")), resume, options).await
+}
+
+async fn attach_with(
+    settings: &Settings,
+    resume: &Resume,
+    options: OpenOptions,
+) -> Result<Attached, Error> {
+    let (reader, writer, opened) = open(settings, resume, options).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(writer.run());
     Ok(Attached { reader, opened, tasks })
@@ -97,6 +109,18 @@ impl Attached {
         chunks
     }
 
+    /// Reads until all that was committed before `lsn` is here.
+    async fn up_to(&mut self, lsn: Lsn) -> Vec<std::sync::Arc<Chunk>> {
+        let mut chunks = Vec::new();
+        loop {
+            match self.next().await {
+                Received::Chunk(chunk) => chunks.push(chunk),
+                Received::Idle { wal_end } if wal_end >= lsn => return chunks,
+                Received::Idle { .. } => {}
+            }
+        }
+    }
+
     /// Reads up to the error that ends the connection.
     async fn error(&mut self) -> Error {
         timeout(PATIENCE, async {
@@ -117,6 +141,39 @@ impl Attached {
             done.unwrap().unwrap();
         }
     }
+}
+
+/// One change, as sinks know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Event {
+    position: Position,
+    operation: Operation,
+    frame: Vec<u8>,
+    /// The columns of its table.
+    columns: Vec<String>,
+}
+
+fn events(chunks: &[std::sync::Arc<Chunk>]) -> Vec<Event> {
+    let of = |chunk: &std::sync::Arc<Chunk>| -> Vec<_> {
+        let event = |entry| {
+            let columns = chunk.relation(entry).map(|relation| {
+                relation.columns.iter().map(|column| column.name.clone()).collect()
+            });
+            Event {
+                position: chunk.position(entry),
+                operation: entry.operation,
+                frame: chunk.frame(entry).to_vec(),
+                columns: columns.unwrap_or_default(),
+            }
+        };
+        chunk.entries.iter().map(event).collect()
+    };
+    chunks.iter().flat_map(of).collect()
+}
+
+/// Where the server's log ends; all that was committed is before it.
+async fn wal_end(cluster: &Cluster) -> Lsn {
+    cluster.value("SELECT pg_current_wal_insert_lsn()::text").await.unwrap().parse().unwrap()
 }
 
 fn end_lsn(chunks: &[std::sync::Arc<Chunk>]) -> Lsn {

@@ -147,10 +147,10 @@ async fn a_slot_whose_wal_was_dropped_is_a_gap() {
 #[tokio::test]
 async fn a_slot_of_another_kind_is_left_alone() {
     let cluster = cluster().await;
-    let sql = "SELECT pg_create_logical_replication_slot('walgate', 'pgoutput', false, true)";
+    let sql = "SELECT pg_create_physical_replication_slot('walgate')";
     cluster.execute(sql).await.unwrap();
     let error = refused(&cluster, &Resume::default()).await;
-    assert!(matches!(error, Error::SlotForeign { what: "two_phase", .. }), "{error}");
+    assert!(matches!(error, Error::SlotForeign { what: "type", .. }), "{error}");
 }
 
 #[tokio::test]
