@@ -11,6 +11,7 @@
 
 mod error;
 mod full;
+mod growth;
 mod intake;
 mod keeper;
 mod lag;
@@ -26,6 +27,7 @@ mod shared;
 mod shown;
 mod status;
 mod tally;
+mod wanted;
 mod watch;
 mod windows;
 mod withheld;
@@ -41,7 +43,9 @@ pub use error::{Ending, Error};
 pub use operate::operate;
 pub use report::{Stored as StoredReport, stored as stored_report};
 pub use request::{Outcome as Answer, Request};
-pub use status::{JournalStatus, Place, SinkStatus, SourceState, SourceStatus, Status, seconds};
+pub use status::{
+    HeldBy, JournalStatus, Place, SinkStatus, SourceState, SourceStatus, Status, seconds,
+};
 
 use crate::admin;
 use crate::config::Config;
@@ -141,7 +145,8 @@ pub async fn run(
     let mut operators = JoinSet::new();
     operators.spawn(Operator::new(&config, &state, &journal, orders, shelves).run());
     let mut watchers = JoinSet::new();
-    watchers.spawn(watch::run(config.source.clone(), Arc::clone(&shared), options));
+    let watch = watch::Watch::new(&config, &shared, options);
+    watchers.spawn(watch.run());
 
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(None),

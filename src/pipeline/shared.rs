@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::lag::Lag;
 use super::marks::Marks;
-use super::status::SourceState;
+use super::status::{HeldBy, SourceState};
 use super::tally::Tally;
 use crate::delivery::SinkProgress;
 use crate::lsn::{Lsn, Position};
@@ -44,12 +44,23 @@ pub(super) struct Inner {
     pub(super) server_lsn: Option<Lsn>,
     pub(super) retained_wal: Option<i64>,
     pub(super) wal_status: Option<String>,
+    pub(super) wal: Wal,
     /// What came.
     pub(super) tally: Tally,
     /// When the keeper was last done with a tick, and why it could not store what it had to.
     pub(super) kept_at: Option<Instant>,
     pub(super) storing_fails: Option<String>,
     farewell: bool,
+}
+
+/// What was seen of the server's log, beside the stream; see [`super::SourceStatus`].
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wal {
+    pub(super) safe: Option<i64>,
+    pub(super) per_second: Option<u64>,
+    pub(super) seconds_left: Option<u64>,
+    pub(super) held_by: Vec<HeldBy>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl Shared {
