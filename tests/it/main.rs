@@ -15,6 +15,7 @@ mod dlq;
 mod dependencies;
 mod disk;
 mod docs;
+mod doctor;
 mod forgets;
 mod holds;
 mod isolation;
