@@ -14,6 +14,15 @@ SELECT json_build_object(
     'used_wal_senders', (SELECT count(*) FROM pg_stat_replication),
     'max_slot_wal_keep_size', current_setting('max_slot_wal_keep_size'),
     'wal_sender_timeout', current_setting('wal_sender_timeout'),
+    'wal_sender_timeout_ms', (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_sender_timeout'),
+    'logical_decoding_work_mem_kb',
+        (SELECT setting::bigint FROM pg_settings WHERE name = 'logical_decoding_work_mem'),
+    -- From PostgreSQL 18 on.
+    'idle_replication_slot_timeout', current_setting('idle_replication_slot_timeout', true),
+    'tls', coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
+    'is_local', coalesce(inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1', true),
+    'standbys', (SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'physical'),
+    'bypass_rls', (SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = current_user),
     'role', current_user,
     'superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
     -- A managed service may give the right by a role of its own.

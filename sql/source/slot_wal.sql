@@ -1,7 +1,9 @@
--- How much WAL the slot holds back, and how far it is behind, in bytes.
+-- How much WAL the slot holds back, how far it is behind, and how much may still be written before
+-- it may be lost, in bytes.
 SELECT json_build_object(
     'retained', here.lsn - s.restart_lsn,
     'lag', here.lsn - s.confirmed_flush_lsn,
+    'safe', s.safe_wal_size,
     'server_lsn', here.lsn
 )::text
 FROM pg_replication_slots s,

@@ -7,6 +7,7 @@ SELECT json_build_object(
     'partition', c.relispartition,
     'unlogged', c.relpersistence <> 'p',
     'row_security', c.relrowsecurity,
+    'toasted', c.reltoastrelid <> 0 AND pg_relation_size(c.reltoastrelid) > 0,
     'identity', c.relreplident,
     'rows', greatest(c.reltuples, 0)::bigint,
     'bytes', pg_table_size(c.oid),
@@ -19,7 +20,8 @@ SELECT json_build_object(
             'type_modifier', a.atttypmod,
             'type', format_type(a.atttypid, a.atttypmod),
             'not_null', a.attnotnull,
-            'generated', a.attgenerated <> ''
+            'generated', a.attgenerated <> '',
+            'toastable', a.attlen = -1 AND a.attstorage IN ('x', 'e')
         ) ORDER BY a.attnum)
         FROM pg_attribute a
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped

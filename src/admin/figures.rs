@@ -26,6 +26,16 @@ pub struct SourceFigures {
     pub lag_seconds: Option<f64>,
     /// WAL that the server keeps for the slot.
     pub retained_wal_bytes: Option<i64>,
+    /// May still be written before the slot may be lost; none where nothing bounds it.
+    pub safe_wal_bytes: Option<i64>,
+    /// How fast the server's log grew over the last minutes.
+    pub wal_bytes_per_second: Option<u64>,
+    /// When what is safe is used up, at the rate at which what is kept grows.
+    pub wal_seconds_left: Option<u64>,
+    /// For how long the oldest transaction that holds the slot's WAL back has been open.
+    pub oldest_transaction_seconds: Option<u64>,
+    /// How many things are wrong at the source while the stream goes on.
+    pub warnings: usize,
     /// Changes that were received, by table (empty for logical messages) and operation.
     pub events: Vec<(String, Operation, u64)>,
 }

@@ -54,6 +54,20 @@ fn source(figures: &Figures, page: &mut Page) {
     page.known(&[], source.lag_seconds);
     page.gauge("walgate_source_retained_wal_bytes", "WAL that the server keeps for the slot.");
     page.known(&[], source.retained_wal_bytes);
+    page.gauge("walgate_source_safe_wal_bytes", "WAL until the slot may be lost.");
+    page.known(&[], source.safe_wal_bytes);
+    page.gauge("walgate_source_wal_bytes_per_second", "How fast the server's log grows.");
+    page.known(&[], source.wal_bytes_per_second);
+    page.gauge("walgate_source_wal_seconds_left", "Until the slot may be lost at this rate.");
+    page.known(&[], source.wal_seconds_left);
+    page.gauge(
+        "walgate_source_oldest_transaction_seconds",
+        "Age of the oldest open transaction that holds the slot's WAL back.",
+    );
+    page.known(&[], source.oldest_transaction_seconds);
+    page.gauge("walgate_source_warnings", "What is wrong at the source and ends nothing.");
+    // Of a run that is not open nothing is known.
+    page.known(&[], figures.journal_bytes.map(|_| source.warnings));
     page.counter("walgate_source_events_total", "Changes that were received.");
     for (table, operation, count) in &source.events {
         page.sample("", &[("table", table), ("op", operation.as_str())], *count);
@@ -261,6 +275,11 @@ mod tests {
             lag_bytes: Some(12),
             lag_seconds: Some(1.5),
             retained_wal_bytes: Some(99),
+            safe_wal_bytes: Some(7),
+            wal_bytes_per_second: Some(5),
+            wal_seconds_left: Some(3),
+            oldest_transaction_seconds: Some(61),
+            warnings: 2,
             events: vec![("sales.\"Order \\ Items\"".into(), Operation::Update, 11)],
         };
         Figures { source, journal_bytes: Some(1 << 20), sinks: vec![sink] }
@@ -274,6 +293,11 @@ mod tests {
             "walgate_source_lag_bytes 12",
             "walgate_source_lag_seconds 1.5",
             "walgate_source_retained_wal_bytes 99",
+            "walgate_source_safe_wal_bytes 7",
+            "walgate_source_wal_bytes_per_second 5",
+            "walgate_source_wal_seconds_left 3",
+            "walgate_source_oldest_transaction_seconds 61",
+            "walgate_source_warnings 2",
             "walgate_source_events_total{table=\"sales.\\\"Order \\\\ Items\\\"\",op=\"update\"} 11",
             "walgate_journal_bytes 1048576",
             "walgate_sink_events_total{sink=\"crm\",route=\"r\",result=\"delivered\"} 7",

@@ -370,7 +370,8 @@ mod tests {
         let slot = || "walgate".to_owned();
         let wal_level = source::Error::WalLevel { seen: "replica".to_owned() };
         let busy = source::Error::SlotBusy { slot: slot(), pid: None };
-        let missing = source::Error::SlotMissing { slot: slot(), received: Lsn(1) };
+        let missing =
+            source::Error::SlotMissing { slot: slot(), received: Lsn(1), log_end: Lsn(2) };
         let closed = source::Error::Closed;
         for (error, at_start, later) in [
             (wal_level, true, false),

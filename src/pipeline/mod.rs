@@ -11,6 +11,7 @@
 
 mod error;
 mod full;
+mod growth;
 mod intake;
 mod keeper;
 mod lag;
@@ -29,6 +30,7 @@ mod shown;
 mod status;
 mod tables;
 mod tally;
+mod wanted;
 mod watch;
 mod windows;
 mod withheld;
@@ -44,7 +46,9 @@ pub use error::{Ending, Error};
 pub use operate::operate;
 pub use report::{Stored as StoredReport, stored as stored_report};
 pub use request::{Outcome as Answer, Request};
-pub use status::{JournalStatus, Place, SinkStatus, SourceState, SourceStatus, Status, seconds};
+pub use status::{
+    HeldBy, JournalStatus, Place, SinkStatus, SourceState, SourceStatus, Status, seconds,
+};
 
 use crate::admin;
 use crate::config::Config;
@@ -146,7 +150,8 @@ pub async fn run(
     let mut loaders = JoinSet::new();
     loaders.spawn(load::Loads::new(&config, &state, &shared, &journal, &splice).run());
     let mut watchers = JoinSet::new();
-    watchers.spawn(watch::run(config.source.clone(), Arc::clone(&shared), options));
+    let watch = watch::Watch::new(&config, &shared, options);
+    watchers.spawn(watch.run());
 
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(None),

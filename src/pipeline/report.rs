@@ -104,6 +104,11 @@ impl Reporter {
                 lag_seconds: inner.lag.seconds(now),
                 retained_wal_bytes: inner.retained_wal,
                 wal_status: inner.wal_status.clone(),
+                safe_wal_bytes: inner.wal.safe,
+                wal_bytes_per_second: inner.wal.per_second,
+                wal_seconds_left: inner.wal.seconds_left,
+                held_by: inner.wal.held_by.clone(),
+                warnings: inner.wal.warnings.clone(),
             };
             (source, inner.end)
         };

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::lag::Lag;
 use super::marks::Marks;
-use super::status::SourceState;
+use super::status::{HeldBy, SourceState};
 use super::tally::Tally;
 use crate::delivery::SinkProgress;
 use crate::lsn::{Lsn, Position};
@@ -44,6 +44,7 @@ pub(super) struct Inner {
     pub(super) server_lsn: Option<Lsn>,
     pub(super) retained_wal: Option<i64>,
     pub(super) wal_status: Option<String>,
+    pub(super) wal: Wal,
     /// What came.
     pub(super) tally: Tally,
     /// Rows that were there before.
@@ -65,6 +66,16 @@ pub(super) struct Loading {
     pub(super) waiting: Vec<String>,
     /// What the last of them brought lies below.
     pub(super) end: Position,
+}
+
+/// What was seen of the server's log, beside the stream; see [`super::SourceStatus`].
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wal {
+    pub(super) safe: Option<i64>,
+    pub(super) per_second: Option<u64>,
+    pub(super) seconds_left: Option<u64>,
+    pub(super) held_by: Vec<HeldBy>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl Shared {

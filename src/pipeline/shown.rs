@@ -132,6 +132,11 @@ impl Running {
                 lag_bytes: server.map(|server| server.0.saturating_sub(inner.confirmed.0)),
                 lag_seconds: inner.lag.seconds(now),
                 retained_wal_bytes: inner.retained_wal,
+                safe_wal_bytes: inner.wal.safe,
+                wal_bytes_per_second: inner.wal.per_second,
+                wal_seconds_left: inner.wal.seconds_left,
+                oldest_transaction_seconds: inner.wal.held_by.first().map(|held| held.seconds),
+                warnings: inner.wal.warnings.len(),
                 events: events.map(|(table, op, n)| (table.to_owned(), op, n)).collect(),
             };
             (source, inner.end)

@@ -68,6 +68,36 @@ pub struct SourceStatus {
     pub retained_wal_bytes: Option<i64>,
     /// `reserved`, `extended`, `unreserved` or `lost`.
     pub wal_status: Option<String>,
+    /// May still be written before the slot may be lost; none where nothing bounds it.
+    pub safe_wal_bytes: Option<i64>,
+    /// How fast the server's log grew over the last minutes.
+    pub wal_bytes_per_second: Option<u64>,
+    /// When that is used up at the rate at which what is kept grows; none while it does not grow.
+    pub wal_seconds_left: Option<u64>,
+    /// Transactions that have been open for long and hold the slot's WAL back, the oldest first.
+    pub held_by: Vec<HeldBy>,
+    /// What is wrong at the source while the stream goes on.
+    pub warnings: Vec<String>,
+}
+
+/// A transaction that holds the slot's WAL back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HeldBy {
+    /// The server's process; none of a prepared transaction.
+    pub pid: Option<i32>,
+    /// The name of a prepared transaction.
+    pub gid: Option<String>,
+    /// Its role.
+    pub role: Option<String>,
+    /// Its database.
+    pub database: Option<String>,
+    /// What the session calls itself.
+    pub application_name: Option<String>,
+    /// What the session does; `prepared` of a prepared transaction.
+    pub state: Option<String>,
+    /// For how long it has been open, or known to be.
+    pub seconds: u64,
 }
 
 /// What is kept on disk.

@@ -28,6 +28,9 @@ const CREATE_MAX: Duration = Duration::from_secs(10);
 /// PostgreSQL 14: `messages` and streaming positions are as they are needed.
 const VERSION_MIN: u32 = 140_000;
 
+/// From here on a slot can be kept on standbys, so that it is there after a promotion.
+const FAILOVER_SINCE: u32 = 170_000;
+
 /// Connects, checks that server, slot and publication are what the state knows, makes the slot
 /// where there is none to know, and starts the stream.
 ///
@@ -47,10 +50,13 @@ pub async fn open(
     let system = command::identify(&mut connection).await?;
     let timelines = command::timelines(&mut connection, system.timeline).await?;
     same_system(settings, resume, &system, &timelines)?;
-    let mut attach = Attach { settings, resume, options, connection, catalog, system };
+    let (log_end, in_recovery) = (Lsn::ZERO, false);
+    let mut attach =
+        Attach { settings, resume, options, connection, catalog, system, log_end, in_recovery };
     let server = attach.server().await?;
     let wal_sender_timeout = command::wal_sender_timeout(&mut attach.connection).await?;
-    let started = attach.start(server.version_num).await?;
+    let fails_over = server.version_num >= FAILOVER_SINCE && !server.in_recovery;
+    let started = attach.start(server.version_num, fails_over).await?;
     let Attach { connection, catalog, system, .. } = attach;
 
     let from = started.from;
@@ -167,6 +173,10 @@ struct Attach<'a> {
     connection: Connection,
     catalog: Catalog,
     system: System,
+    /// Where the server's log ended when it was looked at.
+    log_end: Lsn,
+    /// It was a standby then.
+    in_recovery: bool,
 }
 
 struct Started {
@@ -199,6 +209,12 @@ impl Attach<'_> {
         if server.wal_level != "logical" {
             return Err(Error::WalLevel { seen: server.wal_level });
         }
+        (self.log_end, self.in_recovery) = (server.lsn, server.in_recovery);
+        // It would skip what it commits from now on as read already. A standby may lag.
+        let received = self.received();
+        if received > server.lsn && !server.in_recovery {
+            return Err(Error::Restored { received, seen: server.lsn });
+        }
         // Before the slot: up to PostgreSQL 17 a slot that is older than its publication never
         // gets past the first change.
         let name = &self.settings.publication;
@@ -213,14 +229,21 @@ impl Attach<'_> {
         Ok(server)
     }
 
-    /// Starts the stream once the slot is free and found to be ours.
-    async fn start(&mut self, server_version: u32) -> Result<Started, Error> {
+    /// Returns up to where anything was received, a transaction that is not whole included.
+    fn received(&self) -> Lsn {
+        let journaled = self.resume.journaled.map_or(Lsn::ZERO, |position| position.commit_lsn);
+        self.resume.received.max(journaled)
+    }
+
+    /// Starts the stream once the slot is free and found to be ours; one that has to be made may be
+    /// made so that it `fails_over`.
+    async fn start(&mut self, server_version: u32, fails_over: bool) -> Result<Started, Error> {
         let since = Instant::now();
         let mut created = false;
         let mut gap = false;
         loop {
             let slot = self.free_slot(since).await?;
-            let ready = self.judge(slot, created).await?;
+            let ready = self.judge(slot, created, fails_over).await?;
             (created, gap) = (created || ready.created, gap || ready.gap);
             // What is prepared and not ended is not in the journal: the server sends it again from
             // where the slot is. The rest of what comes is dropped by what is there.
@@ -275,26 +298,35 @@ impl Attach<'_> {
     }
 
     /// Compares the slot with what the state remembers; makes it where that is called for.
-    async fn judge(&mut self, slot: Option<SlotRow>, created: bool) -> Result<Ready, Error> {
+    async fn judge(
+        &mut self,
+        slot: Option<SlotRow>,
+        created: bool,
+        fails_over: bool,
+    ) -> Result<Ready, Error> {
         let name = self.settings.slot.clone();
         let (resume, accept_gap) = (self.resume, self.options.accept_gap);
+        let (received, log_end) = (resume.received, self.log_end);
         let known = resume.identity.is_some();
         let Some(slot) = slot else {
             if known && !accept_gap {
-                return Err(Error::SlotMissing { slot: name, received: resume.received });
+                return Err(Error::SlotMissing { slot: name, received, log_end });
             }
-            let at = self.create().await?;
+            let at = self.create(fails_over).await?;
             return Ok(Ready { at, created: true, gap: known, two_phase: false });
         };
+        if self.in_recovery && slot.is_synced() {
+            return Err(Error::SlotSynced { slot: name });
+        }
         if let Some((what, seen)) = slot.foreign(&self.system.database) {
             return Err(Error::SlotForeign { slot: name, what, seen });
         }
         if let Some(reason) = slot.lost() {
             if !(known && accept_gap) {
-                return Err(Error::SlotLost { slot: name, reason });
+                return Err(Error::SlotLost { slot: name, reason, received, log_end });
             }
             self.catalog.drop_slot(&name).await?;
-            let at = self.create().await?;
+            let at = self.create(fails_over).await?;
             return Ok(Ready { at, created: true, gap: true, two_phase: false });
         }
         // None while another is making it: then it is active, and we do not get here.
@@ -312,7 +344,8 @@ impl Attach<'_> {
         }
         let gap = known && seen > resume.confirmed;
         if gap && !accept_gap {
-            return Err(Error::SlotAdvanced { slot: name, stored: resume.confirmed, seen });
+            let stored = resume.confirmed;
+            return Err(Error::SlotAdvanced { slot: name, stored, seen, received });
         }
         Ok(Ready { at: seen, created: false, gap, two_phase })
     }
@@ -331,10 +364,10 @@ impl Attach<'_> {
         Ok(is_same && seen >= intent.lsn && !self.catalog.slot_was_used(&intent.slot).await?)
     }
 
-    async fn create(&mut self) -> Result<Lsn, Error> {
+    async fn create(&mut self, fails_over: bool) -> Result<Lsn, Error> {
         let name = &self.settings.slot;
-        tracing::info!(slot = %name, "making the slot");
-        match command::create_slot(&mut self.connection, name, CREATE_MAX).await {
+        tracing::info!(slot = %name, failover = fails_over, "making the slot");
+        match command::create_slot(&mut self.connection, name, fails_over, CREATE_MAX).await {
             Err(error) if error.code() == Some(command::LOCK_TIMEOUT) => {
                 let open = self.catalog.open_transactions().await?;
                 let pids = open.iter().map(|transaction| transaction.pid).collect();

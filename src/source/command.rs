@@ -84,20 +84,25 @@ fn history(content: &str) -> Option<Timelines> {
 /// How long the making of a slot may take: each transaction that is open is waited for in turn.
 const CREATE_ANSWER_MAX: Duration = Duration::from_secs(300);
 
-/// Makes the slot; returns its consistent point.
+/// Makes the slot; returns its consistent point. A slot for `failover` is kept on standbys too,
+/// where they are told to.
 ///
 /// It has to wait for every transaction that is open and has written; `patience` bounds that, and
 /// the server leaves nothing behind when it runs out.
 pub(super) async fn create_slot(
     connection: &mut Connection,
     slot: &str,
+    failover: bool,
     patience: Duration,
 ) -> Result<Lsn, Error> {
     let doing = "make the slot";
     let bound = format!("SET lock_timeout = {}", patience.as_millis());
     connection.query(doing, &bound).await?;
     let name = quote(slot);
-    let text = format!("CREATE_REPLICATION_SLOT {name} LOGICAL pgoutput NOEXPORT_SNAPSHOT");
+    // The list in parentheses is known from PostgreSQL 15 on, `FAILOVER` from 17 on.
+    let options =
+        if failover { "(SNAPSHOT 'nothing', FAILOVER true)" } else { "NOEXPORT_SNAPSHOT" };
+    let text = format!("CREATE_REPLICATION_SLOT {name} LOGICAL pgoutput {options}");
     let rows = answered(CREATE_ANSWER_MAX, connection.ask(doing, &text)).await?;
     connection.query(doing, "SET lock_timeout = 0").await?;
     let point = cell(&rows, 0, 1).and_then(|text| text.parse().ok());

@@ -36,6 +36,10 @@ const CHUNK_AGE_MAX: Duration = Duration::from_millis(10);
 /// server's clock). Then throughput counts, and no longer each millisecond.
 const BEHIND_MICROS: i64 = 100_000;
 
+/// Names standbys that a failover slot waits for. The warning that one is not there has the code
+/// of a publication that is missing.
+const STANDBY_SLOTS: &str = "synchronized_standby_slots";
+
 /// What the stream brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
@@ -364,6 +368,10 @@ impl Reader {
                 let notice = ServerError::read(body);
                 // PostgreSQL 18 only warns that it skips a publication it does not find, and goes
                 // on: every keepalive from here on would confirm rows that were never sent.
+                if notice.is_about(STANDBY_SLOTS) {
+                    tracing::warn!(message = notice.message, "the server waits for a standby");
+                    return Ok(());
+                }
                 if notice.severity == "WARNING" && notice.code == command::NOT_IN_STATE {
                     self.missed = true;
                     if !self.is_in_gap() {

@@ -70,6 +70,11 @@ impl ServerError {
         self.code.starts_with("28")
     }
 
+    /// It names this setting: no language translates that.
+    pub(super) fn is_about(&self, setting: &str) -> bool {
+        self.message.contains(&format!("\"{setting}\""))
+    }
+
     /// The role lacks a right.
     pub(super) fn is_rights(&self) -> bool {
         self.code == "42501"

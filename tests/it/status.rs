@@ -9,7 +9,8 @@ use super::support::road::{PATIENCE, Road, http, route};
 
 /// Members in the contract's order.
 const SHAPE: &str = "source: state reason slot confirmed_lsn server_lsn lag_bytes lag_seconds \
-    retained_wal_bytes wal_status; journal: bytes oldest newest; sinks: name kind state reason \
+    retained_wal_bytes wal_status safe_wal_bytes wal_bytes_per_second wal_seconds_left held_by \
+    warnings; journal: bytes oldest newest; sinks: name kind state reason \
     since position lag_events freshness_seconds delivered skipped dead_letters events_per_second";
 
 fn names(object: &Value) -> String {

@@ -1,6 +1,8 @@
 //! `walgate check`: lint, then preflight of source, state and sinks.
 
+mod fix;
 mod report;
+mod server;
 mod sinks;
 mod source;
 mod state;
@@ -16,6 +18,7 @@ use crate::config::Config;
 Example:
   walgate check
   walgate check --offline                      # the config alone, for CI
+  walgate check --fix                          # shows what it can mend by itself, and asks
   walgate check --json | jq '.checks[] | select(.status != \"ok\")'
 
 Warnings alone: exit code 0. Something fails: 3. The config has problems: 2.")]
@@ -26,16 +29,19 @@ pub(super) struct Args {
     /// One JSON document
     #[arg(long)]
     json: bool,
+    /// Mend what needs no heavy lock and loses nothing, as the role of source.url
+    #[arg(long, conflicts_with = "offline")]
+    fix: bool,
+    /// With --fix: do not ask
+    #[arg(long, requires = "fix")]
+    yes: bool,
 }
 
 pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     let config = global.load()?;
-    let mut report = Report::default();
-    lint(&config, &mut report);
-    if !args.offline {
-        state::check(&config, &mut report);
-        source::check(&config, &mut report).await;
-        sinks::check(&config, &mut report).await;
+    let mut report = examine(&config, args.offline).await;
+    if args.fix && fix::run(&config, &report.repairs(), args.yes).await? {
+        report = examine(&config, args.offline).await;
     }
     if args.json {
         output::json(&report.json())?;
@@ -43,6 +49,17 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         output::data(&report.text())?;
     }
     Ok(if report.is_ok() { Exit::Done } else { Exit::Preflight })
+}
+
+async fn examine(config: &Config, offline: bool) -> Report {
+    let mut report = Report::default();
+    lint(config, &mut report);
+    if !offline {
+        state::check(config, &mut report);
+        source::check(config, &mut report).await;
+        sinks::check(config, &mut report).await;
+    }
+    report
 }
 
 /// The config itself is fine, or we were not here; its warnings are told.

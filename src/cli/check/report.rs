@@ -29,6 +29,8 @@ struct Check {
     status: Status,
     seen: String,
     fix: Option<String>,
+    /// A statement of `fix` that takes no heavy lock and loses nothing.
+    repair: Option<String>,
 }
 
 /// Checks in the order in which they were made.
@@ -67,7 +69,26 @@ impl Report {
 
     fn add(&mut self, id: &'static str, subject: &str, status: Status, seen: String, fix: &str) {
         let fix = (!fix.is_empty()).then(|| fix.to_owned());
-        self.checks.push(Check { id, subject: subject.to_owned(), status, seen, fix });
+        let subject = subject.to_owned();
+        self.checks.push(Check { id, subject, status, seen, fix, repair: None });
+    }
+
+    /// Lets `check --fix` run a statement that mends what was said last.
+    pub(super) fn repair(&mut self, statement: String) {
+        if let Some(check) = self.checks.last_mut() {
+            check.repair = Some(statement);
+        }
+    }
+
+    /// Returns what `check --fix` may run, in order.
+    pub(super) fn repairs(&self) -> Vec<String> {
+        let mut repairs: Vec<String> = Vec::new();
+        for repair in self.checks.iter().filter_map(|check| check.repair.clone()) {
+            if !repairs.contains(&repair) {
+                repairs.push(repair);
+            }
+        }
+        repairs
     }
 
     /// Whether nothing failed.

@@ -1,7 +1,7 @@
 //! The source: server, rights, publication, slot.
 
 use super::report::Report;
-use super::tables;
+use super::{server, tables};
 use crate::chunk::Operation;
 use crate::cli::output::bytes;
 use crate::config::Config;
@@ -10,7 +10,7 @@ use crate::failure::chain;
 use crate::lsn::Lsn;
 use crate::mapping::{Selector, TablePattern};
 use crate::relation::quote_identifier;
-use crate::source::catalog::{Publication, Server};
+use crate::source::catalog::{Publication, Server, SlotRow, SlotWal};
 use crate::source::{self, Catalog, Error};
 use crate::state::{State, meta};
 
@@ -45,10 +45,12 @@ async fn all(config: &Config, catalog: &mut Catalog, report: &mut Report) -> Res
     );
     report.ok("source.reachable", "source", seen);
     check_server(&server, report);
+    server::check(&server, report);
     match source::probe(&config.source.settings()).await {
         Ok(identity) => {
             let seen = format!("a replication connection opens (system {})", identity.system_id);
             report.ok("source.replication", "source", seen);
+            check_identity(config, &identity, report);
         }
         Err(error) => {
             let role = quote_identifier(&server.role);
@@ -65,6 +67,8 @@ async fn all(config: &Config, catalog: &mut Catalog, report: &mut Report) -> Res
             let fix = create_publication(config, name);
             let subject = format!("publication {}", quote_identifier(name));
             report.fail("publication.exists", &subject, "does not exist", &fix);
+            let all = catalog.tables(None).await?;
+            tables::may_create(config, &server, &all, &fix, report);
         }
         Some(publication) => {
             check_operations(config, &publication, report);
@@ -122,10 +126,13 @@ async fn check_slot(
 ) -> Result<(), Error> {
     let name = &config.source.slot;
     let subject = format!("slot {name}");
-    let known = known(config);
-    let Some(slot) = catalog.slot(name).await? else {
+    let known = known(config).is_some();
+    let slot = catalog.slot(name).await?;
+    server::transactions(&catalog.holders().await?, slot.is_some(), report);
+    let Some(slot) = slot else {
         if known {
-            let fix = "run with --accept-gap to go on behind the gap, then load the tables again";
+            let fix = "`walgate run --accept-gap` goes on behind the gap; then `walgate backfill \
+                       start TABLE --sweep`";
             report.fail("slot.exists", &subject, "gone, and the state goes on from it", fix);
         } else if server.used_replication_slots >= server.max_replication_slots {
             let seen = format!(
@@ -146,8 +153,8 @@ async fn check_slot(
     }
     if let Some(reason) = slot.lost() {
         let fix = format!(
-            "`walgate slot drop`, then run with --accept-gap, then load the tables again; \
-             max_slot_wal_keep_size is {}",
+            "`walgate run --accept-gap` makes it anew and goes on behind the gap; then `walgate \
+             backfill start TABLE --sweep`; max_slot_wal_keep_size is {}",
             server.max_slot_wal_keep_size
         );
         report.fail("slot.wal", &subject, format!("lost ({reason})"), &fix);
@@ -167,27 +174,70 @@ async fn check_slot(
     } else {
         report.ok("slot.exists", &subject, "ours");
     }
-    let wal = catalog.slot_wal(name).await?.and_then(|wal| wal.retained);
-    let retained = bytes(wal.and_then(|wal| u64::try_from(wal).ok()).unwrap_or(0));
+    server::failover(server, &slot, &catalog.absent_standbys().await?, &subject, report);
+    check_wal(server, &slot, catalog.slot_wal(name).await?, &subject, report);
+    Ok(())
+}
+
+/// How much WAL the server keeps for the slot, and how near that is to its end.
+fn check_wal(
+    server: &Server,
+    slot: &SlotRow,
+    wal: Option<SlotWal>,
+    subject: &str,
+    report: &mut Report,
+) {
+    let size = |size: Option<i64>| size.and_then(|size| u64::try_from(size).ok());
+    let (retained, safe) = (size(wal.and_then(|wal| wal.retained)), wal.and_then(|wal| wal.safe));
+    let retained = retained.unwrap_or(0);
     let status = slot.wal_status().unwrap_or("unknown");
-    let seen = format!("{status}, {retained} of WAL kept for it");
-    if status == "unreserved" {
+    let mut seen = format!("{status}, {} of WAL kept for it", bytes(retained));
+    if let Some(safe) = safe {
+        let left = bytes(size(Some(safe)).unwrap_or(0));
+        seen.push_str(&format!("; lost once {left} more are written and not read"));
+    }
+    // Three quarters of what the server would keep are used up.
+    let is_near = safe.is_some_and(|safe| size(Some(safe)).unwrap_or(0) < retained / 3);
+    if status == "unreserved" || is_near {
         let fix = format!(
             "let walgate catch up now, or raise max_slot_wal_keep_size ({})",
             server.max_slot_wal_keep_size
         );
-        report.warn("slot.wal", &subject, seen, &fix);
+        report.warn("slot.wal", subject, seen, &fix);
     } else {
-        report.ok("slot.wal", &subject, seen);
+        report.ok("slot.wal", subject, seen);
     }
-    Ok(())
 }
 
-/// Whether the state has positions of its own.
-fn known(config: &Config) -> bool {
-    let reader = State::open_reader(&config.state).ok();
-    let meta = reader.and_then(|reader| reader.read(meta::load).ok());
-    meta.is_some_and(|meta| meta.identity.is_some())
+/// Returns whose positions the state has.
+fn known(config: &Config) -> Option<meta::Identity> {
+    let reader = State::open_reader(&config.state).ok()?;
+    reader.read(meta::load).ok()?.identity
+}
+
+/// Compares the server with the one that the state goes on from.
+fn check_identity(config: &Config, seen: &source::Identity, report: &mut Report) {
+    let Some(stored) = known(config) else { return };
+    let found = meta::Identity {
+        system_id: seen.system_id.clone(),
+        timeline: seen.timeline,
+        database: seen.database.clone(),
+        slot: seen.slot.clone(),
+    };
+    if let Err(error) = stored.agrees_with(&found) {
+        let fix = "check source.url and source.slot, or set state.path to a folder of its own";
+        report.fail("state.source", "state", chain(&error), fix);
+    } else if stored.timeline == found.timeline {
+        let seen = format!("goes on from this server, on timeline {}", found.timeline);
+        report.ok("state.source", "state", seen);
+    } else {
+        let seen = format!(
+            "goes on from timeline {}, and the server is on {}: it was promoted or restored; `run` \
+             goes on if what was received is on it, and else says so",
+            stored.timeline, found.timeline
+        );
+        report.warn("state.source", "state", seen, "nothing, if that is meant");
+    }
 }
 
 /// Operations that a route asks for and the publication leaves out never arrive.
@@ -225,4 +275,9 @@ fn check_operations(config: &Config, publication: &Publication, report: &mut Rep
     );
     let seen = format!("does not publish {}, which a route takes", missing.join(", "));
     report.fail("publication.operations", &subject, seen, &fix);
+    // Updates and deletes of a table without a replica identity would fail from then on.
+    if !missing.iter().any(|operation| matches!(*operation, "update" | "delete")) {
+        let name = quote_identifier(&publication.name);
+        report.repair(format!("ALTER PUBLICATION {name} SET (publish = '{}')", wanted.join(", ")));
+    }
 }

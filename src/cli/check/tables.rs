@@ -1,9 +1,10 @@
 //! The routed tables: published, whole, and with an identity that their routes can live on.
 
 use super::report::Report;
+use super::server::is_patched;
 use crate::chunk::Operation;
 use crate::config::Config;
-use crate::mapping::{From, OutboxName, Policy, Route, Selector};
+use crate::mapping::{From, OutboxName, Policy, Route, Selector, Start};
 use crate::relation::{ReplicaIdentity, quote_identifier};
 use crate::source::catalog::{Publication, PublishedTable, Server, Table, add_to_publication};
 
@@ -15,6 +16,7 @@ pub(super) fn check(
     all: &[Table],
     report: &mut Report,
 ) {
+    whole(config, publication, published, all, report);
     for route in &config.routes {
         let Selector::Table(pattern) = &route.selector else { continue };
         let fits = |t: &&Table| pattern.matches_names(&t.namespace, &t.name);
@@ -53,6 +55,95 @@ pub(super) fn check(
     }
 }
 
+/// Lets `--fix` make the publication where the role may and nobody's writes fail by it.
+pub(super) fn may_create(
+    config: &Config,
+    server: &Server,
+    all: &[Table],
+    statement: &str,
+    report: &mut Report,
+) {
+    let mut tables = config.routes.iter().map(|route| {
+        let Selector::Table(pattern) = &route.selector else { return false };
+        let mut fitting =
+            all.iter().filter(|table| pattern.matches_names(&table.namespace, &table.name));
+        pattern.literal().is_some()
+            && fitting.next().is_some_and(|table| can_be_added(table, server))
+    });
+    if server.create && tables.all(|fits| fits) {
+        report.repair(statement.trim_end_matches(';').to_owned());
+    }
+}
+
+/// Whether the role may publish a table, and no write of it fails or is lost by that.
+fn can_be_added(table: &Table, server: &Server) -> bool {
+    table.owned && !table.identity_columns().is_empty() && !table.unlogged && is_patched(server)
+}
+
+/// The publication as a whole: what is in it for no route, and what breaks by being in it.
+fn whole(
+    config: &Config,
+    publication: &Publication,
+    published: &[PublishedTable],
+    all: &[Table],
+    report: &mut Report,
+) {
+    let subject = format!("publication {}", quote_identifier(&publication.name));
+    let is_routed = |it: &&PublishedTable| {
+        config.routes.iter().any(|route| match &route.selector {
+            Selector::Table(pattern) => pattern.matches_names(&it.namespace, &it.name),
+            Selector::Message(_) => false,
+        })
+    };
+    let quoted = |it: &PublishedTable| {
+        format!("{}.{}", quote_identifier(&it.namespace), quote_identifier(&it.name))
+    };
+    let others: Vec<&PublishedTable> = published.iter().filter(|it| !is_routed(it)).collect();
+    let list = |tables: &[&PublishedTable]| {
+        let shown: Vec<String> = tables.iter().take(NAMES_MAX).map(|it| quoted(it)).collect();
+        let more = tables.len().saturating_sub(NAMES_MAX);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{}{more}", shown.join(", "))
+    };
+    if published.is_empty() {
+        let fix = "ALTER PUBLICATION … ADD TABLE …;";
+        report.fail("publication.tables", &subject, "has no table", fix);
+    } else if publication.all_tables {
+        report.ok("publication.tables", &subject, "of all tables, those to come included");
+    } else if others.is_empty() {
+        report.ok("publication.tables", &subject, "of no table that no route takes");
+    } else {
+        let seen = format!(
+            "published and taken by no route: {}; their rows cost the network and the journal",
+            list(&others)
+        );
+        let name = quote_identifier(&publication.name);
+        let fix = format!("ALTER PUBLICATION {name} DROP TABLE …; or a route for them");
+        report.warn("publication.tables", &subject, seen, &fix);
+    }
+    if !(publication.update || publication.delete) {
+        return;
+    }
+    let breaks = |it: &&PublishedTable| {
+        let same = |table: &&Table| table.namespace == it.namespace && table.name == it.name;
+        let table = all.iter().find(same);
+        table.is_some_and(|table| table.identity_columns().is_empty() && !table.partitioned)
+    };
+    let broken: Vec<&PublishedTable> = others.into_iter().filter(breaks).collect();
+    if !broken.is_empty() {
+        let seen = format!(
+            "no replica identity, so that UPDATE and DELETE on them fail while they are \
+             published: {}",
+            list(&broken)
+        );
+        let fix = "give each a primary key, or ALTER TABLE … REPLICA IDENTITY FULL;";
+        report.warn("publication.identity", &subject, seen, fix);
+    }
+}
+
+/// Names in one line.
+const NAMES_MAX: usize = 8;
+
 fn name(table: &Table) -> String {
     format!("{}.{}", quote_identifier(&table.namespace), quote_identifier(&table.name))
 }
@@ -85,10 +176,19 @@ impl Looked<'_> {
         }
         let Some(entry) = self.entry else {
             let seen = format!("not in publication {}", quote_identifier(&self.publication.name));
-            report.fail("table.published", &subject, seen, &add(self.publication, &[self.table]));
+            let statement = add(self.publication, &[self.table]);
+            report.fail("table.published", &subject, seen, &statement);
+            if can_be_added(self.table, self.server) {
+                report.repair(statement.trim_end_matches(';').to_owned());
+            }
             return;
         };
         self.published(entry, &subject, report);
+        self.readable(&subject, report);
+        self.apart(&subject, report);
+        if self.breaks_writes(entry, &subject, report) {
+            return;
+        }
         self.fields(entry, &subject, report);
         self.outbox(entry, &subject, report);
         self.identity(&subject, report);
@@ -137,6 +237,80 @@ impl Looked<'_> {
                 report.ok("table.published", subject, seen);
             }
         }
+    }
+
+    /// The rows that are there can be read: a route that begins with them needs that.
+    fn readable(&self, subject: &str, report: &mut Report) {
+        if self.route.start != Start::Load {
+            return;
+        }
+        let (table, role) = (name(self.table), quote_identifier(&self.server.role));
+        if !self.table.may_select {
+            let seen = format!("role {role} may not read the rows that are there");
+            let fix = format!("GRANT SELECT ON {table} TO {role}; or start = \"now\"");
+            report.fail("table.select", subject, seen, &fix);
+        } else if self.table.row_security && !self.server.bypass_rls && !self.table.owned {
+            let seen = "row-level security may hide rows from a load; the stream has them all";
+            let fix = format!("ALTER ROLE {role} BYPASSRLS; or start = \"now\"");
+            report.warn("table.row_security", subject, seen, &fix);
+        }
+    }
+
+    /// Large values that an update leaves alone are not sent.
+    fn apart(&self, subject: &str, report: &mut Report) {
+        let updates = self.route.on.contains(Operation::Update) && self.publication.update;
+        if !self.table.toasted || self.table.identity == ReplicaIdentity::Full || !updates {
+            return;
+        }
+        let columns = self.table.columns.iter().filter(|column| column.toastable);
+        let columns: Vec<String> = columns.map(|column| quote_identifier(&column.name)).collect();
+        let seen = format!(
+            "large values of {} are not sent with updates that leave them alone: the event names \
+             them in `unchanged`",
+            columns.join(", ")
+        );
+        let fix = format!(
+            "nothing, if the receiver keeps what it has; else ALTER TABLE {} REPLICA IDENTITY FULL;",
+            name(self.table)
+        );
+        report.warn("table.toast", subject, seen, &fix);
+    }
+
+    /// What of the identity is not published: then the server refuses updates and deletes.
+    fn breaks_writes(&self, entry: &PublishedTable, subject: &str, report: &mut Report) -> bool {
+        if !(self.publication.update || self.publication.delete) {
+            return false;
+        }
+        let Some(list) = &entry.columns else { return false };
+        let of_identity = self.table.identity_columns();
+        let hidden = self.table.columns.iter().filter(|column| {
+            // Up to PostgreSQL 17 generated columns count for no identity.
+            (!column.generated || self.server.version_num >= 180_000)
+                && of_identity.contains(&column.name.as_str())
+                && !list.contains(&column.name)
+        });
+        let hidden: Vec<_> = hidden.collect();
+        if hidden.is_empty() {
+            return false;
+        }
+        let names: Vec<String> = hidden.iter().map(|it| quote_identifier(&it.name)).collect();
+        let seen = format!(
+            "{} of the replica identity is not published: UPDATE and DELETE on it fail",
+            names.join(", ")
+        );
+        let fix = if hidden.iter().all(|column| column.generated) {
+            format!(
+                "ALTER PUBLICATION {} SET (publish_generated_columns = stored); or REPLICA \
+                 IDENTITY DEFAULT",
+                quote_identifier(&self.publication.name)
+            )
+        } else {
+            "add it to the column list with ALTER PUBLICATION … SET TABLE; or another replica \
+             identity"
+                .to_owned()
+        };
+        report.fail("table.identity", subject, seen, &fix);
+        true
     }
 
     /// Every column that a field names is there and sent.

@@ -117,6 +117,7 @@ fn fill(source: &mut SourceStatus, asked: &Asked, known: &Known, reasons: &mut V
     // How old what waits there is only the stream could tell.
     source.lag_seconds = (source.lag_bytes == Some(0)).then_some(0.0);
     source.retained_wal_bytes = wal.and_then(|wal| wal.retained);
+    source.safe_wal_bytes = wal.and_then(|wal| wal.safe);
     source.wal_status = slot.wal_status().map(str::to_owned);
     if let Some(lost) = slot.lost() {
         reasons.push(format!("the slot is lost ({lost})"));
@@ -245,7 +246,7 @@ mod tests {
         });
         let serde_json::Value::Object(row) = row else { unreachable!() };
         let server_lsn = Lsn(lsn);
-        let wal = SlotWal { retained: Some(500), lag: None, server_lsn };
+        let wal = SlotWal { retained: Some(500), lag: None, safe: Some(900), server_lsn };
         Ok(Asked { lsn: server_lsn, slot: Some((SlotRow { row }, Some(wal))) })
     }
 

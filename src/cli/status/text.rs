@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::cli::output::bytes;
 use crate::delivery::SinkState;
-use crate::pipeline::{SinkStatus, SourceState, SourceStatus, Status};
+use crate::pipeline::{HeldBy, SinkStatus, SourceState, SourceStatus, Status};
 
 const GREEN: &str = "\x1b[32m";
 const YELLOW: &str = "\x1b[33m";
@@ -71,8 +71,39 @@ fn source(source: &SourceStatus, paint: &Paint, out: &mut String) {
     if let Some(retained) = source.retained_wal_bytes {
         let retained = bytes(u64::try_from(retained).unwrap_or(0));
         let status = text(&source.wal_status);
-        let _ = writeln!(out, "         {retained} of WAL kept for the slot ({status})");
+        let left = left(source).map(|left| format!(", {left}")).unwrap_or_default();
+        let _ = writeln!(out, "         {retained} of WAL kept for the slot ({status}{left})");
     }
+    for held in &source.held_by {
+        let _ = writeln!(out, "         held back by {}", holder(held));
+    }
+    for warning in &source.warnings {
+        let warning = paint.state(warning, YELLOW);
+        let _ = writeln!(out, "         {warning}");
+    }
+}
+
+/// How far it is from there to where the slot may be lost.
+fn left(source: &SourceStatus) -> Option<String> {
+    let safe = bytes(u64::try_from(source.safe_wal_bytes?).unwrap_or(0));
+    let seconds = source.wal_seconds_left.and_then(|seconds| u32::try_from(seconds).ok());
+    Some(match seconds {
+        Some(seconds) => format!("{safe} left, {} at this rate", duration(f64::from(seconds))),
+        None => format!("{safe} left"),
+    })
+}
+
+fn holder(held: &HeldBy) -> String {
+    let who = match (&held.gid, held.pid) {
+        (Some(gid), _) => format!("prepared transaction {gid:?}"),
+        (None, Some(pid)) => format!("process {pid}"),
+        (None, None) => "a transaction".to_owned(),
+    };
+    let name = held.application_name.as_ref().filter(|name| !name.is_empty());
+    let parts = [name, held.role.as_ref(), held.state.as_ref()];
+    let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+    let seconds = u32::try_from(held.seconds).unwrap_or(u32::MAX);
+    format!("{who} ({}) for {}", parts.join(", "), duration(f64::from(seconds)))
 }
 
 const HEADS: [&str; 9] =
@@ -197,6 +228,17 @@ mod tests {
                 lag_seconds: Some(0.0),
                 retained_wal_bytes: Some(16 << 20),
                 wal_status: Some("reserved".to_owned()),
+                safe_wal_bytes: Some(32 << 20),
+                wal_seconds_left: Some(90),
+                held_by: vec![HeldBy {
+                    pid: Some(42),
+                    application_name: Some("psql".to_owned()),
+                    role: Some("app".to_owned()),
+                    state: Some("idle in transaction".to_owned()),
+                    seconds: 61,
+                    ..HeldBy::default()
+                }],
+                warnings: vec!["publication walgate has no table".to_owned()],
                 ..SourceStatus::default()
             },
             journal: JournalStatus { bytes: 2048, ..JournalStatus::default() },
@@ -209,7 +251,9 @@ mod tests {
         let expected = "\
 source   streaming, slot walgate
          confirmed 0/1A of 0/2B, behind 17 B, 0.0 s
-         16.0 MiB of WAL kept for the slot (reserved)
+         16.0 MiB of WAL kept for the slot (reserved, 32.0 MiB left, 90.0 s at this rate)
+         held back by process 42 (psql, app, idle in transaction) for 61.0 s
+         publication walgate has no table
 journal  2.0 KiB
 
 sink       kind  state   waiting  behind  per second  delivered  skipped  dead

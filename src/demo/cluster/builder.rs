@@ -158,7 +158,7 @@ fn major_of_environment() -> Option<u32> {
     env::var(MAJOR_VARIABLE).ok()?.parse().ok()
 }
 
-fn free_port() -> Result<u16, Error> {
+pub(super) fn free_port() -> Result<u16, Error> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(io("find a free port"))?;
     Ok(listener.local_addr().map_err(io("find a free port"))?.port())
 }

@@ -4,6 +4,7 @@ mod builder;
 mod install;
 mod server;
 mod session;
+mod standby;
 
 use std::io;
 use std::process::{Command, Stdio};

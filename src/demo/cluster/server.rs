@@ -214,6 +214,14 @@ impl Cluster {
         command
     }
 
+    pub(super) const fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
+    pub(super) const fn account(&self) -> &Account {
+        &self.account
+    }
+
     fn log_path(&self) -> PathBuf {
         self.data.with_file_name("log")
     }

@@ -185,7 +185,7 @@ impl Keeper {
 
     /// Confirms what is journaled while a slow sink makes Postgres keep too much WAL.
     fn look_at_budget(&mut self, floor: Position, snapshots: &[(SinkProgress, Snapshot)]) {
-        let budget = self.settings.wal_budget;
+        let mut budget = self.settings.wal_budget;
         if budget == 0 || !self.journal.is_on() || self.settings.confirm == Confirm::Journaled {
             return;
         }
@@ -196,6 +196,11 @@ impl Keeper {
         let (kept, undone) = {
             let inner = self.shared.lock();
             let end = inner.server_lsn.unwrap_or_default().max(inner.seen);
+            // What the server bounds by itself is acted on well before the slot is in danger.
+            if let (Some(safe), Some(retained)) = (inner.wal.safe, inner.retained_wal) {
+                let bound = u64::try_from(safe.max(0).saturating_add(retained)).unwrap_or(0);
+                budget = budget.min((bound / 2).max(1));
+            }
             let is_done = floor >= inner.end;
             let undone = if is_done { 0 } else { end.0.saturating_sub(floor.commit_lsn.0) };
             (end.0.saturating_sub(inner.confirmed.0), undone)

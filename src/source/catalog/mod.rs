@@ -3,6 +3,7 @@
 //! Knows nothing of the stream. A catalog tells of now, never of the point of the log at which a
 //! change was made.
 
+mod holder;
 mod rows;
 mod session;
 mod slot;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio_postgres::types::ToSql;
 
+pub use holder::Holder;
 pub use rows::Row;
 pub use slot::SlotRow;
 pub use statement::{
@@ -83,6 +85,20 @@ pub struct Server {
     pub max_slot_wal_keep_size: String,
     /// After this much silence the server closes the connection.
     pub wal_sender_timeout: String,
+    /// The same in milliseconds; 0 is never.
+    pub wal_sender_timeout_ms: i64,
+    /// A transaction that is larger goes to the server's disk before it is sent, in KiB.
+    pub logical_decoding_work_mem_kb: i64,
+    /// A slot that nobody reads for so long is lost; none before PostgreSQL 18.
+    pub idle_replication_slot_timeout: Option<String>,
+    /// The connection is encrypted.
+    pub tls: bool,
+    /// It does not leave the machine.
+    pub is_local: bool,
+    /// How many slots of standbys there are.
+    pub standbys: i64,
+    /// Row-level security hides nothing from the role.
+    pub bypass_rls: bool,
     /// The role.
     pub role: String,
     /// It may do anything.
@@ -167,6 +183,8 @@ pub struct Table {
     pub unlogged: bool,
     /// Row-level security is on.
     pub row_security: bool,
+    /// Some value of it is stored apart.
+    pub toasted: bool,
     /// `REPLICA IDENTITY`.
     #[serde(deserialize_with = "identity")]
     pub identity: ReplicaIdentity,
@@ -216,6 +234,8 @@ pub struct TableColumn {
     pub not_null: bool,
     /// `GENERATED ALWAYS AS`: up to PostgreSQL 17 it is never in the stream.
     pub generated: bool,
+    /// A large value is stored apart, and not sent with an update that leaves it alone.
+    pub toastable: bool,
 }
 
 /// A transaction that has written and not ended.
@@ -238,6 +258,8 @@ pub struct SlotWal {
     pub retained: Option<i64>,
     /// From its confirmed position to the log's end, in bytes.
     pub lag: Option<i64>,
+    /// May still be written before the slot may be lost, in bytes; none where nothing bounds it.
+    pub safe: Option<i64>,
     /// The log's end.
     #[serde(deserialize_with = "lsn")]
     pub server_lsn: Lsn,

@@ -56,6 +56,19 @@ impl SlotRow {
         self.text("wal_status")
     }
 
+    /// Returns whether it is a copy of the primary's, from PostgreSQL 17 on. It says nothing on a
+    /// primary.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.is("synced")
+    }
+
+    /// Returns whether standbys may keep a copy of it; none where the server knows no such thing.
+    #[must_use]
+    pub fn fails_over(&self) -> Option<bool> {
+        self.row.get("failover").and_then(Value::as_bool)
+    }
+
     /// Returns why the server can no longer serve it, where it cannot.
     #[must_use]
     pub fn lost(&self) -> Option<String> {

@@ -41,6 +41,7 @@ impl Error {
             | Self::Foreign { .. }
             | Self::Timeline { .. }
             | Self::ForeignTimeline { .. }
+            | Self::Restored { .. }
             | Self::SlotExists { .. }
             | Self::SlotMissing { .. }
             | Self::SlotLost { .. }
@@ -62,6 +63,7 @@ impl Error {
             | Self::Unloadable { .. }
             | Self::Spill { .. }
             | Self::TooManyUndone { .. }
+            | Self::SlotSynced { .. }
             | Self::SlotWaits { .. } => None,
         }
     }
@@ -97,8 +99,8 @@ impl Classify for Error {
     }
 
     fn help(&self) -> Option<String> {
-        let gap = "changes since then are lost to the stream: run with --accept-gap to go on \
-                   behind the gap, then load the tables again";
+        let gap = "`walgate run --accept-gap` goes on behind the gap; then `walgate backfill start \
+                   TABLE --sweep` brings a sink what it missed";
         Some(match self {
             Self::WalLevel { .. } => {
                 "run ALTER SYSTEM SET wal_level = logical, then restart PostgreSQL".to_owned()
@@ -116,8 +118,19 @@ impl Classify for Error {
             Self::SlotMissing { .. } | Self::SlotLost { .. } | Self::SlotAdvanced { .. } => {
                 gap.to_owned()
             }
-            Self::Foreign { .. } | Self::Timeline { .. } | Self::ForeignTimeline { .. } => {
+            Self::Foreign { .. } | Self::ForeignTimeline { .. } => {
                 "check the url; a restored or other server needs a new state folder and a new load"
+                    .to_owned()
+            }
+            Self::Timeline { .. } | Self::Restored { .. } => {
+                "check the url; sinks may have changes that this server no longer has: keep the \
+                 state folder for what it knows of them, set state.path to a new one, run with \
+                 --adopt-slot if there is a slot, then `walgate backfill start TABLE --sweep`"
+                    .to_owned()
+            }
+            Self::SlotSynced { .. } => {
+                "promote the standby, or name the primary in source.url (several hosts with \
+                 target_session_attrs=primary)"
                     .to_owned()
             }
             Self::Pgoutput(_) | Self::Unreadable { .. } => {

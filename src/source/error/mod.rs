@@ -227,6 +227,17 @@ pub enum Error {
         /// What was received.
         received: Lsn,
     },
+    /// The server's log ends before what was received of it.
+    #[error(
+        "the server's log ends at {seen}, and {received} was received already: it was restored to \
+         an earlier state"
+    )]
+    Restored {
+        /// What was received.
+        received: Lsn,
+        /// Where the log ends.
+        seen: Lsn,
+    },
     /// The server's timeline does not come from the state's.
     #[error("the server's timeline {timeline} does not come from timeline {stored}")]
     ForeignTimeline {
@@ -244,25 +255,38 @@ pub enum Error {
         confirmed: Lsn,
     },
     /// The slot that the state knows is gone.
-    #[error("slot \"{slot}\" is gone; received was up to {received}")]
+    #[error("slot \"{slot}\" is gone; {}", Lost { from: *received, to: *log_end })]
     SlotMissing {
         /// Its name.
         slot: String,
         /// What was received.
         received: Lsn,
+        /// Where the server's log ends.
+        log_end: Lsn,
+    },
+    /// The slot is a copy that a standby keeps of its primary's.
+    #[error("slot \"{slot}\" is the copy of a standby, which serves nobody before its promotion")]
+    SlotSynced {
+        /// Its name.
+        slot: String,
     },
     /// The server has dropped WAL that the slot needs.
-    #[error("slot \"{slot}\" is lost ({reason})")]
+    #[error("slot \"{slot}\" is lost ({reason}); {}", Lost { from: *received, to: *log_end })]
     SlotLost {
         /// Its name.
         slot: String,
         /// `wal_status` or `invalidation_reason`.
         reason: String,
+        /// What was received.
+        received: Lsn,
+        /// Where the server's log ends.
+        log_end: Lsn,
     },
     /// The slot's confirmed position is above what was ever confirmed from here.
     #[error(
         "slot \"{slot}\" was confirmed up to {seen}, and from here only up to {stored}: it was \
-         recreated, or another advanced it"
+         recreated, or another advanced it; {}",
+        Lost { from: *received, to: *seen }
     )]
     SlotAdvanced {
         /// Its name.
@@ -271,6 +295,8 @@ pub enum Error {
         stored: Lsn,
         /// What the server says.
         seen: Lsn,
+        /// What was received.
+        received: Lsn,
     },
     /// A slot of that name serves something else.
     #[error("slot \"{slot}\" is not ours: its {what} is \"{seen}\"")]
@@ -298,6 +324,18 @@ pub enum Error {
         /// The processes that have written and not ended.
         pids: Vec<i32>,
     },
+}
+
+/// What was not read and never will be.
+struct Lost {
+    from: Lsn,
+    to: Lsn,
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "what was committed from {} to {} is lost to the stream", self.from, self.to)
+    }
 }
 
 fn by(pid: Option<i32>) -> String {

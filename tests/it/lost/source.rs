@@ -159,7 +159,8 @@ fn a_slot_whose_log_was_dropped_ends_the_run_while_streaming_and_at_the_start() 
             .setting("max_slot_wal_keep_size", "1MB")
             .setting("min_wal_size", "32MB")
             .setting("max_wal_size", "32MB");
-        let mut road = road_of(builder, &[sink("far", &receiver, BRISK)]);
+        let held = "[journal]\nwal_budget = \"0\"\n".to_owned();
+        let mut road = road_of(builder, &[held, sink("far", &receiver, BRISK)]);
         road.sql("INSERT INTO t VALUES (1, 'holds the slot')");
         receiver.wait("the row", PATIENCE, |journal| !journal.requests.is_empty());
         let lost = "SELECT wal_status = 'lost' FROM pg_replication_slots";

@@ -154,6 +154,37 @@ async fn a_slot_of_another_kind_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_slot_that_serves_something_else_is_named_for_what_it_is() {
+    let cluster = cluster().await;
+    let mut catalog = Catalog::connect(&cluster.url("postgres", "postgres")).await.unwrap();
+    cluster.execute("CREATE DATABASE other").await.unwrap();
+    for (database, make, what) in [
+        ("postgres", "pg_create_physical_replication_slot('walgate')", "type"),
+        ("postgres", "pg_create_logical_replication_slot('walgate', 'test_decoding')", "plugin"),
+        ("other", "pg_create_logical_replication_slot('walgate', 'pgoutput')", "database"),
+        ("postgres", "pg_create_logical_replication_slot('walgate', 'pgoutput', true)", "busy"),
+    ] {
+        let session = cluster.connect(database).await.unwrap();
+        session.rows(&format!("SELECT {make}")).await.unwrap();
+        let options = OpenOptions { adopt_slot: true, ..OpenOptions::default() };
+        let empty = Resume::default();
+        let attached = attach(&cluster, &empty, options);
+        // A temporary one is held by the session that made it.
+        let Ok(attached) = tokio::time::timeout(Duration::from_secs(3), attached).await else {
+            assert_eq!(what, "busy");
+            continue;
+        };
+        let error = attached.err().unwrap();
+        let Error::SlotForeign { what: seen, .. } = &error else { panic!("{error}") };
+        assert_eq!(*seen, what);
+        assert_eq!(error.ends_run(), Some(Ending::Halted));
+        drop(session);
+        catalog.wait_for_slot("walgate", Duration::from_millis(20)).await.unwrap();
+        catalog.drop_slot("walgate").await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_slot_that_another_holds_is_waited_for() {
     let cluster = cluster().await;
     let first = attach(&cluster, &Resume::default(), OpenOptions::default()).await.unwrap();

@@ -150,6 +150,35 @@ impl Road {
         self.runtime.block_on(self.cluster.start()).unwrap();
     }
 
+    /// Makes a standby of the server; see [`Cluster::standby`].
+    #[track_caller]
+    pub(crate) fn standby(&mut self, name: &str, settings: &[(&str, &str)]) -> Cluster {
+        self.runtime.block_on(self.cluster.standby(name, settings)).unwrap()
+    }
+
+    /// Stops another server.
+    #[track_caller]
+    pub(crate) fn stop_other(&self, cluster: &mut Cluster, how: Stop) {
+        self.runtime.block_on(cluster.stop(how, PATIENCE)).unwrap();
+    }
+
+    /// Starts another server.
+    #[track_caller]
+    pub(crate) fn start_other(&self, cluster: &mut Cluster) {
+        self.runtime.block_on(cluster.start()).unwrap();
+    }
+
+    /// Takes another server for the one of this road; returns the old one.
+    pub(crate) fn move_to(&mut self, cluster: Cluster) -> Cluster {
+        std::mem::replace(&mut self.cluster, cluster)
+    }
+
+    /// Returns the first value of a query to another server.
+    #[track_caller]
+    pub(crate) fn value_at(&self, cluster: &Cluster, sql: &str) -> String {
+        self.runtime.block_on(cluster.value(sql)).unwrap()
+    }
+
     /// Returns the rows of a table by table and key, as [`Journal::fold`] does.
     #[track_caller]
     pub(crate) fn table(&self, name: &str) -> BTreeMap<String, Value> {

@@ -1,0 +1,269 @@
+//! The slot's life over the whole road: failover, standbys, backups, and who else wants it.
+
+use std::process::Command;
+use std::time::Duration;
+
+use walgate::demo::cluster::{Builder, Cluster, Stop};
+
+use super::support::process::{Walgate, eventually};
+use super::support::receiver::Receiver;
+use super::support::road::{PATIENCE, Road, T, http, route};
+
+/// What lets a standby keep a copy of a failover slot, from PostgreSQL 17 on, when it is asked to.
+const SYNC: &[(&str, &str)] = &[("hot_standby_feedback", "on"), ("synchronized_standby_slots", "")];
+
+/// Asks it to.
+const SYNC_NOW: &str = "SELECT pg_sync_replication_slots()";
+
+/// Says how many slots are ready for a promotion.
+const SYNCED: &str = "SELECT count(*) FROM pg_replication_slots
+                      WHERE synced AND NOT temporary AND invalidation_reason IS NULL";
+
+/// Whether clusters know failover slots, which then wait for a standby's slot of this name.
+fn with_failover() -> Option<Builder> {
+    let major = std::env::var("WALGATE_PG_MAJOR").ok();
+    let knows = major.is_none_or(|major| major.parse::<u32>().unwrap() >= 17);
+    knows.then(|| Cluster::builder().setting("synchronized_standby_slots", "standby"))
+}
+
+fn sinks(receiver: &Receiver) -> String {
+    format!("{}{}", http("far", &receiver.url("/"), ""), route("t", "far"))
+}
+
+/// A primary with a standby; walgate knows both and wants the primary. Not started.
+struct Pair {
+    road: Road,
+    standby: Cluster,
+}
+
+impl Pair {
+    #[track_caller]
+    fn new(builder: Builder, receiver: &Receiver, settings: &[(&str, &str)]) -> Self {
+        let mut road = Road::bare(builder, T);
+        road.sql("CREATE PUBLICATION walgate FOR TABLE t");
+        let standby = road.standby("standby", settings);
+        let url = format!(
+            "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/postgres?target_session_attrs=primary",
+            road.cluster.port(),
+            standby.port()
+        );
+        road.configure_at(&url, "", "", &sinks(receiver));
+        Self { road, standby }
+    }
+
+    /// Ends the primary and puts the standby in its place.
+    #[track_caller]
+    fn fail_over(mut self) -> Road {
+        self.road.stop_server(Stop::Immediate, PATIENCE);
+        assert_eq!(self.road.value_at(&self.standby, "SELECT pg_promote()"), "t");
+        drop(self.road.move_to(self.standby));
+        self.road
+    }
+}
+
+/// Holds how a run ends that is under way, and what it says.
+#[track_caller]
+fn ended(road: &mut Road, code: i32, says: &[&str]) {
+    assert_eq!(road.walgate.exit_code(PATIENCE), code);
+    let log = road.walgate.log();
+    for says in says {
+        assert!(log.contains(says), "{says:?} is not said");
+    }
+}
+
+/// How the way out of a gap begins.
+const WAY_OUT: &str = "walgate backfill start TABLE --sweep";
+
+#[test]
+fn a_failover_slot_goes_on_at_the_promoted_standby_without_loss_or_repeat() {
+    let receiver = Receiver::start();
+    let Some(builder) = with_failover() else { return };
+    let mut pair = Pair::new(builder, &receiver, SYNC);
+    pair.road.start();
+    let failover = "SELECT failover FROM pg_replication_slots WHERE slot_name = 'walgate'";
+    assert_eq!(pair.road.value(failover), "t");
+    pair.road.sql("INSERT INTO t SELECT g, 'before' FROM generate_series(1, 100) g");
+    let journal = pair.road.arrived(&receiver);
+    assert_eq!(journal.events_processed, 100);
+    eventually("the slot is synced", PATIENCE, || {
+        pair.road.value_at(&pair.standby, SYNC_NOW);
+        pair.road.value_at(&pair.standby, SYNCED) == "1"
+    });
+    // After the last sync: the standby's copy of the slot lies behind.
+    pair.road.sql("INSERT INTO t SELECT g, 'last' FROM generate_series(101, 120) g");
+    pair.road.arrived(&receiver);
+    let mut road = pair.fail_over();
+    road.sql("INSERT INTO t SELECT g, 'after' FROM generate_series(201, 250) g");
+    road.streams();
+    let journal = road.arrived(&receiver);
+    assert_eq!((journal.events_processed, journal.repeats()), (170, 0));
+    let last = journal.events().last().unwrap().id().to_owned();
+    assert!(last.starts_with("00000002-"), "{last} is not of the new timeline");
+}
+
+/// The server warns then, and with the very code of a publication that is missing.
+#[test]
+fn a_standby_that_a_failover_slot_waits_for_is_waited_for() {
+    let receiver = Receiver::start();
+    let Some(builder) = with_failover() else { return };
+    let mut pair = Pair::new(builder, &receiver, SYNC);
+    pair.road.start();
+    pair.road.sql("INSERT INTO t VALUES (1, 'a')");
+    pair.road.arrived(&receiver);
+    pair.road.stop_other(&mut pair.standby, Stop::Fast);
+    pair.road.sql("INSERT INTO t VALUES (2, 'waits')");
+    let said = "the server waits for a standby";
+    eventually("it is said", PATIENCE, || pair.road.walgate.log().contains(said));
+    assert!(pair.road.walgate.is_running());
+    assert_eq!(receiver.journal().events_processed, 1);
+    pair.road.start_other(&mut pair.standby);
+    pair.road.arrived(&receiver);
+}
+
+#[test]
+fn what_was_received_and_is_not_on_the_promoted_standby_is_said() {
+    let receiver = Receiver::start();
+    let mut pair = Pair::new(Cluster::builder(), &receiver, &[]);
+    pair.road.start();
+    pair.road.sql("INSERT INTO t VALUES (1, 'on both')");
+    pair.road.arrived(&receiver);
+    let end = pair.road.wal_end();
+    let has = format!("SELECT pg_last_wal_replay_lsn() >= '{end}'");
+    eventually("the standby has it", PATIENCE, || pair.road.value_at(&pair.standby, &has) == "t");
+    // The standby hears of nothing more.
+    pair.road.stop_other(&mut pair.standby, Stop::Fast);
+    pair.road.sql("INSERT INTO t SELECT g, 'only here' FROM generate_series(2, 50) g");
+    pair.road.arrived(&receiver);
+    pair.road.stop_server(Stop::Immediate, PATIENCE);
+    pair.road.start_other(&mut pair.standby);
+    let mut road = pair.fail_over();
+    let said = ["the server is on timeline 2, which left timeline 1 at", WAY_OUT, "--adopt-slot"];
+    ended(&mut road, 4, &said);
+    assert_eq!(receiver.journal().events_processed, 50);
+}
+
+#[test]
+fn a_slot_that_the_promoted_standby_does_not_have_is_missing() {
+    let receiver = Receiver::start();
+    let mut pair = Pair::new(Cluster::builder(), &receiver, &[]);
+    pair.road.start();
+    pair.road.sql("INSERT INTO t VALUES (1, 'a')");
+    pair.road.arrived(&receiver);
+    let end = pair.road.wal_end();
+    let has = format!("SELECT pg_last_wal_replay_lsn() >= '{end}'");
+    eventually("the standby has it", PATIENCE, || pair.road.value_at(&pair.standby, &has) == "t");
+    let mut road = pair.fail_over();
+    let said = ["slot \"walgate\" is gone", "is lost to the stream", WAY_OUT, "--accept-gap"];
+    ended(&mut road, 4, &said);
+    road.sql("INSERT INTO t VALUES (2, 'lost')");
+    road.start_with(&["--accept-gap"]);
+    road.sql("INSERT INTO t VALUES (3, 'behind the gap')");
+    receiver.wait("it", PATIENCE, |journal| journal.events_processed == 2);
+    let last = receiver.journal().events()[1].0["data"]["id"].clone();
+    assert_eq!(last, 3);
+}
+
+/// A server that is decoded on a standby: no message can be emitted there, and nothing needs one.
+#[test]
+fn a_standby_is_decoded_and_its_slot_moves_without_heartbeats() {
+    let receiver = Receiver::start();
+    let mut road = Road::bare(Cluster::builder(), T);
+    if road.cluster.major() < 16 {
+        return;
+    }
+    road.sql("CREATE PUBLICATION walgate FOR TABLE t; CREATE TABLE noise (v text)");
+    let standby = road.standby("standby", &[("hot_standby_feedback", "on")]);
+    let url = standby.url("postgres", "postgres");
+    let keys = "heartbeat = \"100ms\"";
+    road.configure_at(&url, "", keys, &sinks(&receiver));
+    road.walgate.start(&[]);
+    let active = "SELECT count(*) FROM pg_replication_slots WHERE active
+                  AND confirmed_flush_lsn IS NOT NULL";
+    eventually("walgate streams", PATIENCE, || {
+        // The making of a slot there waits for what only the primary can log.
+        road.sql("SELECT pg_log_standby_snapshot()");
+        road.value_at(&standby, active) == "1"
+    });
+    road.sql("INSERT INTO t VALUES (1, 'a')");
+    receiver.wait("the row", PATIENCE, |journal| journal.events_processed == 1);
+    road.sql("INSERT INTO noise SELECT repeat('x', 100) FROM generate_series(1, 1000)");
+    let end = road.wal_end();
+    let confirmed = format!(
+        "SELECT confirmed_flush_lsn >= '{end}'::pg_lsn FROM pg_replication_slots
+         WHERE slot_name = 'walgate'"
+    );
+    eventually("the slot moves over noise", PATIENCE, || {
+        road.value_at(&standby, &confirmed) == "t"
+    });
+    assert!(road.walgate.is_running());
+    assert!(!road.walgate.log().contains("WARN"), "a standby can't send heartbeats");
+    road.stop();
+}
+
+#[test]
+fn a_server_restored_to_before_what_was_received_is_told_apart() {
+    let receiver = Receiver::start();
+    let mut road = Road::new(Cluster::builder(), T, &sinks(&receiver));
+    road.sql("INSERT INTO t VALUES (1, 'in the backup')");
+    road.arrived(&receiver);
+    road.stop();
+    road.stop_server(Stop::Fast, PATIENCE);
+    let data = road.cluster.data().to_owned();
+    let backup = data.with_file_name("backup");
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+    };
+    copy(&data, &backup);
+    road.start_server();
+    road.start();
+    road.sql("INSERT INTO t SELECT g, repeat('x', 1000) FROM generate_series(2, 300) g");
+    road.arrived(&receiver);
+    road.stop();
+    road.stop_server(Stop::Fast, PATIENCE);
+    std::fs::remove_dir_all(&data).unwrap();
+    copy(&backup, &data);
+    road.start_server();
+    road.walgate.start(&[]);
+    ended(&mut road, 4, &["it was restored to an earlier state", WAY_OUT]);
+}
+
+#[test]
+fn a_slot_that_nobody_read_for_too_long_is_lost_with_that_reason() {
+    let receiver = Receiver::start();
+    let mut road = Road::bare(Cluster::builder(), T);
+    if road.cluster.major() < 18 {
+        return;
+    }
+    road.sql("CREATE PUBLICATION walgate FOR TABLE t");
+    road.configure(&sinks(&receiver));
+    road.start();
+    road.sql("INSERT INTO t VALUES (1, 'a')");
+    road.arrived(&receiver);
+    road.stop();
+    road.sql("ALTER SYSTEM SET idle_replication_slot_timeout = '1s'");
+    road.sql("SELECT pg_reload_conf()");
+    let lost = "SELECT invalidation_reason = 'idle_timeout' FROM pg_replication_slots";
+    eventually("the slot is lost", PATIENCE, || {
+        road.sql("CHECKPOINT");
+        road.value(lost) == "t"
+    });
+    road.walgate.start(&[]);
+    ended(&mut road, 4, &["slot \"walgate\" is lost (idle_timeout)", WAY_OUT]);
+}
+
+#[test]
+fn a_slot_that_another_instance_holds_ends_a_run_with_6_after_half_a_minute() {
+    let receiver = Receiver::start();
+    let road = Road::new(Cluster::builder(), T, &sinks(&receiver));
+    let url = road.cluster.url("postgres", "postgres");
+    let config = format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\n[source]\nurl = \"{url}\"\n{}",
+        sinks(&receiver)
+    );
+    let mut second = Walgate::new(&config);
+    second.start(&[]);
+    assert_eq!(second.exit_code(Duration::from_secs(60)), 6);
+    assert!(second.log().contains("is in use by process"), "{}", second.log());
+    road.sql("INSERT INTO t VALUES (1, 'a')");
+    road.arrived(&receiver);
+}

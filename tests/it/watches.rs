@@ -1,0 +1,107 @@
+//! What endangers the source's disk or its slot is told while there is time, and acted on.
+
+use serde_json::Value;
+use walgate::demo::cluster::Cluster;
+
+use super::support::process::eventually;
+use super::support::receiver::{Receiver, Reply};
+use super::support::road::{PATIENCE, Road, T, http, route};
+
+fn sinks(receiver: &Receiver) -> String {
+    format!("{}{}", http("far", &receiver.url("/"), ""), route("t", "far"))
+}
+
+/// Waits until the status of the source is as it should be, and returns it.
+#[track_caller]
+fn becomes(road: &Road, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    let mut source = Value::Null;
+    eventually(what, PATIENCE, || {
+        source = road.walgate.status()["source"].take();
+        is(&source)
+    });
+    source
+}
+
+#[test]
+fn who_holds_the_slot_back_is_named_a_session_and_a_prepared_transaction() {
+    let receiver = Receiver::start();
+    let road = Road::new(Cluster::builder(), T, &sinks(&receiver));
+    let session = road.session();
+    road.sql_in(&session, "SET application_name = 'sleeper'; BEGIN; INSERT INTO t VALUES (1, '')");
+    let preparing = road.session();
+    road.sql_in(&preparing, "BEGIN; INSERT INTO t VALUES (2, '')");
+    road.sql_in(&preparing, "PREPARE TRANSACTION 'left behind'");
+    let source = becomes(&road, "both are named", |source| {
+        source["held_by"].as_array().is_some_and(|held| held.len() == 2)
+    });
+    let held = &source["held_by"];
+    assert_eq!(held[0]["application_name"], "sleeper");
+    assert!(held[0]["pid"].is_u64() && held[0]["seconds"].as_u64() >= Some(10), "{held}");
+    assert_eq!((&held[1]["gid"], &held[1]["state"]), (&"left behind".into(), &"prepared".into()));
+    assert!(!held.to_string().contains("INSERT"), "{held}");
+    let text = String::from_utf8(road.walgate.call(&["status"]).stdout).unwrap();
+    assert!(text.contains("held back by process ") && text.contains("left behind"), "{text}");
+    let page = road.walgate.get("/metrics").body;
+    assert!(page.contains("\nwalgate_source_oldest_transaction_seconds "), "{page}");
+    drop(session);
+    road.sql("ROLLBACK PREPARED 'left behind'");
+    becomes(&road, "nobody is left", |source| source["held_by"] == Value::Array(Vec::new()));
+}
+
+/// The budget is larger than what the server would ever keep: it is the server's bound that counts.
+#[test]
+fn a_slow_sink_costs_no_slot_that_the_server_bounds() {
+    let receiver = Receiver::start();
+    receiver.otherwise(Reply::hang());
+    let builder = Cluster::builder().setting("max_slot_wal_keep_size", "96MB");
+    let road = Road::new(builder, T, &sinks(&receiver));
+    road.sql("CREATE TABLE noise (v text); INSERT INTO t VALUES (1, 'held')");
+    receiver.wait("the row", PATIENCE, |journal| !journal.requests.is_empty());
+    let before = road.confirmed();
+    becomes(&road, "what may still be written is known", |source| {
+        source["safe_wal_bytes"].is_i64()
+    });
+    let mut rounds = 0;
+    eventually("what is journaled is confirmed", PATIENCE, || {
+        // Up to two thirds of the bound, then no more: the slot stays well within it.
+        if rounds < 8 {
+            rounds += 1;
+            road.sql("INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 7500)");
+        }
+        road.confirmed() > before
+    });
+    let log = road.walgate.log();
+    assert!(log.contains("confirming what is journaled instead"), "{log}");
+    let status = "SELECT wal_status IN ('reserved', 'extended') FROM pg_replication_slots";
+    assert_eq!(road.value(status), "t");
+    assert_eq!(receiver.journal().events_processed, 0);
+    receiver.behave();
+    receiver.wait("the row", PATIENCE, |journal| journal.events_processed == 1);
+}
+
+#[test]
+fn a_publication_that_lost_a_table_or_deletes_is_told_and_told_when_mended() {
+    let receiver = Receiver::start();
+    let mut road = Road::bare(Cluster::builder(), T);
+    road.sql("CREATE PUBLICATION walgate FOR TABLE t");
+    road.configure(&sinks(&receiver));
+    road.start();
+    let no_warning = |source: &Value| {
+        source["state"] == "streaming"
+            && source["safe_wal_bytes"].is_null()
+            && source["warnings"] == Value::Array(Vec::new())
+    };
+    becomes(&road, "nothing is wrong", no_warning);
+    let says = |source: &Value, what: &str| source["warnings"].to_string().contains(what);
+    road.sql("ALTER PUBLICATION walgate SET (publish = 'insert, update')");
+    becomes(&road, "deletes are missed", |source| says(source, "does not publish delete"));
+    road.sql("ALTER PUBLICATION walgate DROP TABLE t");
+    becomes(&road, "it is empty", |source| says(source, "has no table"));
+    road.sql("ALTER PUBLICATION walgate ADD TABLE t");
+    road.sql("ALTER PUBLICATION walgate SET (publish = 'insert, update, delete, truncate')");
+    becomes(&road, "all is well again", no_warning);
+    let log = road.walgate.log();
+    assert!(log.contains("needs a look") && log.contains("this is over"), "{log}");
+    road.sql("INSERT INTO t VALUES (1, 'a')");
+    road.arrived(&receiver);
+}
