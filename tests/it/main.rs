@@ -22,6 +22,7 @@ mod journal;
 mod layers;
 mod lost;
 mod map;
+mod messages;
 mod off;
 mod order;
 mod outage;
