@@ -139,6 +139,12 @@ pub(super) static SOURCE: Section = Section {
             "made on first start; lower case letters, digits and `_`",
         ),
         key(
+            "binary",
+            Boolean,
+            Toml("false"),
+            "the server sends values in their binary form, which events do not show: for rows whose text is larger than the server can send (1 GiB, a bytea of half that)",
+        ),
+        key(
             "heartbeat",
             Duration(0),
             Toml("\"30s\""),

@@ -65,6 +65,7 @@ pub async fn open(
         catalog,
         shared: Arc::clone(&shared),
         publication: settings.publication.clone(),
+        binary: settings.binary,
         gap_end: options.accept_gap.then_some(server.lsn),
         wal_sender_timeout,
         gather,
@@ -218,8 +219,8 @@ impl Attach<'_> {
             let ready = self.judge(slot, created).await?;
             (created, gap) = (created || ready.created, gap || ready.gap);
             let from = ready.at.max(self.resume.received);
-            let Settings { slot, publication, .. } = self.settings;
-            match command::start(&mut self.connection, slot, from, publication).await {
+            let Settings { slot, publication, binary, .. } = self.settings;
+            match command::start(&mut self.connection, slot, from, publication, *binary).await {
                 Ok(()) => {
                     let gap = gap.then_some(Gap { from: self.resume.received, to: from });
                     if let Some(Gap { from, to }) = gap {

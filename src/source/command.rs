@@ -110,11 +110,15 @@ pub(super) async fn start(
     slot: &str,
     from: Lsn,
     publication: &str,
+    binary: bool,
 ) -> Result<(), Error> {
     // Identifiers inside a literal: unquoted, the server folds them to lower case.
     let names = quote_literal(&quote(publication));
     let slot = quote(slot);
-    let options = format!("proto_version '1', publication_names {names}, messages 'true'");
+    let mut options = format!("proto_version '1', publication_names {names}, messages 'true'");
+    if binary {
+        options.push_str(", binary 'true'");
+    }
     let text = format!("START_REPLICATION SLOT {slot} LOGICAL {from} ({options})");
     connection.copy_both("start the stream", &text).await
 }

@@ -67,6 +67,7 @@ pub struct Reader {
     catalog: Catalog,
     shared: Arc<Shared>,
     publication: String,
+    binary: bool,
     /// Below it a publication that is missing is part of a gap that was accepted.
     gap_end: Option<Lsn>,
     /// It was missing there.
@@ -98,6 +99,8 @@ pub(super) struct Parts {
     pub(super) catalog: Catalog,
     pub(super) shared: Arc<Shared>,
     pub(super) publication: String,
+    /// Values come in binary.
+    pub(super) binary: bool,
     pub(super) gap_end: Option<Lsn>,
     pub(super) wal_sender_timeout: Option<Duration>,
     pub(super) gather: Gather,
@@ -112,6 +115,7 @@ impl Reader {
             catalog: parts.catalog,
             shared: parts.shared,
             publication: parts.publication,
+            binary: parts.binary,
             gap_end: parts.gap_end,
             missed: false,
             silence_max: parts.wal_sender_timeout.map(|timeout| timeout * 2),
@@ -311,7 +315,7 @@ impl Reader {
                     // The publication is looked up as it was at that point of the log.
                     command::UNDEFINED => self.vanished(),
                     "57P01" | "57P02" | "57P03" => Error::ServerStopping,
-                    _ => Error::server("go on with the stream", error),
+                    _ => Error::of_stream(self.shared.all_received(), error),
                 })
             }
             b'S' => Ok(()),
@@ -363,6 +367,10 @@ impl Reader {
         let kinds = self.catalog.kinds(&types, fresh).await?;
         let key = self.catalog.primary_key(message.oid).await?;
         let kind = |oid| kinds.get(&oid).cloned().unwrap_or(crate::relation::Kind::Text);
+        if self.binary {
+            let forms = self.catalog.forms(&types).await?;
+            self.cutter.sent_as(message.oid, forms);
+        }
         self.cutter.describe(cutter::relation(&message, kind, &key));
         self.buffer.advance(length);
         Ok(())

@@ -7,6 +7,7 @@
 )]
 
 mod admin;
+mod binary;
 mod bounds;
 mod cluster;
 mod decoder;
@@ -39,4 +40,5 @@ mod stops;
 mod support;
 mod trace;
 mod truncates;
+mod unsendable;
 mod values;

@@ -51,6 +51,8 @@ pub struct Source {
     pub publication: String,
     /// The replication slot's name.
     pub slot: String,
+    /// Values are sent in binary form.
+    pub binary: bool,
     /// Between two heartbeats; zero: none.
     pub heartbeat: Duration,
 }
@@ -63,6 +65,7 @@ impl Source {
             url: self.url.clone(),
             publication: self.publication.clone(),
             slot: self.slot.clone(),
+            binary: self.binary,
             status_interval: source::Settings::STATUS_INTERVAL,
         }
     }
@@ -171,6 +174,7 @@ fn read_source(table: &Table, folder: &Path, notes: &mut Notes<'_>) -> Option<So
         url: Secret::new(anchored(url.expose(), folder)),
         publication: publication?.to_owned(),
         slot: slot?.to_owned(),
+        binary: table.boolean("binary")?,
         heartbeat: table.duration("heartbeat")?,
     })
 }

@@ -15,8 +15,9 @@ use bytes::Bytes;
 use super::Error;
 use crate::chunk::{Chunk, Entry, Operation, Transaction};
 use crate::lsn::{Lsn, Oid, Position, Timestamp};
+use crate::pgoutput::binary::{self, Form};
 use crate::pgoutput::{self, Message};
-use crate::relation::Relation;
+use crate::relation::{Relation, quote_identifier};
 
 pub(super) use describe::relation;
 
@@ -83,6 +84,8 @@ pub(super) struct Cutter {
     timeline: u32,
     past: Timelines,
     relations: HashMap<Oid, Known>,
+    /// How the columns of each table are sent, where values come in binary.
+    forms: HashMap<Oid, Vec<Form>>,
     open: Option<Open>,
     /// When the newest transaction committed, by the server's clock.
     committed: Option<Timestamp>,
@@ -104,6 +107,7 @@ impl Cutter {
             timeline,
             past,
             relations: HashMap::new(),
+            forms: HashMap::new(),
             open: None,
             committed: None,
             chunk: 0,
@@ -149,8 +153,8 @@ impl Cutter {
             return Ok(Step::Full);
         }
         let relation = self.relation_index(oid)?;
-        let offset = self.keep(frame)?;
-        self.entry(frame, offset, Some(relation), seq, operation)?;
+        let (offset, length) = self.keep_row(frame, oid)?;
+        self.entry_of(offset, length, Some(relation), seq, operation)?;
         Ok(Step::Taken)
     }
 
@@ -327,6 +331,30 @@ impl Cutter {
         Ok(offset)
     }
 
+    /// Keeps a row as text, whatever form it came in: nothing behind the source can tell. Returns
+    /// where it lies and how long it is there.
+    fn keep_row(&mut self, frame: &[u8], oid: Oid) -> Result<(u32, u32), Error> {
+        let Some(forms) = self.forms.get(&oid) else {
+            return Ok((self.keep(frame)?, length(frame.len())?));
+        };
+        let start = self.frames.len();
+        if let Err(problem) = binary::text_frame(frame, forms, &mut self.frames) {
+            self.frames.truncate(start);
+            return Err(self.undecodable(oid, problem));
+        }
+        Ok((length(start)?, length(self.frames.len() - start)?))
+    }
+
+    fn undecodable(&self, oid: Oid, problem: binary::Problem) -> Error {
+        let relation = self.relations.get(&oid).map(|known| &known.relation);
+        let column = problem.column.and_then(|index| relation?.columns.get(index));
+        Error::Binary {
+            table: relation.map_or_else(String::new, |relation| relation.quoted_name()),
+            column: column.map_or_else(String::new, |column| quote_identifier(&column.name)),
+            source: problem.error,
+        }
+    }
+
     fn entry(
         &mut self,
         frame: &[u8],
@@ -335,7 +363,17 @@ impl Cutter {
         seq: u32,
         operation: Operation,
     ) -> Result<(), Error> {
-        let length = length(frame.len())?;
+        self.entry_of(offset, length(frame.len())?, relation, seq, operation)
+    }
+
+    fn entry_of(
+        &mut self,
+        offset: u32,
+        length: u32,
+        relation: Option<u32>,
+        seq: u32,
+        operation: Operation,
+    ) -> Result<(), Error> {
         let transaction = self.transaction_index()?;
         self.entries.push(Entry { offset, length, transaction, relation, seq, operation });
         Ok(())
@@ -383,6 +421,11 @@ impl Cutter {
     /// Whether a table of this oid was described before.
     pub(super) fn knows(&self, oid: Oid) -> bool {
         self.relations.contains_key(&oid)
+    }
+
+    /// Says how the columns of a table are sent in binary; before that its values are taken for text.
+    pub(super) fn sent_as(&mut self, oid: Oid, forms: Vec<Form>) {
+        self.forms.insert(oid, forms);
     }
 
     /// Takes the answer to [`Step::Describe`].

@@ -32,6 +32,7 @@ impl Error {
             | Self::PublicationMissing { .. } => Some(Ending::Preflight),
             Self::Tls { source, .. } if source.is_local() => Some(Ending::Preflight),
             Self::Pgoutput(_)
+            | Self::Binary { .. }
             | Self::Unreadable { .. }
             | Self::PublicationVanished { .. }
             | Self::Foreign { .. }
@@ -49,6 +50,7 @@ impl Error {
             | Self::SessionAttributes { .. }
             | Self::TwoServers { .. }
             | Self::Server { .. }
+            | Self::Unsendable { .. }
             | Self::Sql { .. }
             | Self::Io(_)
             | Self::Closed
@@ -102,6 +104,23 @@ impl Classify for Error {
             Self::Pgoutput(_) | Self::Unreadable { .. } => {
                 "nothing was skipped; a slot that was made with two_phase has to be made anew, \
                  anything else is a fault of walgate: please report it"
+                    .to_owned()
+            }
+            Self::Unsendable { source, .. } if source.code.starts_with("22") => {
+                "it fails there each time, and nothing behind it can be read: a value is not what \
+                 the database's encoding says; the server's log may tell more"
+                    .to_owned()
+            }
+            Self::Unsendable { .. } => {
+                "it fails there each time, and nothing behind it can be read: a row is too large \
+                 for the server to send as text, which ends at 1 GiB (a bytea of 512 MiB); \
+                 source.binary = true sends values as they are and passes it; if it is set, or \
+                 no row is so large, the server's log may tell more"
+                    .to_owned()
+            }
+            Self::Binary { .. } => {
+                "nothing was skipped; set source.binary = false, or leave the column out of the \
+                 publication with a column list"
                     .to_owned()
             }
             Self::SlotForeign { .. } => "choose another name for source.slot".to_owned(),

@@ -23,6 +23,7 @@ fn settings(url: &str) -> Settings {
         url: Secret::new(url.to_owned()),
         publication: "walgate".to_owned(),
         slot: "walgate".to_owned(),
+        binary: false,
         status_interval: Duration::from_secs(10),
     }
 }
