@@ -25,7 +25,8 @@ pub(super) fn write_single(value: f32, out: &mut Vec<u8>) {
         None => format!("{:e}", value.abs()),
         Some(precision) => format!("{:.precision$e}", value.abs()),
     };
-    write(f64::from(value), &parts, &width, shortest, out);
+    let is_same = |text: &str| text.parse() == Ok(value.abs());
+    write(f64::from(value), &parts, &width, (shortest, is_same), out);
 }
 
 pub(super) fn write_double(value: f64, out: &mut Vec<u8>) {
@@ -41,7 +42,8 @@ pub(super) fn write_double(value: f64, out: &mut Vec<u8>) {
         None => format!("{:e}", value.abs()),
         Some(precision) => format!("{:.precision$e}", value.abs()),
     };
-    write(value, &parts, &width, shortest, out);
+    let is_same = |text: &str| text.parse() == Ok(value.abs());
+    write(value, &parts, &width, (shortest, is_same), out);
 }
 
 /// A float as mantissa times two to the power.
@@ -56,7 +58,7 @@ fn write(
     value: f64,
     parts: &Parts,
     width: &Width,
-    print: impl Fn(Option<usize>) -> String,
+    (print, is_same): (impl Fn(Option<usize>) -> String, impl Fn(&str) -> bool),
     out: &mut Vec<u8>,
 ) {
     if value.is_nan() {
@@ -78,8 +80,11 @@ fn write(
         (digits, exponent) = read(&text);
         precision += 1;
     }
-    if let Some(even) = parts.even_of_two(&digits, exponent) {
-        (digits, exponent) = even;
+    // Below a power of two the floats lie closer, and the even digits may be those of another.
+    if let Some((even, at)) = parts.even_of_two(&digits, exponent)
+        && is_same(&format!("{even}e{}", at - (length(&even) - 1)))
+    {
+        (digits, exponent) = (even, at);
     }
     lay_out(&digits, exponent, width.plain_below, out);
 }
@@ -151,6 +156,10 @@ fn is_equal(number: u64, tens: i32, odd: u64, twos: i32) -> bool {
         times_fives(odd.into(), fives) == Some(odd_number.into())
     };
     same_odd && zeros + tens == twos
+}
+
+fn length(digits: &str) -> i32 {
+    i32::try_from(digits.len()).unwrap_or(0)
 }
 
 fn lay_out(digits: &str, exponent: i32, plain_below: i32, out: &mut Vec<u8>) {

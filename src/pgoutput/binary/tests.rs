@@ -28,6 +28,8 @@ fn floats_are_printed_with_the_fewest_digits_that_read_back_any_way() {
         (5e-324, "5e-324"),
         (f64::MAX, "1.7976931348623157e+308"),
         (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
+        // 2^-24: the even digits would be those of the float below.
+        (5.960_464_477_539_063e-8, "5.960464477539063e-08"),
         // In the middle of two floats.
         (1e23, "9.999999999999999e+22"),
         (f64::NAN, "NaN"),
