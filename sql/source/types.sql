@@ -1,4 +1,5 @@
--- Types with all they are made of: base types of domains, elements of arrays, fields of composites.
+-- Types with all they are made of: base types of domains, elements of arrays, fields of composites,
+-- bounds of ranges.
 WITH RECURSIVE need (oid) AS (
     SELECT unnest($1::oid[])
     UNION
@@ -12,6 +13,8 @@ WITH RECURSIVE need (oid) AS (
         UNION ALL
         SELECT a.atttypid FROM pg_attribute a
         WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+        UNION ALL
+        SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
     ) part (oid)
 )
 SELECT t.oid, t.typname::text, t.typtype::text,
@@ -23,6 +26,8 @@ SELECT t.oid, t.typname::text, t.typtype::text,
              ORDER BY a.attnum) AS names,
        ARRAY(SELECT a.atttypid FROM pg_attribute a
              WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
-             ORDER BY a.attnum) AS types
+             ORDER BY a.attnum) AS types,
+       (SELECT p.proname::text FROM pg_proc p WHERE p.oid = t.typsend) AS send,
+       (SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)) AS bound
 FROM pg_type t
 WHERE t.oid IN (SELECT need.oid FROM need)

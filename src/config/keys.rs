@@ -145,6 +145,12 @@ pub(super) static SOURCE: Section = Section {
             "large transactions come while they are still open, and are kept here until they commit, past 16 MiB in `spill` under `[state] path`; `off`: the server keeps them",
         ),
         key(
+            "binary",
+            Boolean,
+            Toml("false"),
+            "the server sends values in their binary form, which events do not show: for rows whose text is larger than the server can send (1 GiB, a bytea of half that)",
+        ),
+        key(
             "heartbeat",
             Duration(0),
             Toml("\"30s\""),

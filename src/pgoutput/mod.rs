@@ -4,6 +4,7 @@
 //! slot made with `two_phase` sends to any client. Knows nothing of connections, of tables beyond
 //! their [`Relation`](crate::relation::Relation), and of where a change goes.
 
+pub mod binary;
 pub mod build;
 mod cursor;
 mod error;

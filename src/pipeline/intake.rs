@@ -73,7 +73,7 @@ impl Intake {
     /// Runs until something happens that waiting does not mend; after `stop` it reads nothing
     /// more and returns once the writer has said the last word.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
-        let mut failures = 0;
+        let (mut failures, mut stuck) = (0, 0);
         loop {
             let attached = match self.first.take() {
                 Some(attached) => attached,
@@ -83,6 +83,7 @@ impl Intake {
                 },
             };
             failures = 0;
+            let before = self.journal.end();
             let ended = self.stream(attached, &stop).await?;
             if stop.is_cancelled() {
                 return Ok(());
@@ -95,6 +96,17 @@ impl Intake {
                 if error.is_of_streaming() && self.settings.streaming != Streaming::Off {
                     tracing::warn!("until the next start, transactions come once they commit");
                     self.settings.streaming = Streaming::Off;
+                }
+                // Attaching goes well each time, and the stream ends at the same change again.
+                let is_stuck = matches!(error, source::Error::Unsendable { .. });
+                if !is_stuck || self.journal.end() != before {
+                    stuck = 0;
+                }
+                if is_stuck {
+                    tokio::select! {
+                        () = back_off(&mut stuck) => {}
+                        () = stop.cancelled() => return Ok(()),
+                    }
                 }
             }
         }
@@ -177,8 +189,16 @@ impl Intake {
     }
 
     fn note(&self, error: &source::Error) {
-        let reason = chain(error);
-        tracing::warn!(error = reason, help = error.help(), "not attached to the source");
+        let mut reason = chain(error);
+        if let source::Error::Unsendable { .. } = error {
+            let help = error.help();
+            tracing::error!(error = reason, help, "the stream is stuck");
+            if let Some(help) = help {
+                reason = format!("{reason}; {help}");
+            }
+        } else {
+            tracing::warn!(error = reason, help = error.help(), "not attached to the source");
+        }
         self.shared.lock().detached(reason);
     }
 }

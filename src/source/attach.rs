@@ -74,6 +74,7 @@ pub async fn open(
         catalog,
         shared: Arc::clone(&shared),
         publication: settings.publication.clone(),
+        binary: settings.binary,
         gap_end: options.accept_gap.then_some(server.lsn),
         wal_sender_timeout,
         gather,
@@ -249,10 +250,13 @@ impl Attach<'_> {
             // where the slot is. The rest of what comes is dropped by what is there.
             let received = if ready.two_phase { Lsn::ZERO } else { self.resume.received };
             let from = ready.at.max(received);
-            let Settings { slot, publication, streaming, .. } = self.settings;
-            let protocol = streaming.options(server_version);
+            let Settings { slot, publication, streaming, binary, .. } = self.settings;
+            let mut options = streaming.options(server_version).to_owned();
+            if *binary {
+                options.push_str(", binary 'true'");
+            }
             let connection = &mut self.connection;
-            match command::start(connection, slot, from, publication, protocol).await {
+            match command::start(connection, slot, from, publication, &options).await {
                 Ok(()) => {
                     let gap = gap.then_some(Gap { from: self.resume.received, to: from });
                     if let Some(Gap { from, to }) = gap {

@@ -49,6 +49,8 @@ pub struct Settings {
     pub publication: String,
     /// The slot's name.
     pub slot: String,
+    /// Values are sent in binary form where their type has one. Nothing behind the source can tell.
+    pub binary: bool,
     /// The longest time between two status updates.
     pub status_interval: Duration,
     /// Whether transactions come while they are still open.

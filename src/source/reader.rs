@@ -77,6 +77,7 @@ pub struct Reader {
     catalog: Catalog,
     shared: Arc<Shared>,
     publication: String,
+    binary: bool,
     /// Below it a publication that is missing is part of a gap that was accepted.
     gap_end: Option<Lsn>,
     /// It was missing there.
@@ -109,6 +110,8 @@ pub(super) struct Parts {
     pub(super) catalog: Catalog,
     pub(super) shared: Arc<Shared>,
     pub(super) publication: String,
+    /// Values come in binary.
+    pub(super) binary: bool,
     pub(super) gap_end: Option<Lsn>,
     pub(super) wal_sender_timeout: Option<Duration>,
     pub(super) gather: Gather,
@@ -125,6 +128,7 @@ impl Reader {
             catalog: parts.catalog,
             shared: parts.shared,
             publication: parts.publication,
+            binary: parts.binary,
             gap_end: parts.gap_end,
             missed: false,
             silence_max: parts.wal_sender_timeout.map(|timeout| timeout * 2),
@@ -387,7 +391,7 @@ impl Reader {
                     // The publication is looked up as it was at that point of the log.
                     command::UNDEFINED => self.vanished(),
                     "57P01" | "57P02" | "57P03" => Error::ServerStopping,
-                    _ => Error::server("go on with the stream", error),
+                    _ => Error::of_stream(self.shared.all_received(), error),
                 })
             }
             b'S' => Ok(()),
@@ -457,7 +461,11 @@ impl Reader {
         let kinds = self.catalog.kinds(&types, fresh).await?;
         let key = self.catalog.primary_key(message.oid).await?;
         let kind = |oid| kinds.get(&oid).cloned().unwrap_or(crate::relation::Kind::Text);
-        self.cutter.describe(cutter::relation(&message, kind, &key), arrived);
+        let forms = match self.binary {
+            true => Some(self.catalog.forms(&types).await?),
+            false => None,
+        };
+        self.cutter.describe(cutter::relation(&message, kind, &key), forms, arrived);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod admin;
+mod binary;
 mod bounds;
 mod cluster;
 mod decoder;
@@ -24,6 +25,7 @@ mod layers;
 mod loads;
 mod lost;
 mod map;
+mod messages;
 mod off;
 mod order;
 mod outage;
@@ -44,5 +46,6 @@ mod streams;
 mod support;
 mod trace;
 mod truncates;
+mod unsendable;
 mod values;
 mod watches;

@@ -12,7 +12,7 @@ use walgate::secret::Secret;
 use walgate::source::{self, OpenOptions, Received, Resume, Settings};
 
 /// What there has to be before the tables: types, extensions, and a hostile set-up.
-const SET_UP: &str = r#"
+pub(super) const SET_UP: &str = r#"
     CREATE EXTENSION hstore; CREATE EXTENSION citext; CREATE EXTENSION ltree;
     CREATE TYPE mood AS ENUM ('so so', 'happy');
     CREATE DOMAIN cents AS numeric(12,2);
@@ -29,9 +29,9 @@ const SET_UP: &str = r#"
 "#;
 
 /// A type, and pairs of an SQL expression and the JSON expected of it.
-type Case = (&'static str, &'static [(&'static str, &'static str)]);
+pub(super) type Case = (&'static str, &'static [(&'static str, &'static str)]);
 
-const NUMBERS: &[Case] = &[
+pub(super) const NUMBERS: &[Case] = &[
     ("int2", &[("-32768", "-32768"), ("32767", "32767"), ("NULL", "null")]),
     ("int4", &[("-2147483648", "-2147483648"), ("0", "0")]),
     (
@@ -77,7 +77,7 @@ const NUMBERS: &[Case] = &[
     ("bool", &[("true", "true"), ("false", "false"), ("NULL", "null")]),
 ];
 
-const TIMES: &[Case] = &[
+pub(super) const TIMES: &[Case] = &[
     (
         "date",
         &[
@@ -125,7 +125,7 @@ const TIMES: &[Case] = &[
     ),
 ];
 
-const STRINGS: &[Case] = &[
+pub(super) const STRINGS: &[Case] = &[
     (
         "text",
         &[
@@ -179,7 +179,7 @@ const STRINGS: &[Case] = &[
     ("bytea", &[(r"''", r#""""#), (r"'\x00ff5c27'", r#""AP9cJw==""#), ("NULL", "null")]),
 ];
 
-const STRUCTURES: &[Case] = &[
+pub(super) const STRUCTURES: &[Case] = &[
     (
         "json",
         &[
@@ -291,6 +291,7 @@ async fn stream(cluster: &Cluster, cases: &[Case]) -> Vec<String> {
         url: Secret::new(cluster.url("postgres", "postgres")),
         publication: "walgate".to_owned(),
         slot: "walgate".to_owned(),
+        binary: false,
         status_interval: Settings::STATUS_INTERVAL,
         streaming: source::Streaming::Auto,
         spill: spill.path().to_owned(),

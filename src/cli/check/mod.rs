@@ -1,5 +1,6 @@
 //! `walgate check`: lint, then preflight of source, state and sinks.
 
+mod binary;
 mod fix;
 mod report;
 mod server;

@@ -1,5 +1,6 @@
 //! The source: server, rights, publication, slot.
 
+use super::binary;
 use super::report::Report;
 use super::{server, tables};
 use crate::chunk::Operation;
@@ -75,6 +76,9 @@ async fn all(config: &Config, catalog: &mut Catalog, report: &mut Report) -> Res
             let published = catalog.publication_tables(name).await?;
             let all = catalog.tables(None).await?;
             tables::check(config, &server, &publication, &published, &all, report);
+            if config.source.binary {
+                binary::check(catalog, &published, &all, report).await?;
+            }
         }
     }
     Ok(())

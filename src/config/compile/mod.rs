@@ -51,6 +51,8 @@ pub struct Source {
     pub publication: String,
     /// The replication slot's name.
     pub slot: String,
+    /// Values are sent in binary form.
+    pub binary: bool,
     /// Between two heartbeats; zero: none.
     pub heartbeat: Duration,
     /// Whether transactions come while they are still open.
@@ -67,6 +69,7 @@ impl Source {
             url: self.url.clone(),
             publication: self.publication.clone(),
             slot: self.slot.clone(),
+            binary: self.binary,
             status_interval: source::Settings::STATUS_INTERVAL,
             streaming: self.streaming,
             spill: self.spill.clone(),
@@ -184,6 +187,7 @@ fn read_source(
         url: Secret::new(anchored(url.expose(), folder)),
         publication: publication?.to_owned(),
         slot: slot?.to_owned(),
+        binary: table.boolean("binary")?,
         heartbeat: table.duration("heartbeat")?,
         streaming: match table.text("streaming")? {
             "off" => source::Streaming::Off,

@@ -27,6 +27,7 @@ pub use statement::{
 use super::Error;
 use super::conninfo::{Conninfo, Host};
 use crate::lsn::{Lsn, Oid};
+use crate::pgoutput::binary::{self, Form};
 use crate::relation::{Kind, ReplicaIdentity};
 use session::Session;
 use types::Description;
@@ -45,6 +46,8 @@ pub struct Catalog {
     types: HashMap<Oid, Description>,
     /// How often it had to connect anew.
     connections: u64,
+    /// The database's `lc_monetary`, once it was asked for.
+    monetary: Option<String>,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -286,6 +289,7 @@ impl Catalog {
             host,
             types: HashMap::new(),
             connections: 0,
+            monetary: None,
         })
     }
 
@@ -455,6 +459,30 @@ impl Catalog {
         Ok(oids.iter().map(|oid| (*oid, types::kind(*oid, &self.types))).collect())
     }
 
+    /// Returns how the values of types are sent in binary, in the order of `oids`.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn forms(&mut self, oids: &[Oid]) -> Result<Vec<Form>, Error> {
+        let missing =
+            |oid: &&Oid| binary::built_in(**oid).is_none() && !self.types.contains_key(*oid);
+        let missing: Vec<u32> = oids.iter().filter(missing).map(|oid| oid.0).collect();
+        if !missing.is_empty() {
+            self.describe_types(&missing).await?;
+        }
+        let monetary = match &self.monetary {
+            Some(known) => known.clone(),
+            None => {
+                let doing = "look up lc_monetary";
+                let rows = self.ask(doing, "SELECT current_setting('lc_monetary')", &[]).await?;
+                let known = rows.first().map(|row| row.try_get::<_, String>(0)).transpose();
+                let known = known.map_err(|error| Error::sql(doing, error))?.unwrap_or_default();
+                self.monetary.insert(known).clone()
+            }
+        };
+        Ok(oids.iter().map(|oid| types::form(*oid, &self.types, &monetary)).collect())
+    }
+
     async fn describe_types(&mut self, oids: &[u32]) -> Result<(), Error> {
         let doing = "look up types";
         let sql = include_str!("../../../sql/source/types.sql");
@@ -472,6 +500,8 @@ impl Catalog {
                     element: row.try_get::<_, Option<u32>>(4)?.map(Oid),
                     delimiter: delimiter.bytes().next().unwrap_or(b','),
                     fields: composite.then_some(fields),
+                    send: row.try_get(8)?,
+                    bound: row.try_get::<_, Option<u32>>(9)?.map(Oid),
                 };
                 Ok((Oid(row.try_get(0)?), description))
             };

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tokio_postgres::types::{Kind as PostgresKind, Type};
 
 use crate::lsn::Oid;
+use crate::pgoutput::binary::{self, Form};
 use crate::relation::Kind;
 
 /// A type as the catalog describes it.
@@ -19,6 +20,10 @@ pub(super) struct Description {
     pub(super) delimiter: u8,
     /// Of a composite; none of anything else.
     pub(super) fields: Option<Vec<(String, Oid)>>,
+    /// The function that sends it in binary; none: it is always sent as text.
+    pub(super) send: Option<String>,
+    /// What a range or multirange ranges over.
+    pub(super) bound: Option<Oid>,
 }
 
 /// Types nest; one that contains itself cannot be made, so this is no limit but a guard.
@@ -86,6 +91,67 @@ fn resolve(oid: Oid, described: &HashMap<Oid, Description>, depth: usize) -> Kin
         },
         None if description.name == "hstore" => Kind::Hstore,
         None => Kind::Text,
+    }
+}
+
+/// Returns how a type is sent in binary. `monetary` is the database's `lc_monetary`.
+pub(super) fn form(oid: Oid, described: &HashMap<Oid, Description>, monetary: &str) -> Form {
+    send_form(oid, described, monetary, DEPTH_MAX)
+}
+
+fn send_form(
+    oid: Oid,
+    described: &HashMap<Oid, Description>,
+    monetary: &str,
+    depth: usize,
+) -> Form {
+    match binary::built_in(oid) {
+        Some(form) if is_readable(&form, monetary) => return form,
+        Some(_) => return Form::Unknown(format!("money under lc_monetary {monetary}").into()),
+        None => {}
+    }
+    let Some((description, depth)) = described.get(&oid).zip(depth.checked_sub(1)) else {
+        let known = Type::from_oid(oid.0).map(|known| known.name().to_owned());
+        return Form::Unknown(known.unwrap_or_else(|| format!("with oid {}", oid.0)).into());
+    };
+    let nested = |oid: Oid| send_form(oid, described, monetary, depth);
+    if let Some(base) = description.base {
+        return nested(base);
+    }
+    let unknown = || Form::Unknown(description.name.as_str().into());
+    match (description.send.as_deref(), description.element, description.bound) {
+        (None, ..) => Form::Text,
+        (Some("array_send"), Some(element), _) => {
+            let known = described.get(&element).map(|element| element.delimiter);
+            let delimiter = known.unwrap_or(if element.0 == Type::BOX.oid() { b';' } else { b',' });
+            Form::Array { element: Box::new(nested(element)), delimiter }
+        }
+        (Some("range_send"), _, Some(bound)) => Form::Range { bound: Box::new(nested(bound)) },
+        (Some("multirange_send"), _, Some(bound)) => {
+            Form::Multirange { bound: Box::new(nested(bound)) }
+        }
+        (Some("record_send"), ..) => Form::Record {
+            fields: description
+                .fields
+                .iter()
+                .flatten()
+                .map(|(_, oid)| (*oid, nested(*oid)))
+                .collect(),
+        },
+        (Some(send), ..) => Form::of_send(send).unwrap_or_else(unknown),
+    }
+}
+
+/// Whether the text can be made here: that of money depends on the server's locale, and only that
+/// of the usual ones is known.
+fn is_readable(form: &Form, monetary: &str) -> bool {
+    match form {
+        Form::Money => {
+            matches!(monetary, "C" | "POSIX")
+                || ["C.", "en_US"].iter().any(|it| monetary.starts_with(it))
+        }
+        Form::Array { element, .. } => is_readable(element, monetary),
+        _ => true,
     }
 }
 

@@ -16,8 +16,9 @@ use super::Error;
 use super::load::WATERMARK_PREFIX;
 use crate::chunk::{Chunk, Entry, Operation, Transaction};
 use crate::lsn::{Lsn, Oid, Position, Timestamp};
+use crate::pgoutput::binary::{self, Form};
 use crate::pgoutput::{self, Message};
-use crate::relation::Relation;
+use crate::relation::{Relation, quote_identifier};
 
 pub(super) use describe::relation;
 
@@ -60,6 +61,8 @@ pub(super) type Timelines = Vec<(u32, Lsn)>;
 
 struct Known {
     relation: Arc<Relation>,
+    /// How its columns are sent, where values come in binary.
+    forms: Option<Vec<Form>>,
     /// How many Relation messages came before.
     arrived: u64,
     /// The chunk in which `index` is right.
@@ -92,6 +95,8 @@ pub(super) struct Cutter {
     relations: HashMap<Oid, Known>,
     /// While a transaction is replayed: what it described anew, and how it was known before.
     replaced: Option<HashMap<Oid, Option<Known>>>,
+    /// Some table's values come in binary.
+    is_binary: bool,
     open: Option<Open>,
     /// When the newest transaction committed, by the server's clock.
     committed: Option<Timestamp>,
@@ -114,6 +119,7 @@ impl Cutter {
             past,
             relations: HashMap::new(),
             replaced: None,
+            is_binary: false,
             open: None,
             committed: None,
             chunk: 0,
@@ -159,8 +165,8 @@ impl Cutter {
             return Ok(Step::Full);
         }
         let relation = self.relation_index(oid)?;
-        let offset = self.keep(frame)?;
-        self.entry(frame, offset, Some(relation), seq, operation)?;
+        let (offset, length) = self.keep_row(frame, oid)?;
+        self.entry_of(offset, length, Some(relation), seq, operation)?;
         Ok(Step::Taken)
     }
 
@@ -346,6 +352,31 @@ impl Cutter {
         Ok(offset)
     }
 
+    /// Keeps a row as text, whatever form it came in: nothing behind the source can tell. Returns
+    /// where it lies and how long it is there.
+    fn keep_row(&mut self, frame: &[u8], oid: Oid) -> Result<(u32, u32), Error> {
+        let known = if self.is_binary { self.relations.get(&oid) } else { None };
+        let Some(forms) = known.and_then(|known| known.forms.as_deref()) else {
+            return Ok((self.keep(frame)?, length(frame.len())?));
+        };
+        let start = self.frames.len();
+        if let Err(problem) = binary::text_frame(frame, forms, &mut self.frames) {
+            self.frames.truncate(start);
+            return Err(self.undecodable(oid, problem));
+        }
+        Ok((length(start)?, length(self.frames.len() - start)?))
+    }
+
+    fn undecodable(&self, oid: Oid, problem: binary::Problem) -> Error {
+        let relation = self.relations.get(&oid).map(|known| &known.relation);
+        let column = problem.column.and_then(|index| relation?.columns.get(index));
+        Error::Binary {
+            table: relation.map_or_else(String::new, |relation| relation.quoted_name()),
+            column: column.map_or_else(String::new, |column| quote_identifier(&column.name)),
+            source: problem.error,
+        }
+    }
+
     fn entry(
         &mut self,
         frame: &[u8],
@@ -354,7 +385,17 @@ impl Cutter {
         seq: u32,
         operation: Operation,
     ) -> Result<(), Error> {
-        let length = length(frame.len())?;
+        self.entry_of(offset, length(frame.len())?, relation, seq, operation)
+    }
+
+    fn entry_of(
+        &mut self,
+        offset: u32,
+        length: u32,
+        relation: Option<u32>,
+        seq: u32,
+        operation: Operation,
+    ) -> Result<(), Error> {
         let transaction = self.transaction_index()?;
         self.entries.push(Entry { offset, length, transaction, relation, seq, operation });
         Ok(())
@@ -404,19 +445,22 @@ impl Cutter {
         self.relations.contains_key(&oid)
     }
 
-    /// Takes the answer to [`Step::Describe`]; `arrived` tells how many Relation messages came
+    /// Takes the answer to [`Step::Describe`]: how its columns are sent too, where that is in binary
+    /// (before that values are taken for text); `arrived` tells how many Relation messages came
     /// before the one described.
-    pub(super) fn describe(&mut self, relation: Relation, arrived: u64) {
+    pub(super) fn describe(&mut self, relation: Relation, forms: Option<Vec<Form>>, arrived: u64) {
+        self.is_binary |= forms.is_some();
         let oid = relation.oid;
         match self.relations.get_mut(&oid) {
             // CREATE INDEX, ANALYZE and the like send the same shape again.
             Some(known) if *known.relation == relation => {
                 known.arrived = known.arrived.max(arrived);
+                known.forms = forms;
             }
             _ => {
                 // No chunk has this number yet.
                 let relation = Arc::new(relation);
-                let known = Known { relation, arrived, chunk: u64::MAX, index: 0 };
+                let known = Known { relation, forms, arrived, chunk: u64::MAX, index: 0 };
                 let before = self.relations.insert(oid, known);
                 if let Some(replaced) = &mut self.replaced {
                     replaced.entry(oid).or_insert(before);

@@ -25,8 +25,8 @@ fn table(oid: u32, name: &str) -> Relation {
 
 fn cutter(have: Have) -> Cutter {
     let mut cutter = Cutter::new(have, 2, vec![(1, Lsn(50))]);
-    cutter.describe(table(7, "a"), 1);
-    cutter.describe(table(8, "b"), 2);
+    cutter.describe(table(7, "a"), None, 1);
+    cutter.describe(table(8, "b"), None, 2);
     cutter
 }
 
@@ -207,9 +207,9 @@ fn a_table_described_anew_gets_a_version_of_its_own() {
     let mut cutter = cutter(Have::default());
     cutter.push(&begin(100)).unwrap();
     cutter.push(&insert(7, "1")).unwrap();
-    cutter.describe(table(7, "a"), 3);
+    cutter.describe(table(7, "a"), None, 3);
     cutter.push(&insert(7, "2")).unwrap();
-    cutter.describe(table(7, "renamed"), 4);
+    cutter.describe(table(7, "renamed"), None, 4);
     cutter.push(&insert(7, "3")).unwrap();
     let chunk = cutter.cut().unwrap();
     let names: Vec<_> = chunk.relations.iter().map(|relation| relation.name.as_str()).collect();
@@ -227,7 +227,7 @@ fn a_replayed_transaction_keeps_its_shapes_to_itself_where_newer_ones_are_known(
         cutter.begin_replay();
         cutter.push(&begin(cutter.newest.0 + 10)).unwrap();
         for (arrived, name) in arrived {
-            cutter.describe(table(7, name), *arrived);
+            cutter.describe(table(7, name), None, *arrived);
             cutter.push(&insert(7, "1")).unwrap();
         }
         cutter.push(&commit(cutter.newest.0)).unwrap();

@@ -35,6 +35,7 @@ impl Error {
             | Self::PublicationMissing { .. } => Some(Ending::Preflight),
             Self::Tls { source, .. } if source.is_local() => Some(Ending::Preflight),
             Self::Pgoutput(_)
+            | Self::Binary { .. }
             | Self::Unreadable { .. }
             | Self::PreparedMissed { .. }
             | Self::PublicationVanished { .. }
@@ -54,6 +55,7 @@ impl Error {
             | Self::SessionAttributes { .. }
             | Self::TwoServers { .. }
             | Self::Server { .. }
+            | Self::Unsendable { .. }
             | Self::Sql { .. }
             | Self::Io(_)
             | Self::Closed
@@ -77,7 +79,9 @@ impl Error {
     pub fn is_of_streaming(&self) -> bool {
         match self {
             Self::Spill { .. } | Self::TooManyUndone { .. } => true,
-            Self::Server { source, .. } => source.code == INTERNAL,
+            Self::Server { source, .. } | Self::Unsendable { source, .. } => {
+                source.code == INTERNAL
+            }
             _ => false,
         }
     }
@@ -144,6 +148,23 @@ impl Classify for Error {
             Self::PreparedMissed { .. } => {
                 "whoever read this slot before has it; run with --accept-gap to go on without, then \
                  load its tables again"
+                    .to_owned()
+            }
+            Self::Unsendable { source, .. } if source.code.starts_with("22") => {
+                "it fails there each time, and nothing behind it can be read: a value is not what \
+                 the database's encoding says; the server's log may tell more"
+                    .to_owned()
+            }
+            Self::Unsendable { .. } => {
+                "it fails there each time, and nothing behind it can be read: a row is too large \
+                 for the server to send as text, which ends at 1 GiB (a bytea of 512 MiB); \
+                 source.binary = true sends values as they are and passes it; if it is set, or \
+                 no row is so large, the server's log may tell more"
+                    .to_owned()
+            }
+            Self::Binary { .. } => {
+                "nothing was skipped; set source.binary = false, or leave the column out of the \
+                 publication with a column list"
                     .to_owned()
             }
             Self::SlotForeign { .. } => "choose another name for source.slot".to_owned(),

@@ -109,6 +109,15 @@ pub enum Error {
         #[source]
         source: ServerError,
     },
+    /// The server ended the stream at a change that it can't send.
+    #[error("the server fails to send what follows {after}")]
+    Unsendable {
+        /// Everything that commits before it was received.
+        after: Lsn,
+        /// What it said.
+        #[source]
+        source: ServerError,
+    },
     /// The connection for ordinary SQL broke.
     #[error("failed to {doing}")]
     Sql {
@@ -145,6 +154,17 @@ pub enum Error {
     Unreadable {
         /// What it is.
         what: &'static str,
+    },
+    /// A value came in binary form, and has no text that walgate knows.
+    #[error("cannot read column {column} of table {table} in binary form")]
+    Binary {
+        /// The table, as SQL quotes it.
+        table: String,
+        /// The column, likewise.
+        column: String,
+        /// Why.
+        #[source]
+        source: crate::pgoutput::binary::Error,
     },
     /// A pgoutput message could not be read.
     #[error("cannot read a pgoutput message")]
@@ -357,6 +377,15 @@ impl Error {
         }
     }
 
+    /// Sorts an error of the server in the midst of the stream. An internal error, a limit or a
+    /// value that can't be converted lies in what is to be sent, and comes again there.
+    pub(super) fn of_stream(after: Lsn, source: ServerError) -> Self {
+        match source.code.get(..2) {
+            Some("XX" | "54" | "22") => Self::Unsendable { after, source },
+            _ => Self::server("go on with the stream", source),
+        }
+    }
+
     /// Sorts what tokio-postgres said.
     pub(super) fn sql(doing: &'static str, source: tokio_postgres::Error) -> Self {
         match source.as_db_error() {
@@ -371,7 +400,8 @@ impl Error {
         match self {
             Self::Login { source, .. }
             | Self::Rights { source, .. }
-            | Self::Server { source, .. } => Some(&source.code),
+            | Self::Server { source, .. }
+            | Self::Unsendable { source, .. } => Some(&source.code),
             _ => None,
         }
     }

@@ -25,6 +25,7 @@ fn settings(url: &str) -> Settings {
         url: Secret::new(url.to_owned()),
         publication: "walgate".to_owned(),
         slot: "walgate".to_owned(),
+        binary: false,
         status_interval: Duration::from_secs(10),
         streaming: Streaming::Auto,
         // Made only when it is needed.
