@@ -12,6 +12,7 @@
 mod error;
 mod full;
 mod growth;
+mod insist;
 mod intake;
 mod keeper;
 mod lag;
@@ -93,7 +94,7 @@ pub enum Outcome {
         /// Events that became dead letters in this run.
         dead: u64,
     },
-    /// All is done but at these sinks, which are halted.
+    /// All is done but at these sinks, which are halted, or but for loads that wait for a person.
     Halted {
         /// Name and reason.
         sinks: Vec<String>,
@@ -212,7 +213,12 @@ async fn caught_up(shared: &Shared, options: Options) -> Outcome {
     }
     loop {
         tokio::time::sleep(TICK / 4).await;
-        let Some(target) = shared.target() else { continue };
+        let Some(target) = shared.target() else {
+            if let Some(loads) = shared.stuck_loads() {
+                return Outcome::Halted { sinks: loads };
+            }
+            continue;
+        };
         let waiting: Vec<_> =
             shared.sinks().iter().filter(|sink| !sink.is_caught_up(target)).collect();
         if waiting.is_empty() {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Error;
 use super::request::{Outcome, Request};
 use super::windows::Windows;
+use super::{Error, insist};
 use crate::config::Config;
 use crate::delivery::{
     DeadLetterFilter, NotServed, Order, Orders, Replay, discard_selected_dead_letters,
@@ -255,20 +255,11 @@ impl Operator {
         Ok(Outcome::default())
     }
 
-    /// Writes, again where waiting may help.
     async fn write(
         &self,
         work: impl Fn(&rusqlite::Connection) -> rusqlite::Result<()> + Clone + Send + 'static,
     ) -> Result<(), Error> {
-        loop {
-            match self.state.write(work.clone()).await {
-                Err(error) if error.category() == Category::Transient => {
-                    tracing::warn!(error = chain(&error), "what a command asks for can't be noted");
-                    tokio::time::sleep(LOOK_EVERY).await;
-                }
-                written => return written.map_err(Error::State),
-            }
-        }
+        insist::write(&self.state, "what a command asks for", work).await
     }
 }
 

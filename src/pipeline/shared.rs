@@ -1,5 +1,6 @@
 //! What the pipeline's tasks tell each other.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -62,8 +63,12 @@ pub(super) struct Loading {
     pub(super) is_known: bool,
     /// Not all is done.
     pub(super) is_open: bool,
+    /// How many there are that may go on.
+    pub(super) open: usize,
     /// Tables that do not go on, and why.
     pub(super) waiting: Vec<String>,
+    /// Those of them that wait for a person, by number.
+    pub(super) stuck: BTreeSet<i64>,
     /// What the last of them brought lies below.
     pub(super) end: Position,
 }
@@ -76,6 +81,22 @@ pub(super) struct Wal {
     pub(super) seconds_left: Option<u64>,
     pub(super) held_by: Vec<HeldBy>,
     pub(super) warnings: Vec<String>,
+}
+
+impl Loading {
+    /// Says whether a load waits for a person.
+    pub(super) fn stuck(&mut self, load: i64, is_stuck: bool) {
+        if is_stuck {
+            self.stuck.insert(load);
+        } else {
+            self.stuck.remove(&load);
+        }
+    }
+
+    /// Whether nothing that is open goes on without a person.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_open && self.stuck.len() >= self.open && self.open > 0
+    }
 }
 
 impl Shared {
@@ -100,6 +121,15 @@ impl Shared {
         let goal = inner.goal.filter(|goal| inner.seen >= *goal)?;
         let is_loaded = inner.loading.is_known && !inner.loading.is_open;
         is_loaded.then(|| inner.end.min(Position::new(goal, 0)).max(inner.loading.end))
+    }
+
+    /// Returns the loads that keep everything from being done, where they all wait for a person.
+    pub(super) fn stuck_loads(&self) -> Option<Vec<String>> {
+        let inner = self.lock();
+        let is_stuck =
+            inner.goal.is_some_and(|goal| inner.seen >= goal) && inner.loading.is_stuck();
+        let say = |load: &String| format!("loading {load}");
+        is_stuck.then(|| inner.loading.waiting.iter().map(say).collect())
     }
 
     /// Lets the server be told the last word and the connection go.

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Error;
 use super::names::Names;
+use super::{Error, insist};
 use crate::chunk::Chunk;
 use crate::lsn::Oid;
 use crate::progress::tables;
@@ -47,8 +47,8 @@ impl Tables {
         let (chunk, fresh) = self.lock().note(chunk);
         if let Some(names) = fresh {
             let stored = names.clone();
-            let write = self.state.write(move |connection| tables::save(connection, &names));
-            write.await.map_err(Error::State)?;
+            let save = move |c: &rusqlite::Connection| tables::save(c, &names);
+            insist::write(&self.state, "what tables are called", save).await?;
             self.lock().stored = stored;
         }
         Ok(chunk)

@@ -253,7 +253,7 @@ pub fn keep(
     safe: Lsn,
 ) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM pieces WHERE end_lsn <= ?1", [lsn_to_sql(safe)])?;
-    let sql = "INSERT INTO pieces (commit_lsn, end_lsn, load, records) VALUES (?1, ?2, ?3, ?4)";
+    let sql = "INSERT OR REPLACE INTO pieces (commit_lsn, end_lsn, load, records) VALUES (?1, ?2, ?3, ?4)";
     let values = (lsn_to_sql(commit_lsn), lsn_to_sql(end_lsn), load, records);
     connection.prepare(sql)?.execute(values).map(drop)
 }

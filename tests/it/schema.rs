@@ -10,7 +10,7 @@ use super::support::road::{PATIENCE, Road, T, http, route};
 use super::support::state;
 
 fn builder() -> Builder {
-    Cluster::builder().major(15)
+    Cluster::builder()
 }
 
 fn data(receiver: &Receiver) -> Vec<serde_json::Value> {
@@ -175,4 +175,26 @@ fn a_change_that_a_mapping_would_refuse_is_held_and_not_refused() {
     receiver.wait("it is mapped as it is now", PATIENCE, |journal| {
         journal.events().last().is_some_and(|event| event.0["data"]["v"] == "b")
     });
+}
+
+#[test]
+fn a_route_that_can_not_be_held_is_refused() {
+    let road = Road::bare(builder(), T);
+    let route = format!("{}on_schema_change = \"hold\"\n", route("t", "far"));
+    for (config, says) in [
+        (format!("[sink.far.poll]\n{route}"), "is not for poll, where nothing is sent"),
+        (
+            format!(
+                "[journal]\nmax_size = \"0\"\n{}{route}",
+                http("far", "http://127.0.0.1:1/", "")
+            ),
+            "on_schema_change = \"hold\" needs a journal",
+        ),
+    ] {
+        road.configure(&config);
+        let output = road.walgate.call(&["check", "--offline"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(says), "{said}");
+    }
 }

@@ -74,7 +74,7 @@ mod tests {
         let column = |name: &str| {
             format!(
                 r#"{{"name":"{name}","type_oid":25,"type_modifier":-1,
-            "type":"text","not_null":false,"generated":{}}}"#,
+            "type":"text","not_null":false,"generated":{},"toastable":true}}"#,
                 name == "total"
             )
         };

@@ -26,6 +26,7 @@ pub(super) fn all(
     let mut routes = Vec::new();
     for table in &tables {
         references(tree, table, notes);
+        can_hold(tree, table, notes);
         let known = mappings.as_deref().unwrap_or_default();
         routes.extend(route(table, known, notes).map(Arc::new));
     }
@@ -50,6 +51,24 @@ fn references(tree: &Table, table: &Table, notes: &mut Notes<'_>) {
             super::refer(what, name, tree.named(what), &table.span(what), notes);
         }
     }
+}
+
+/// Events are held as references into the journal, by whoever sends them.
+fn can_hold(tree: &Table, table: &Table, notes: &mut Notes<'_>) {
+    if table.text("on_schema_change") != Some("hold") {
+        return;
+    }
+    let has_journal = tree.table("journal").and_then(|journal| journal.size("max_size")) != Some(0);
+    let is_it = |entry: &&Entry| table.text("sink") == Some(entry.name.as_str());
+    let sink = tree.named("sink").iter().find(is_it).and_then(Entry::table);
+    let message = if !has_journal {
+        "on_schema_change = \"hold\" needs a journal; raise journal.max_size or write \"continue\""
+    } else if sink.is_some_and(|sink| sink.given("poll")) {
+        "on_schema_change = \"hold\" is not for poll, where nothing is sent; write \"continue\""
+    } else {
+        return;
+    };
+    notes.problem(&table.span("on_schema_change"), message.to_owned());
 }
 
 fn route(table: &Table, mappings: &[Arc<Mapping>], notes: &mut Notes<'_>) -> Option<Route> {

@@ -16,16 +16,16 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use self::task::{Means, Task};
-use super::Error;
 use super::shared::{Loading, Shared};
 use super::status::SourceState;
+use super::{Error, insist};
 use crate::chunk::Operation;
 use crate::config::Config;
 use crate::failure::{Category, Classify, chain};
 use crate::journal::Journal;
 use crate::lsn::{Timestamp, Xid};
 use crate::mapping::{Route, Selector};
-use crate::progress::load::{self, LoadState, Wanted};
+use crate::progress::load::{self, Load, LoadState, Wanted};
 use crate::relation::quote_identifier;
 use crate::source::Settings;
 use crate::source::load::Loader;
@@ -95,7 +95,10 @@ impl Loads {
     /// Finds the tables of routes that are new and begin with the rows that are there.
     async fn plan(&self) -> Result<(), Error> {
         let Means { state, settings, .. } = &self.means;
-        let names = state.read(load::planned).await.map_err(Error::State)?;
+        let names = match state.read(load::planned).await {
+            Err(error) if error.category() == Category::Transient => return Ok(()),
+            names => names.map_err(Error::State)?,
+        };
         if names.is_empty() {
             return Ok(());
         }
@@ -114,8 +117,8 @@ impl Loads {
             tracing::info!(table = load.table, routes, "loading the rows that are there");
         }
         let now = Timestamp::now();
-        let write = state.write(move |c| load::begin(c, &names, &wanted, now));
-        write.await.map_err(Error::State)
+        let begin = move |c: &rusqlite::Connection| load::begin(c, &names, &wanted, now);
+        insist::write(state, "what is to be loaded", begin).await
     }
 
     /// Begins with what may go on, and tells how much there is to do.
@@ -139,18 +142,28 @@ impl Loads {
             }
             if self.under_way.insert(load.id) {
                 let (id, task) = (load.id, Task::new(self.means.clone(), load.id));
-                self.tasks.spawn(async move { (id, task.run().await) });
+                self.tasks.spawn(async move { (id, Box::pin(task.run()).await) });
             }
         }
-        let waits = open.iter().filter_map(|load| Some((&load.table, load.reason.as_ref()?)));
+        let reason = |load: &Load| match load.state {
+            LoadState::Paused => Some("paused".to_owned()),
+            _ => load.reason.clone(),
+        };
+        let waits = open.iter().filter_map(|load| Some((&load.table, reason(load)?)));
         let waiting = waits.map(|(table, reason)| format!("{table} ({reason})")).collect();
         let is_open = !open.is_empty() || !planned.is_empty();
+        let paused = open.iter().filter(|load| load.state == LoadState::Paused);
+        let paused: Vec<i64> = paused.map(|load| load.id).collect();
         let mut inner = self.means.shared.lock();
         let end = inner.end;
         let before = std::mem::take(&mut inner.loading);
         // What the last of them brought lies below.
         let end = if before.is_open && !is_open { end } else { before.end };
-        inner.loading = Loading { is_known: true, is_open, waiting, end };
+        let mut stuck = before.stuck;
+        stuck.retain(|id| open.iter().any(|load| load.id == *id));
+        stuck.extend(paused);
+        let open = open.len() + planned.len();
+        inner.loading = Loading { is_known: true, is_open, open, waiting, stuck, end };
         Ok(())
     }
 }

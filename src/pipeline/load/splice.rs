@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::super::Error;
 use super::super::tables::Tables;
+use super::super::{Error, insist};
 use crate::chunk::{Chunk, Entry, Operation, Transaction};
 use crate::failure::chain;
 use crate::journal::{Journal, record};
@@ -218,7 +218,7 @@ impl Splice {
     ) -> Result<(), Error> {
         let has_journal = self.journal.is_on();
         let now = Timestamp::now();
-        let write = self.state.write(move |connection| {
+        let keep = move |connection: &rusqlite::Connection| {
             load::step(connection, &step, now)?;
             if chunks.is_empty() {
                 return Ok(());
@@ -234,15 +234,16 @@ impl Splice {
             // The stream begins with one or the other.
             let safe = if has_journal { known.received } else { known.confirmed };
             load::keep(connection, step.load, place, &records, safe)
-        });
-        write.await.map_err(Error::State)
+        };
+        insist::write(&self.state, "a piece of a load", keep).await
     }
 
     /// Returns the piece that was put at this place before.
     async fn again(&self, at: Lsn) -> Result<Vec<Arc<Chunk>>, Error> {
         // Behind what an attempt before may have left to the writer.
-        let read = self.state.write(move |connection| load::records(connection, at));
-        let records = read.await.map_err(Error::State)?.unwrap_or_default();
+        let read = move |connection: &rusqlite::Connection| load::records(connection, at);
+        let records = insist::write(&self.state, "a piece of a load", read).await?;
+        let records = records.unwrap_or_default();
         let chunks = record::decode_all(&records).map_err(Error::Piece)?;
         tracing::debug!(at = %at, chunks = chunks.len(), "a piece of a load comes again");
         Ok(chunks.into_iter().map(Arc::new).collect())

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::super::Error;
 use super::super::shared::Shared;
+use super::super::{Error, insist};
 use super::splice::{Offer, Outcome, Splice};
 use super::sweep::Candidates;
 use crate::failure::{Classify, chain};
@@ -37,6 +37,9 @@ const KEYS_MAX: usize = 1_000;
 /// The first wait after a failure, and the longest.
 const RETRY_INITIAL: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// What can't be noted while the state takes nothing.
+const WHAT: &str = "how far a load is";
 
 /// What every load is done with.
 #[derive(Clone, Debug)]
@@ -74,6 +77,8 @@ enum Stop {
     Ended,
     /// It may be tried again.
     Wait(String),
+    /// It may be tried again, and a person has to do something for it.
+    Stuck(String),
     /// It can't be done; nor later.
     Never(String),
 }
@@ -89,6 +94,7 @@ impl Task {
         loop {
             let stop = match self.piece().await {
                 Ok(Ok(())) => {
+                    self.means.shared.lock().loading.stuck(self.id, false);
                     wait = RETRY_INITIAL;
                     continue;
                 }
@@ -96,6 +102,7 @@ impl Task {
                 Err(error) => return Err(error),
             };
             let id = self.id;
+            self.means.shared.lock().loading.stuck(id, matches!(stop, Stop::Stuck(_)));
             match stop {
                 Stop::Ended => return Ok(()),
                 Stop::Never(reason) => {
@@ -104,13 +111,13 @@ impl Task {
                     let turn = move |c: &rusqlite::Connection| {
                         load::turn(c, id, LoadState::Failed, Some(&reason), now).map(drop)
                     };
-                    return self.means.state.write(turn).await.map_err(Error::State);
+                    return insist::write(&self.means.state, WHAT, turn).await;
                 }
-                Stop::Wait(reason) => {
+                Stop::Wait(reason) | Stop::Stuck(reason) => {
                     tracing::info!(load = id, reason, "a load waits");
                     self.loader = None;
                     let note = move |c: &rusqlite::Connection| load::note(c, id, Some(&reason));
-                    self.means.state.write(note).await.map_err(Error::State)?;
+                    insist::write(&self.means.state, WHAT, note).await?;
                     sleep(wait).await;
                     wait = (wait * 2).min(RETRY_MAX);
                 }
@@ -122,7 +129,8 @@ impl Task {
     async fn piece(&mut self) -> Result<Result<(), Stop>, Error> {
         let id = self.id;
         // Behind what was left to the writer, so that no piece is read twice for nothing.
-        let row = self.means.state.write(move |c| load::get(c, id)).await.map_err(Error::State)?;
+        let get = move |c: &rusqlite::Connection| load::get(c, id);
+        let row = insist::write(&self.means.state, WHAT, get).await?;
         let Some(row) = row.filter(|row| row.state == LoadState::Running) else {
             return Ok(Err(Stop::Ended));
         };
@@ -145,8 +153,8 @@ impl Task {
             let keys = self.keys(&source).await?;
             if keys.is_empty() {
                 let (step, now) = (Step { load: id, rows: 0, next: None }, Timestamp::now());
-                let write = self.means.state.write(move |c| load::step(c, &step, now));
-                write.await.map_err(Error::State)?;
+                let last = move |c: &rusqlite::Connection| load::step(c, &step, now);
+                insist::write(&self.means.state, WHAT, last).await?;
                 return Ok(Err(Stop::Ended));
             }
             What::Gone(keys)
@@ -210,13 +218,13 @@ impl Means {
             Ok(None) => {
                 let publication = &self.settings.publication;
                 let reason = format!("{} is not in publication {publication}", row.table);
-                return Ok(Err(Stop::Wait(reason)));
+                return Ok(Err(Stop::Stuck(reason)));
             }
             Err(error) => return Ok(Err(failed(&error, row.filter.is_some()))),
         };
         let (id, rows) = (row.id, source.estimate());
-        let write = self.state.write(move |c| load::estimate(c, id, rows));
-        write.await.map_err(Error::State)?;
+        let note = move |c: &rusqlite::Connection| load::estimate(c, id, rows);
+        insist::write(&self.state, WHAT, note).await?;
         Ok(Ok((loader, source)))
     }
 
@@ -292,6 +300,9 @@ fn failed(error: &source::Error, has_filter: bool) -> Stop {
         // Syntax, types and the like: it is the same the next time.
         Some(code) if has_filter && (code.starts_with("42") || code.starts_with("22")) => {
             Stop::Never(reason)
+        }
+        _ if matches!(error, source::Error::Rights { .. } | source::Error::Unloadable { .. }) => {
+            Stop::Stuck(reason)
         }
         _ => Stop::Wait(reason),
     }

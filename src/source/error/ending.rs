@@ -86,6 +86,38 @@ impl Error {
         }
     }
 
+    /// What to do about what the stream brings.
+    fn stream_help(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Pgoutput(_) | Self::Unreadable { .. } => {
+                "nothing was skipped; this is a fault of walgate: please report it"
+            }
+            Self::Spill { .. } | Self::TooManyUndone { .. } => {
+                "nothing is lost, the server sends it again; make room on that disk, or set \
+                 source.streaming = \"off\": then the server keeps what is open"
+            }
+            Self::PreparedMissed { .. } => {
+                "whoever read this slot before has it; run with --accept-gap to go on without, then \
+                 load its tables again"
+            }
+            Self::Unsendable { source, .. } if source.code.starts_with("22") => {
+                "it fails there each time, and nothing behind it can be read: a value is not what \
+                 the database's encoding says; the server's log may tell more"
+            }
+            Self::Unsendable { .. } => {
+                "it fails there each time, and nothing behind it can be read: a row is too large \
+                 for the server to send as text, which ends at 1 GiB (a bytea of 512 MiB); \
+                 source.binary = true sends values as they are and passes it; if it is set, or \
+                 no row is so large, the server's log may tell more"
+            }
+            Self::Binary { .. } => {
+                "nothing was skipped; set source.binary = false, or leave the column out of the \
+                 publication with a column list"
+            }
+            _ => return None,
+        })
+    }
+
     /// Returns whether the server shuts down (or is not up yet): it lets nobody in, and waits for
     /// those that are.
     #[must_use]
@@ -128,43 +160,13 @@ impl Classify for Error {
             }
             Self::Timeline { .. } | Self::Restored { .. } => {
                 "check the url; sinks may have changes that this server no longer has: keep the \
-                 state folder for what it knows of them, set state.path to a new one, run with \
-                 --adopt-slot if there is a slot, then `walgate backfill start TABLE --sweep`"
+                 state folder for what it knows of them, set state.path to a new one and run with \
+                 --adopt-slot if there is a slot; routes then begin with the rows that are there"
                     .to_owned()
             }
             Self::SlotSynced { .. } => {
                 "promote the standby, or name the primary in source.url (several hosts with \
                  target_session_attrs=primary)"
-                    .to_owned()
-            }
-            Self::Pgoutput(_) | Self::Unreadable { .. } => {
-                "nothing was skipped; this is a fault of walgate: please report it".to_owned()
-            }
-            Self::Spill { .. } | Self::TooManyUndone { .. } => {
-                "nothing is lost, the server sends it again; make room on that disk, or set \
-                 source.streaming = \"off\": then the server keeps what is open"
-                    .to_owned()
-            }
-            Self::PreparedMissed { .. } => {
-                "whoever read this slot before has it; run with --accept-gap to go on without, then \
-                 load its tables again"
-                    .to_owned()
-            }
-            Self::Unsendable { source, .. } if source.code.starts_with("22") => {
-                "it fails there each time, and nothing behind it can be read: a value is not what \
-                 the database's encoding says; the server's log may tell more"
-                    .to_owned()
-            }
-            Self::Unsendable { .. } => {
-                "it fails there each time, and nothing behind it can be read: a row is too large \
-                 for the server to send as text, which ends at 1 GiB (a bytea of 512 MiB); \
-                 source.binary = true sends values as they are and passes it; if it is set, or \
-                 no row is so large, the server's log may tell more"
-                    .to_owned()
-            }
-            Self::Binary { .. } => {
-                "nothing was skipped; set source.binary = false, or leave the column out of the \
-                 publication with a column list"
                     .to_owned()
             }
             Self::SlotForeign { .. } => "choose another name for source.slot".to_owned(),
@@ -181,7 +183,7 @@ impl Classify for Error {
             Self::Rights { source, .. } => source.hint.clone().unwrap_or_else(|| {
                 "the role needs REPLICATION, CONNECT and SELECT; see `walgate init`".to_owned()
             }),
-            _ => return None,
+            _ => return self.stream_help().map(str::to_owned),
         })
     }
 }

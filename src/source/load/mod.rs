@@ -5,7 +5,7 @@
 //! with the same settings as the stream, so that a row is byte for byte the same by either way.
 //! Knows nothing of who the rows are for.
 //!
-//! Source: A. Andreakis, I. Papapanagiotou, "DBLog: A Watermark Based Change-Data-Capture
+//! Source: A. Andreakis, I. Papapanagiotou, "`DBLog`: A Watermark Based Change-Data-Capture
 //! Framework", 2020, <https://arxiv.org/abs/2010.12597>.
 
 mod order;
