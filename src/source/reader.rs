@@ -186,7 +186,8 @@ impl Reader {
                     return Ok(Received::Idle { wal_end });
                 }
             }
-            if self.cutter.is_empty() {
+            // A watermark goes with its commit, which is on its way.
+            if self.cutter.is_empty() || self.cutter.is_marked() {
                 self.read().await?;
                 continue;
             }

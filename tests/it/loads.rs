@@ -72,6 +72,7 @@ fn the_rows_that_are_there_come_first_and_then_what_happens() {
     let event = &journal.events()[0].0;
     assert_eq!(event["data"]["v"], "row 1");
     assert_eq!(event["commit"].get("xid"), None);
+    assert!(!road.walgate.log().contains("a load waits"), "no piece is read twice for nothing");
     road.sql("UPDATE t SET v = 'new' WHERE id = 7; DELETE FROM t WHERE id = 8");
     arrived(&road, &receiver);
     road.stop();

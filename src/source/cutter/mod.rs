@@ -142,6 +142,11 @@ impl Cutter {
         self.open.is_some()
     }
 
+    /// Whether the open transaction has a watermark of a load in it.
+    pub(super) fn is_marked(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.marked)
+    }
+
     /// When the newest transaction committed, open or ended, by the server's clock.
     pub(super) const fn commit_time(&self) -> Option<Timestamp> {
         self.committed
