@@ -136,6 +136,10 @@ const ODD_KEYS: &str = "
     CREATE UNIQUE INDEX by_a ON indexed (a);
     ALTER TABLE indexed REPLICA IDENTITY USING INDEX by_a;
     INSERT INTO indexed SELECT -i, 'x', i FROM generate_series(1, 2500) i;
+    CREATE TABLE patterned (a text COLLATE german NOT NULL, v text);
+    CREATE UNIQUE INDEX by_pattern ON patterned (a text_pattern_ops);
+    ALTER TABLE patterned REPLICA IDENTITY USING INDEX by_pattern;
+    INSERT INTO patterned SELECT (ARRAY['ä', 'B', 'a', 'Z'])[1 + i % 4] || i, 'x' FROM generate_series(1, 2500) i;
     CREATE TABLE included (id int, v text, PRIMARY KEY (id) INCLUDE (v));
     INSERT INTO included SELECT i, 'x' FROM generate_series(1, 2500) i;
     CREATE TABLE keyless (v int);
@@ -158,7 +162,7 @@ const ODD_KEYS: &str = "
     INSERT INTO listed SELECT i, 'shown', 'hidden' FROM generate_series(1, 100) i;";
 
 /// How many rows of each table have to come.
-const COUNTS: [(&str, usize); 15] = [
+const COUNTS: [(&str, usize); 16] = [
     ("composite", 2500),
     ("numbers", 2503),
     ("uuids", 2500),
@@ -166,6 +170,7 @@ const COUNTS: [(&str, usize); 15] = [
     ("times", 2502),
     ("padded", 2500),
     ("indexed", 2500),
+    ("patterned", 2500),
     ("included", 2500),
     ("keyless", 60_000),
     ("nothing", 0),
@@ -334,6 +339,8 @@ fn a_backfill_that_can_not_be_is_refused_with_what_to_do() {
             "column \"nonsense\" does not exist",
         ),
         (&["start", "public.t", "--where", "true); DROP TABLE t; --"], 1, "failed"),
+        (&["start", "public.t", "--where", "id < 5) OR (id > 7"], 1, "syntax error"),
+        (&["start", "public.t", "--where", "true LIMIT 5"], 1, "syntax error"),
     ] {
         let (got, said) = backfill(&road, args);
         assert_eq!(got, code, "{args:?}: {said}");

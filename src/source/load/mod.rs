@@ -170,10 +170,13 @@ impl Loader {
         let is_it = |table: &Table| table.namespace == namespace && table.name == name;
         let Some(table) = tables.into_iter().find(is_it) else { return Ok(None) };
         if let Some(filter) = filter {
-            // Prepared, so that it can be one condition and nothing else.
+            // Prepared, so that it can be one condition and nothing else: without parentheses of
+            // ours it has no way out of them, and within them it is no more than an expression.
             let table = format!("{}.{}", quote(namespace), quote(name));
-            let sql = format!("SELECT FROM {table} r WHERE ({filter})");
-            self.reader.session().prepare("look at the condition", &sql).await?;
+            for condition in [filter.to_owned(), format!("({filter})")] {
+                let sql = format!("SELECT FROM {table} r WHERE {condition}");
+                self.reader.session().prepare("look at the condition", &sql).await?;
+            }
         }
         Ok(Some(Source { table, published, filter: filter.map(str::to_owned) }))
     }
