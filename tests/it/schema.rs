@@ -1,7 +1,10 @@
 //! Tables that change while they are streamed: each event has the shape that its row had, and a
 //! route that asks for it waits for a person.
 
+use std::path::Path;
+
 use serde_json::json;
+use walgate::config::{self, Environment};
 use walgate::demo::cluster::{Builder, Cluster};
 
 use super::support::process::eventually;
@@ -175,4 +178,21 @@ fn a_change_that_a_mapping_would_refuse_is_held_and_not_refused() {
     receiver.wait("it is mapped as it is now", PATIENCE, |journal| {
         journal.events().last().is_some_and(|event| event.0["data"]["v"] == "b")
     });
+}
+
+#[test]
+fn a_route_to_whoever_comes_and_asks_can_not_be_held() {
+    let problems = |kind: &str| {
+        let text = format!(
+            "[source]\nurl = \"postgres://postgres@localhost/shop\"\n[sink.far.{kind}]\n{}\
+             on_schema_change = \"hold\"\n",
+            route("t", "far")
+        );
+        let variable = |_: &str| None;
+        let environment = Environment { variable: &variable, folder: Path::new(".") };
+        config::parse("walgate.toml", &text, &environment).err().map(|error| error.to_string())
+    };
+    assert_eq!(problems("stdout"), None);
+    let said = problems("poll").unwrap_or_default();
+    assert!(said.contains("on_schema_change = \"hold\" is not for poll"), "{said}");
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
+use super::SinkKind;
 use crate::chunk::Operation;
 use crate::config::problem::Notes;
 use crate::config::tree::{Entry, Table, Value};
@@ -49,6 +50,15 @@ fn references(tree: &Table, table: &Table, notes: &mut Notes<'_>) {
         if let Some(name) = table.text(what) {
             super::refer(what, name, tree.named(what), &table.span(what), notes);
         }
+    }
+    let is_polled = |sink: &Entry| {
+        table.text("sink") == Some(&sink.name)
+            && sink.table().is_some_and(|sink| sink.given(SinkKind::POLL))
+    };
+    if table.text("on_schema_change") == Some("hold") && tree.named("sink").iter().any(is_polled) {
+        let message = "on_schema_change = \"hold\" is not for poll, which hands events out in \
+                       commit order; leave it out";
+        notes.problem(&table.span("on_schema_change"), message);
     }
 }
 
