@@ -415,6 +415,62 @@ fn a_right_that_is_missing_is_said_and_waited_for() {
 }
 
 #[test]
+fn a_right_that_is_missing_is_waited_for_where_a_condition_is_asked_for_too() {
+    let receiver = Receiver::start();
+    let mut road = filled(&receiver);
+    road.sql("CREATE ROLE reader LOGIN REPLICATION; GRANT USAGE ON SCHEMA public TO reader");
+    let url = road.cluster.url("reader", "postgres");
+    let sinks = format!("{}{}start = \"now\"\n", batches(&receiver.url("/")), route("t", "far"));
+    road.configure_at(&url, "", "", &sinks);
+    road.start();
+    let args = ["start", "public.t", "--where", "id > 0", "--no-wait"];
+    assert_eq!(backfill(&road, &args).0, 0);
+    eventually("it is tried", PATIENCE, || {
+        listed(&road).first().is_some_and(|load| load["reason"].is_string())
+    });
+    assert_eq!(listed(&road)[0]["state"], "running", "{:?}", listed(&road));
+    road.sql("GRANT SELECT ON t TO reader");
+    assert_eq!(reads(&arrived(&road, &receiver)), 5000);
+}
+
+#[test]
+fn tables_that_wait_hold_no_other_table_back() {
+    let receiver = Receiver::start();
+    let sinks = format!("{}{}", batches(&receiver.url("/")), route("*", "far"));
+    let sinks = sinks.replace("*-to-far", "all");
+    let mut road = Road::quiet(builder(), T, &sinks);
+    road.sql(FILLED);
+    for table in ["a", "b", "c", "d", "e"] {
+        road.sql(&format!("CREATE TABLE {table} (id int PRIMARY KEY)"));
+    }
+    road.sql("CREATE PUBLICATION walgate FOR ALL TABLES");
+    road.sql("CREATE ROLE reader LOGIN REPLICATION; GRANT USAGE ON SCHEMA public TO reader");
+    road.sql("GRANT SELECT ON t TO reader");
+    let url = road.cluster.url("reader", "postgres");
+    road.configure_at(&url, "", "", &sinks);
+    road.start();
+    receiver.wait("the table that may be read comes", PATIENCE, |journal| reads(journal) == 5000);
+    assert!(reason(&road).contains("permission denied for table a"), "{}", reason(&road));
+    road.sql("GRANT SELECT ON a, b, c, d, e TO reader");
+    loaded(&road);
+}
+
+/// A table that only its load has brought is followed like any other.
+#[test]
+fn a_table_that_was_loaded_and_then_renamed_is_followed() {
+    let receiver = Receiver::start();
+    let mut road = filled(&receiver);
+    road.start();
+    loaded(&road);
+    road.confirms(&road.wal_end());
+    road.sql("ALTER TABLE t RENAME TO u; INSERT INTO u VALUES (6000, 'later')");
+    road.confirms(&road.wal_end());
+    let events = receiver.journal().events();
+    let last = &events.last().unwrap().0;
+    assert_eq!((events.len(), &last["table"]), (5001, &json!("public.u")));
+}
+
+#[test]
 fn a_run_until_caught_up_loads_everything_first() {
     let receiver = Receiver::start();
     let mut road = filled(&receiver);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
 use super::super::Error;
@@ -30,6 +31,8 @@ const PIECE_TIME: Duration = Duration::from_millis(500);
 const AHEAD_BYTES_MAX: u64 = 64 << 20;
 /// Between two looks at how far they are.
 const AHEAD_POLL: Duration = Duration::from_millis(100);
+/// After so many of them others may be read in its place.
+const AHEAD_POLLS: u32 = 10;
 
 /// Keys of a sweep that are looked for at once.
 const KEYS_MAX: usize = 1_000;
@@ -48,6 +51,8 @@ pub(super) struct Means {
     pub(super) splice: Arc<Splice>,
     /// The sink of each route.
     pub(super) sinks: Arc<std::collections::BTreeMap<String, String>>,
+    /// Tables that may be read at the same time.
+    pub(super) places: Arc<Semaphore>,
 }
 
 /// See the module.
@@ -55,6 +60,8 @@ pub(super) struct Task {
     means: Means,
     id: i64,
     loader: Option<(Loader, Source)>,
+    /// One of [`Means::places`]; whoever waits leaves it to others.
+    place: Option<OwnedSemaphorePermit>,
     limit: usize,
     /// Of a sweep: the keys that may be gone.
     candidates: Option<Candidates>,
@@ -80,7 +87,7 @@ enum Stop {
 
 impl Task {
     pub(super) const fn new(means: Means, id: i64) -> Self {
-        Self { means, id, loader: None, limit: ROWS_FIRST, candidates: None }
+        Self { means, id, loader: None, place: None, limit: ROWS_FIRST, candidates: None }
     }
 
     /// Goes on until the load is over or somebody stops it.
@@ -108,7 +115,7 @@ impl Task {
                 }
                 Stop::Wait(reason) => {
                     tracing::info!(load = id, reason, "a load waits");
-                    self.loader = None;
+                    (self.loader, self.place) = (None, None);
                     let note = move |c: &rusqlite::Connection| load::note(c, id, Some(&reason));
                     self.means.state.write(note).await.map_err(Error::State)?;
                     sleep(wait).await;
@@ -121,12 +128,15 @@ impl Task {
     /// Does the next piece.
     async fn piece(&mut self) -> Result<Result<(), Stop>, Error> {
         let id = self.id;
-        // Behind what was left to the writer, so that no piece is read twice for nothing.
-        let row = self.means.state.write(move |c| load::get(c, id)).await.map_err(Error::State)?;
-        let Some(row) = row.filter(|row| row.state == LoadState::Running) else {
-            return Ok(Err(Stop::Ended));
+        let row = loop {
+            // Behind what was left to the writer, so that no piece is read twice for nothing.
+            let row = self.means.state.write(move |c| load::get(c, id)).await;
+            let row = row.map_err(Error::State)?.filter(|row| row.state == LoadState::Running);
+            let Some(row) = row else { return Ok(Err(Stop::Ended)) };
+            if !self.waited(&row).await {
+                break row;
+            }
         };
-        self.means.wait_for_sinks(&row).await;
         let (loader, source) = match self.loader.take() {
             Some(open) => open,
             None => match self.means.open(&row).await? {
@@ -170,6 +180,29 @@ impl Task {
             }
             Err(stop) => Err(stop),
         })
+    }
+
+    /// Waits until the sinks that it is for have done most of what they were given, and a place
+    /// is free. Returns whether it had to: a person may have stopped it meanwhile.
+    async fn waited(&mut self, row: &Load) -> bool {
+        let mut polls = 0;
+        while self.means.is_ahead(row) {
+            if polls == AHEAD_POLLS {
+                (self.loader, self.place) = (None, None);
+            }
+            polls += 1;
+            sleep(AHEAD_POLL).await;
+        }
+        if self.place.is_some() {
+            return polls > 0;
+        }
+        let places = &self.means.places;
+        self.place = Arc::clone(places).try_acquire_owned().ok();
+        if self.place.is_some() {
+            return polls > 0;
+        }
+        self.place = Arc::clone(places).acquire_owned().await.ok();
+        true
     }
 
     /// The next keys of a sweep.
@@ -250,23 +283,18 @@ impl Means {
         outcome.await.map_err(|_| Stop::Wait("the stream broke off meanwhile".to_owned()))
     }
 
-    /// Waits until the sinks that it is for have done most of what they were given: what they have
-    /// not would fill the journal.
-    async fn wait_for_sinks(&self, row: &Load) {
+    /// Whether the sinks that it is for are far behind: what they have not done would fill the
+    /// journal.
+    fn is_ahead(&self, row: &Load) -> bool {
         let Self { shared, journal, sinks, .. } = self;
         let is_meant = |name: &str| {
             row.routes.iter().any(|route| sinks.get(route).is_some_and(|sink| sink == name))
         };
-        loop {
-            let behind = shared.sinks().iter().filter(|sink| is_meant(sink.name())).map(|sink| {
-                let snapshot = sink.snapshot();
-                if snapshot.detached { 0 } else { journal.bytes_behind(snapshot.reached.floor) }
-            });
-            if behind.max().unwrap_or(0) <= AHEAD_BYTES_MAX {
-                return;
-            }
-            sleep(AHEAD_POLL).await;
-        }
+        let behind = shared.sinks().iter().filter(|sink| is_meant(sink.name())).map(|sink| {
+            let snapshot = sink.snapshot();
+            if snapshot.detached { 0 } else { journal.bytes_behind(snapshot.reached.floor) }
+        });
+        behind.max().unwrap_or(0) > AHEAD_BYTES_MAX
     }
 }
 
@@ -289,6 +317,8 @@ fn failed(error: &source::Error, has_filter: bool) -> Stop {
         reason = format!("{reason}; {help}");
     }
     match error.code() {
+        // A right may be granted yet.
+        Some("42501") => Stop::Wait(reason),
         // Syntax, types and the like: it is the same the next time.
         Some(code) if has_filter && (code.starts_with("42") || code.starts_with("22")) => {
             Stop::Never(reason)
