@@ -144,7 +144,7 @@ impl Loads {
             }
             if self.under_way.insert(load.id) {
                 let (id, task) = (load.id, Task::new(self.means.clone(), load.id));
-                self.tasks.spawn(async move { (id, task.run().await) });
+                self.tasks.spawn(async move { (id, Box::pin(task.run()).await) });
             }
         }
         let waits = open.iter().filter_map(|load| Some((&load.table, load.reason.as_ref()?)));
