@@ -3,6 +3,12 @@
 SELECT json_build_object(
     'name', a.attname,
     'type', format_type(a.atttypid, a.atttypmod),
+    'less', (
+        SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)
+        FROM pg_amop m JOIN pg_operator o ON o.oid = m.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace
+        WHERE m.amopfamily = c.opcfamily AND m.amoplefttype = c.opcintype
+          AND m.amoprighttype = c.opcintype AND m.amopstrategy = 1
+    ),
     'greater', (
         SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)
         FROM pg_amop m JOIN pg_operator o ON o.oid = m.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace

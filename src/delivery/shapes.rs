@@ -74,15 +74,16 @@ impl Shapes {
         }
     }
 
-    /// A person says go: what was seen last is known now. Returns what is to be stored.
+    /// A person says go: what was seen last is known now. Returns what is to be stored, tables
+    /// included that were not seen: the state has forgotten all of the route's.
     pub(super) fn accept(&mut self, route: &str) -> Vec<Stored> {
         let mut accepted = Vec::new();
         for ((name, oid), table) in &mut self.tables {
-            if name == route
-                && let Some((_, shape)) = &table.seen
-            {
-                table.known = shape.clone();
-                accepted.push(stored(shape, name.clone(), *oid));
+            if name == route {
+                if let Some((_, shape)) = &table.seen {
+                    table.known = shape.clone();
+                }
+                accepted.push(stored(&table.known, name.clone(), *oid));
             }
         }
         accepted
@@ -137,6 +138,17 @@ mod tests {
         assert_eq!(again.look("r", &after), Look::Changed(what.to_owned()));
         let mut again = Shapes::new(["r".to_owned()].into_iter(), accepted);
         assert_eq!(again.look("r", &after), Look::Known);
+    }
+
+    #[test]
+    fn a_table_that_was_not_seen_is_still_known_once_a_person_says_go() {
+        let mut shapes = Shapes::new(["r".to_owned()].into_iter(), Vec::new());
+        let quiet = relation(&[("id", 23)], &[0]);
+        let Look::First(stored) = shapes.look("r", &quiet) else { panic!("it was there") };
+        let mut again = Shapes::new(["r".to_owned()].into_iter(), vec![stored.clone()]);
+        let other = Relation { oid: Oid(10), ..Relation::clone(&quiet) };
+        let _first = again.look("r", &Arc::new(other));
+        assert!(again.accept("r").contains(&stored));
     }
 
     #[test]

@@ -45,13 +45,29 @@ impl Tables {
     /// Cancel safety: safe; the same chunk may be noted again.
     pub(super) async fn note(&self, chunk: Arc<Chunk>) -> Result<Arc<Chunk>, Error> {
         let (chunk, fresh) = self.lock().note(chunk);
-        if let Some(names) = fresh {
-            let stored = names.clone();
-            let save = move |c: &rusqlite::Connection| tables::save(c, &names);
-            insist::write(&self.state, "what tables are called", save).await?;
-            self.lock().stored = stored;
-        }
+        self.store(fresh).await?;
         Ok(chunk)
+    }
+
+    /// Notes what a table is called that was loaded and may never have been in the stream.
+    ///
+    /// Cancel safety: safe; as [`Tables::note`].
+    pub(super) async fn know(&self, relation: &Relation) -> Result<(), Error> {
+        let fresh = {
+            let mut inner = self.lock();
+            let _formerly = inner.name(relation.oid, &relation.table_name());
+            inner.fresh()
+        };
+        self.store(fresh).await
+    }
+
+    async fn store(&self, fresh: Option<BTreeMap<Oid, TableName>>) -> Result<(), Error> {
+        let Some(names) = fresh else { return Ok(()) };
+        let stored = names.clone();
+        let save = move |c: &rusqlite::Connection| tables::save(c, &names);
+        insist::write(&self.state, "what tables are called", save).await?;
+        self.lock().stored = stored;
+        Ok(())
     }
 
     /// Returns what a table was called when it was first seen, where it has another name by now.
@@ -74,9 +90,26 @@ impl Inner {
                 *place = named;
             }
         }
-        let known = self.names.known();
-        let fresh = (*known != self.stored).then(|| known.clone());
+        let fresh = self.fresh();
         (chunk, fresh)
+    }
+
+    /// Returns the names where they are to be stored.
+    fn fresh(&self) -> Option<BTreeMap<Oid, TableName>> {
+        let known = self.names.known();
+        (*known != self.stored).then(|| known.clone())
+    }
+
+    /// As [`Names::note`].
+    fn name(&mut self, table: Oid, name: &TableName) -> Option<TableName> {
+        let formerly = self.names.note(table, name);
+        // Whoever went by this name goes by it no longer.
+        for (raw, named) in self.newest.values_mut() {
+            if named.formerly.as_ref() == Some(name) && named.oid != table {
+                *named = Arc::clone(raw);
+            }
+        }
+        formerly
     }
 
     fn named(&mut self, relation: &Arc<Relation>) -> Arc<Relation> {
@@ -85,14 +118,7 @@ impl Inner {
         {
             return Arc::clone(named);
         }
-        let name = relation.table_name();
-        let formerly = self.names.note(relation.oid, &name);
-        // Whoever went by this name goes by it no longer.
-        for (raw, named) in self.newest.values_mut() {
-            if named.formerly.as_ref() == Some(&name) && named.oid != relation.oid {
-                *named = Arc::clone(raw);
-            }
-        }
+        let formerly = self.name(relation.oid, &relation.table_name());
         let before = self.newest.get(&relation.oid).map(|(_, named)| named);
         tell(before.map(Arc::as_ref), relation, formerly.as_ref());
         let named = match &formerly {

@@ -103,8 +103,18 @@ pub fn held(connection: &Connection) -> rusqlite::Result<Vec<String>> {
 ///
 /// Any of SQLite's.
 pub fn forget(connection: &Connection, kind: Kind, name: &str) -> rusqlite::Result<()> {
-    if kind == Kind::Route {
-        super::shapes::forget(connection, name)?;
+    let gone: Vec<String> = match kind {
+        Kind::Route => vec![name.to_owned()],
+        Kind::Sink => {
+            let sql = "SELECT name FROM known WHERE kind = 'route' AND detail = ?1";
+            let mut statement = connection.prepare(sql)?;
+            let routes = statement.query_map([name], |row| row.get(0))?;
+            routes.collect::<rusqlite::Result<_>>()?
+        }
+    };
+    for route in &gone {
+        super::shapes::forget(connection, route)?;
+        super::load::forget_route(connection, route)?;
     }
     let sql = "DELETE FROM known WHERE kind = ?1 AND name = ?2";
     connection.execute(sql, (kind.as_str(), name))?;

@@ -323,6 +323,24 @@ pub(super) fn rename_route(connection: &Connection, old: &str, new: &str) -> rus
     Ok(())
 }
 
+/// Leaves a route out of what is still to be loaded; what was for it alone is given up.
+pub(super) fn forget_route(connection: &Connection, route: &str) -> rusqlite::Result<()> {
+    for mut load in all(connection, false)? {
+        let before = load.routes.len();
+        load.routes.retain(|other| other != route);
+        if load.routes.len() == before {
+            continue;
+        }
+        let routes = serde_json::to_string(&load.routes).unwrap_or_default();
+        let sql = "UPDATE loads SET routes = ?2,
+                          state = CASE WHEN ?3 AND state IN ('running', 'paused', 'failed')
+                                       THEN 'cancelled' ELSE state END
+                   WHERE id = ?1";
+        connection.prepare(sql)?.execute((load.id, routes, load.routes.is_empty()))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -399,6 +417,11 @@ mod tests {
             assert!(planned(connection)?.is_empty());
             known::rename(connection, Kind::Route, "a", "new")?;
             assert_eq!(all(connection, true)?[0].routes, ["new", "b"]);
+            known::remember(connection, Kind::Route, "b", "far", at)?;
+            known::forget(connection, Kind::Route, "new")?;
+            assert_eq!(all(connection, true)?[0].routes, ["b"]);
+            known::forget(connection, Kind::Sink, "far")?;
+            assert_eq!(all(connection, true)?, [], "it was for nobody else");
             Ok(())
         });
     }

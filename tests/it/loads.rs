@@ -141,6 +141,10 @@ const ODD_KEYS: &str = "
     CREATE UNIQUE INDEX by_a ON indexed (a);
     ALTER TABLE indexed REPLICA IDENTITY USING INDEX by_a;
     INSERT INTO indexed SELECT -i, 'x', i FROM generate_series(1, 2500) i;
+    CREATE TABLE patterned (a text COLLATE german NOT NULL, v text);
+    CREATE UNIQUE INDEX by_pattern ON patterned (a text_pattern_ops);
+    ALTER TABLE patterned REPLICA IDENTITY USING INDEX by_pattern;
+    INSERT INTO patterned SELECT (ARRAY['ä', 'B', 'a', 'Z'])[1 + i % 4] || i, 'x' FROM generate_series(1, 2500) i;
     CREATE TABLE included (id int, v text, PRIMARY KEY (id) INCLUDE (v));
     INSERT INTO included SELECT i, 'x' FROM generate_series(1, 2500) i;
     CREATE TABLE keyless (v int);
@@ -163,7 +167,7 @@ const ODD_KEYS: &str = "
     INSERT INTO listed SELECT i, 'shown', 'hidden' FROM generate_series(1, 100) i;";
 
 /// How many rows of each table have to come.
-const COUNTS: [(&str, usize); 15] = [
+const COUNTS: [(&str, usize); 16] = [
     ("composite", 2500),
     ("numbers", 2503),
     ("uuids", 2500),
@@ -171,6 +175,7 @@ const COUNTS: [(&str, usize); 15] = [
     ("times", 2502),
     ("padded", 2500),
     ("indexed", 2500),
+    ("patterned", 2500),
     ("included", 2500),
     ("keyless", 60_000),
     ("nothing", 0),
@@ -339,6 +344,8 @@ fn a_backfill_that_can_not_be_is_refused_with_what_to_do() {
             "column \"nonsense\" does not exist",
         ),
         (&["start", "public.t", "--where", "true); DROP TABLE t; --"], 1, "failed"),
+        (&["start", "public.t", "--where", "id < 5) OR (id > 7"], 1, "syntax error"),
+        (&["start", "public.t", "--where", "true LIMIT 5"], 1, "syntax error"),
     ] {
         let (got, said) = backfill(&road, args);
         assert_eq!(got, code, "{args:?}: {said}");
@@ -417,6 +424,62 @@ fn a_right_that_is_missing_is_said_and_waited_for() {
     road.sql("ALTER ROLE reader BYPASSRLS");
     assert_eq!(reads(&arrived(&road, &receiver)), 5000);
     assert_eq!(reason(&road), "");
+}
+
+#[test]
+fn a_right_that_is_missing_is_waited_for_where_a_condition_is_asked_for_too() {
+    let receiver = Receiver::start();
+    let mut road = filled(&receiver);
+    road.sql("CREATE ROLE reader LOGIN REPLICATION; GRANT USAGE ON SCHEMA public TO reader");
+    let url = road.cluster.url("reader", "postgres");
+    let sinks = format!("{}{}start = \"now\"\n", batches(&receiver.url("/")), route("t", "far"));
+    road.configure_at(&url, "", "", &sinks);
+    road.start();
+    let args = ["start", "public.t", "--where", "id > 0", "--no-wait"];
+    assert_eq!(backfill(&road, &args).0, 0);
+    eventually("it is tried", PATIENCE, || {
+        listed(&road).first().is_some_and(|load| load["reason"].is_string())
+    });
+    assert_eq!(listed(&road)[0]["state"], "running", "{:?}", listed(&road));
+    road.sql("GRANT SELECT ON t TO reader");
+    assert_eq!(reads(&arrived(&road, &receiver)), 5000);
+}
+
+#[test]
+fn tables_that_wait_hold_no_other_table_back() {
+    let receiver = Receiver::start();
+    let sinks = format!("{}{}", batches(&receiver.url("/")), route("*", "far"));
+    let sinks = sinks.replace("*-to-far", "all");
+    let mut road = Road::quiet(builder(), T, &sinks);
+    road.sql(FILLED);
+    for table in ["a", "b", "c", "d", "e"] {
+        road.sql(&format!("CREATE TABLE {table} (id int PRIMARY KEY)"));
+    }
+    road.sql("CREATE PUBLICATION walgate FOR ALL TABLES");
+    road.sql("CREATE ROLE reader LOGIN REPLICATION; GRANT USAGE ON SCHEMA public TO reader");
+    road.sql("GRANT SELECT ON t TO reader");
+    let url = road.cluster.url("reader", "postgres");
+    road.configure_at(&url, "", "", &sinks);
+    road.start();
+    receiver.wait("the table that may be read comes", PATIENCE, |journal| reads(journal) == 5000);
+    assert!(reason(&road).contains("permission denied for table a"), "{}", reason(&road));
+    road.sql("GRANT SELECT ON a, b, c, d, e TO reader");
+    loaded(&road);
+}
+
+/// A table that only its load has brought is followed like any other.
+#[test]
+fn a_table_that_was_loaded_and_then_renamed_is_followed() {
+    let receiver = Receiver::start();
+    let mut road = filled(&receiver);
+    road.start();
+    loaded(&road);
+    road.confirms(&road.wal_end());
+    road.sql("ALTER TABLE t RENAME TO u; INSERT INTO u VALUES (6000, 'later')");
+    road.confirms(&road.wal_end());
+    let events = receiver.journal().events();
+    let last = &events.last().unwrap().0;
+    assert_eq!((events.len(), &last["table"]), (5001, &json!("public.u")));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
+use super::SinkKind;
 use crate::chunk::Operation;
 use crate::config::problem::Notes;
 use crate::config::tree::{Entry, Table, Value};
@@ -63,7 +64,7 @@ fn can_hold(tree: &Table, table: &Table, notes: &mut Notes<'_>) {
     let sink = tree.named("sink").iter().find(is_it).and_then(Entry::table);
     let message = if !has_journal {
         "on_schema_change = \"hold\" needs a journal; raise journal.max_size or write \"continue\""
-    } else if sink.is_some_and(|sink| sink.given("poll")) {
+    } else if sink.is_some_and(|sink| sink.given(SinkKind::POLL)) {
         "on_schema_change = \"hold\" is not for poll, where nothing is sent; write \"continue\""
     } else {
         return;

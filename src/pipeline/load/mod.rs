@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -33,8 +34,11 @@ use crate::state::State;
 
 pub(super) use self::splice::Splice;
 
-/// Tables that are loaded at the same time.
+/// Tables that are read at the same time.
 const TABLES_MAX: usize = 4;
+
+/// Loads that are under way, those included that wait.
+const LOADS_MAX: usize = 1024;
 
 /// Between two looks at what is wanted.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -68,6 +72,7 @@ impl Loads {
             journal: Arc::clone(journal),
             splice: Arc::clone(splice),
             sinks: Arc::new(sinks.collect()),
+            places: Arc::new(Semaphore::new(TABLES_MAX)),
         };
         let routes = config.routes.clone();
         Self { means, routes, is_ready: false, under_way: BTreeSet::new(), tasks: JoinSet::new() }
@@ -137,7 +142,7 @@ impl Loads {
                 self.means.splice.suspect(suspects);
                 self.is_ready = true;
             }
-            if self.under_way.len() >= TABLES_MAX {
+            if self.under_way.len() >= LOADS_MAX {
                 break;
             }
             if self.under_way.insert(load.id) {
@@ -154,8 +159,10 @@ impl Loads {
         let is_open = !open.is_empty() || !planned.is_empty();
         let paused = open.iter().filter(|load| load.state == LoadState::Paused);
         let paused: Vec<i64> = paused.map(|load| load.id).collect();
+        // A load is over in the state before its last piece is appended.
+        let placed = self.means.splice.placed();
         let mut inner = self.means.shared.lock();
-        let end = inner.end;
+        let end = inner.end.max(placed);
         let before = std::mem::take(&mut inner.loading);
         // What the last of them brought lies below.
         let end = if before.is_open && !is_open { end } else { before.end };

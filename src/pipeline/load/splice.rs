@@ -11,7 +11,7 @@ use super::super::{Error, insist};
 use crate::chunk::{Chunk, Entry, Operation, Transaction};
 use crate::failure::chain;
 use crate::journal::{Journal, record};
-use crate::lsn::{Lsn, Oid, Timestamp, Xid};
+use crate::lsn::{Lsn, Oid, Position, Timestamp, Xid};
 use crate::pgoutput::{self, Message};
 use crate::progress::load::{self, Step};
 use crate::source::load::{Piece, Seen, WATERMARK_PREFIX, Window};
@@ -46,6 +46,8 @@ struct Inner {
     pending: HashMap<String, Pending>,
     /// Where pieces lie that may have to come again.
     kept: BTreeSet<Lsn>,
+    /// Behind the last piece that was given its place.
+    placed: Position,
 }
 
 /// A piece that is being read.
@@ -123,6 +125,11 @@ impl Splice {
         self.lock().pending.remove(nonce);
     }
 
+    /// Returns the position behind the last piece that was given its place, appended or not.
+    pub(super) fn placed(&self) -> Position {
+        self.lock().placed
+    }
+
     /// Notes transactions that an earlier run may have read.
     pub(super) fn suspect(&self, xids: Vec<Xid>) {
         self.lock().seen.suspect(xids);
@@ -147,16 +154,21 @@ impl Splice {
         let (chunks, done) = match at {
             Place::Kept => (self.again(last.commit_lsn).await?, None),
             Place::Closed(pending) => {
+                // Whoever is loaded is known by the name that it has here.
+                if let Some(offer) = &pending.offered {
+                    self.tables.know(&offer.piece.relation).await?;
+                }
                 let Some(placed) = place(*pending, &mut self.lock().seen, &chunk, last)? else {
                     return Ok(vec![chunk]);
                 };
                 let Placed { chunks, step, done } = placed;
-                if !chunks.is_empty() {
+                if let Some(newest) = chunks.last() {
                     // The stream begins behind what was appended.
                     let passed = self.journal.received().unwrap_or_default();
-                    let kept = &mut self.lock().kept;
-                    *kept = kept.split_off(&passed);
-                    kept.insert(last.commit_lsn);
+                    let mut inner = self.lock();
+                    inner.kept = inner.kept.split_off(&passed);
+                    inner.kept.insert(last.commit_lsn);
+                    inner.placed = newest.end_position();
                 }
                 self.keep(step, (last.commit_lsn, end_lsn), chunks.clone()).await?;
                 (chunks, done)

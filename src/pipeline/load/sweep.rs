@@ -65,7 +65,14 @@ impl Candidates {
         let mut has: HashMap<Key, bool> = HashMap::new();
         let mut images = Images::default();
         while cursor.position() < end {
-            let chunk = cursor.next().await.map_err(Error::Journal)?;
+            // What is older may be removed meanwhile: then the rest tells what it can.
+            if cursor.position() < journal.begin() {
+                cursor = journal.cursor(journal.begin()).map_err(Error::Journal)?;
+            }
+            let chunk = match cursor.next().await {
+                Err(_) if cursor.position() < journal.begin() => continue,
+                read => read.map_err(Error::Journal)?,
+            };
             self.read(&chunk, &mut images, &mut has).map_err(super::splice::unreadable)?;
             if has.len() > KEYS_MAX {
                 has.retain(|_, is_there| *is_there);

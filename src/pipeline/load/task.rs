@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
 use super::super::shared::Shared;
@@ -30,6 +31,8 @@ const PIECE_TIME: Duration = Duration::from_millis(500);
 const AHEAD_BYTES_MAX: u64 = 64 << 20;
 /// Between two looks at how far they are.
 const AHEAD_POLL: Duration = Duration::from_millis(100);
+/// After so many of them others may be read in its place.
+const AHEAD_POLLS: u32 = 10;
 
 /// Keys of a sweep that are looked for at once.
 const KEYS_MAX: usize = 1_000;
@@ -51,6 +54,8 @@ pub(super) struct Means {
     pub(super) splice: Arc<Splice>,
     /// The sink of each route.
     pub(super) sinks: Arc<std::collections::BTreeMap<String, String>>,
+    /// Tables that may be read at the same time.
+    pub(super) places: Arc<Semaphore>,
 }
 
 /// See the module.
@@ -58,6 +63,8 @@ pub(super) struct Task {
     means: Means,
     id: i64,
     loader: Option<(Loader, Source)>,
+    /// One of [`Means::places`]; whoever waits leaves it to others.
+    place: Option<OwnedSemaphorePermit>,
     limit: usize,
     /// Of a sweep: the keys that may be gone.
     candidates: Option<Candidates>,
@@ -85,7 +92,7 @@ enum Stop {
 
 impl Task {
     pub(super) const fn new(means: Means, id: i64) -> Self {
-        Self { means, id, loader: None, limit: ROWS_FIRST, candidates: None }
+        Self { means, id, loader: None, place: None, limit: ROWS_FIRST, candidates: None }
     }
 
     /// Goes on until the load is over or somebody stops it.
@@ -115,7 +122,7 @@ impl Task {
                 }
                 Stop::Wait(reason) | Stop::Stuck(reason) => {
                     tracing::info!(load = id, reason, "a load waits");
-                    self.loader = None;
+                    (self.loader, self.place) = (None, None);
                     let note = move |c: &rusqlite::Connection| load::note(c, id, Some(&reason));
                     insist::write(&self.means.state, WHAT, note).await?;
                     sleep(wait).await;
@@ -128,13 +135,16 @@ impl Task {
     /// Does the next piece.
     async fn piece(&mut self) -> Result<Result<(), Stop>, Error> {
         let id = self.id;
-        // Behind what was left to the writer, so that no piece is read twice for nothing.
-        let get = move |c: &rusqlite::Connection| load::get(c, id);
-        let row = insist::write(&self.means.state, WHAT, get).await?;
-        let Some(row) = row.filter(|row| row.state == LoadState::Running) else {
-            return Ok(Err(Stop::Ended));
+        let row = loop {
+            // Behind what was left to the writer, so that no piece is read twice for nothing.
+            let get = move |c: &rusqlite::Connection| load::get(c, id);
+            let row = insist::write(&self.means.state, WHAT, get).await?;
+            let row = row.filter(|row| row.state == LoadState::Running);
+            let Some(row) = row else { return Ok(Err(Stop::Ended)) };
+            if !self.waited(&row).await {
+                break row;
+            }
         };
-        self.means.wait_for_sinks(&row).await;
         let (loader, source) = match self.loader.take() {
             Some(open) => open,
             None => match self.means.open(&row).await? {
@@ -163,21 +173,44 @@ impl Task {
         };
         let done = self.means.read(&mut loader, &source, &row, &what).await;
         Ok(match done {
-            Ok(Outcome::Taken) => {
+            Ok((Outcome::Taken, full)) => {
                 match (&what, &mut self.candidates) {
                     (What::Gone(keys), Some(candidates)) => candidates.pass(keys.len()),
-                    _ => self.adapt(began.elapsed()),
+                    _ => self.adapt(began.elapsed(), full),
                 }
                 self.loader = Some((loader, source));
                 Ok(())
             }
-            Ok(Outcome::Void(reason)) => {
+            Ok((Outcome::Void(reason), _)) => {
                 // A shorter window meets less.
                 self.limit = (self.limit / 2).max(1);
                 Err(Stop::Wait(reason))
             }
             Err(stop) => Err(stop),
         })
+    }
+
+    /// Waits until the sinks that it is for have done most of what they were given, and a place
+    /// is free. Returns whether it had to: a person may have stopped it meanwhile.
+    async fn waited(&mut self, row: &Load) -> bool {
+        let mut polls = 0;
+        while self.means.is_ahead(row) {
+            if polls == AHEAD_POLLS {
+                (self.loader, self.place) = (None, None);
+            }
+            polls += 1;
+            sleep(AHEAD_POLL).await;
+        }
+        if self.place.is_some() {
+            return polls > 0;
+        }
+        let places = &self.means.places;
+        self.place = Arc::clone(places).try_acquire_owned().ok();
+        if self.place.is_some() {
+            return polls > 0;
+        }
+        self.place = Arc::clone(places).acquire_owned().await.ok();
+        true
     }
 
     /// The next keys of a sweep.
@@ -189,8 +222,12 @@ impl Task {
         Ok(candidates.peek(&self.means.journal, KEYS_MAX).await?.to_vec())
     }
 
-    const fn adapt(&mut self, took: Duration) {
-        if took.as_millis() < PIECE_TIME.as_millis() {
+    /// Asks for more or fewer rows the next time. `full`: so many were all that a piece holds, and
+    /// the server sent the rest for nothing.
+    fn adapt(&mut self, took: Duration, full: Option<usize>) {
+        if let Some(rows) = full {
+            self.limit = (rows + rows / 4).clamp(1, ROWS_MAX);
+        } else if took.as_millis() < PIECE_TIME.as_millis() {
             let doubled = self.limit.saturating_mul(2);
             self.limit = if doubled < ROWS_MAX { doubled } else { ROWS_MAX };
         } else if took.as_millis() > PIECE_TIME.as_millis() * 4 && self.limit > 1 {
@@ -235,7 +272,7 @@ impl Means {
         source: &Source,
         row: &Load,
         what: &What,
-    ) -> Result<Outcome, Stop> {
+    ) -> Result<(Outcome, Option<usize>), Stop> {
         let nonce = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         let splice = &self.splice;
         let expected = Expected { splice, nonce };
@@ -248,6 +285,7 @@ impl Means {
             What::Gone(keys) => loader.missing(source, keys).await,
         };
         let piece = piece.map_err(stop)?;
+        let full = piece.is_full.then(|| piece.len());
         let sweep = row.sweep.then_some(Cursor::Sweep);
         let next = piece.next.clone().or(sweep);
         let next = next.and_then(|next| serde_json::to_string(&next).ok());
@@ -255,26 +293,23 @@ impl Means {
         splice.offer(&expected.nonce, Offer { load: row.id, piece, next, audience });
         loader.mark(&format!("{} high", expected.nonce)).await.map_err(stop)?;
         loader.release().await.map_err(stop)?;
-        outcome.await.map_err(|_| Stop::Wait("the stream broke off meanwhile".to_owned()))
+        let outcome = outcome.await;
+        let broke = |_| Stop::Wait("the stream broke off meanwhile".to_owned());
+        outcome.map(|outcome| (outcome, full)).map_err(broke)
     }
 
-    /// Waits until the sinks that it is for have done most of what they were given: what they have
-    /// not would fill the journal.
-    async fn wait_for_sinks(&self, row: &Load) {
+    /// Whether the sinks that it is for are far behind: what they have not done would fill the
+    /// journal.
+    fn is_ahead(&self, row: &Load) -> bool {
         let Self { shared, journal, sinks, .. } = self;
         let is_meant = |name: &str| {
             row.routes.iter().any(|route| sinks.get(route).is_some_and(|sink| sink == name))
         };
-        loop {
-            let behind = shared.sinks().iter().filter(|sink| is_meant(sink.name())).map(|sink| {
-                let snapshot = sink.snapshot();
-                if snapshot.detached { 0 } else { journal.bytes_behind(snapshot.reached.floor) }
-            });
-            if behind.max().unwrap_or(0) <= AHEAD_BYTES_MAX {
-                return;
-            }
-            sleep(AHEAD_POLL).await;
-        }
+        let behind = shared.sinks().iter().filter(|sink| is_meant(sink.name())).map(|sink| {
+            let snapshot = sink.snapshot();
+            if snapshot.detached { 0 } else { journal.bytes_behind(snapshot.reached.floor) }
+        });
+        behind.max().unwrap_or(0) > AHEAD_BYTES_MAX
     }
 }
 
@@ -297,6 +332,8 @@ fn failed(error: &source::Error, has_filter: bool) -> Stop {
         reason = format!("{reason}; {help}");
     }
     match error.code() {
+        // A right may be granted yet.
+        Some("42501") => Stop::Wait(reason),
         // Syntax, types and the like: it is the same the next time.
         Some(code) if has_filter && (code.starts_with("42") || code.starts_with("22")) => {
             Stop::Never(reason)

@@ -38,7 +38,6 @@ const PIECE_BYTES_MAX: usize = 4 << 20;
 #[derive(Clone, Debug)]
 pub struct Source {
     table: Table,
-    published: PublishedTable,
     /// What a person wants of it, as SQL; none: all.
     filter: Option<String>,
 }
@@ -83,6 +82,8 @@ pub struct Piece {
     rows: Vec<Range<usize>>,
     /// Where the next one begins; none behind the last.
     pub next: Option<Cursor>,
+    /// It has fewer rows than were asked for, as they are so large.
+    pub is_full: bool,
 }
 
 impl Piece {
@@ -108,6 +109,7 @@ impl Piece {
 struct Begun {
     snapshot: Snapshot,
     table: Table,
+    published: PublishedTable,
     relation: Relation,
 }
 
@@ -163,19 +165,33 @@ impl Loader {
         name: &str,
         filter: Option<&str>,
     ) -> Result<Option<Source>, Error> {
-        let published = self.reader.publication_tables(&self.publication).await?;
-        let is_it = |table: &PublishedTable| table.namespace == namespace && table.name == name;
-        let Some(published) = published.into_iter().find(is_it) else { return Ok(None) };
+        if self.published(namespace, name).await?.is_none() {
+            return Ok(None);
+        }
         let tables = self.reader.tables(None).await?;
         let is_it = |table: &Table| table.namespace == namespace && table.name == name;
         let Some(table) = tables.into_iter().find(is_it) else { return Ok(None) };
         if let Some(filter) = filter {
-            // Prepared, so that it can be one condition and nothing else.
+            // Prepared, so that it can be one condition and nothing else: without parentheses of
+            // ours it has no way out of them, and within them it is no more than an expression.
             let table = format!("{}.{}", quote(namespace), quote(name));
-            let sql = format!("SELECT FROM {table} r WHERE ({filter})");
-            self.reader.session().prepare("look at the condition", &sql).await?;
+            for condition in [filter.to_owned(), format!("({filter})")] {
+                let sql = format!("SELECT FROM {table} r WHERE {condition}");
+                self.reader.session().prepare("look at the condition", &sql).await?;
+            }
         }
-        Ok(Some(Source { table, published, filter: filter.map(str::to_owned) }))
+        Ok(Some(Source { table, filter: filter.map(str::to_owned) }))
+    }
+
+    /// Returns what of a table is published; none where nothing is.
+    async fn published(
+        &mut self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<PublishedTable>, Error> {
+        let tables = self.reader.publication_tables(&self.publication).await?;
+        let is_it = |table: &PublishedTable| table.namespace == namespace && table.name == name;
+        Ok(tables.into_iter().find(is_it))
     }
 
     /// Sets a watermark: a message that comes back in the stream, in a transaction of its own.
@@ -198,9 +214,9 @@ impl Loader {
         limit: usize,
     ) -> Result<Piece, Error> {
         let connections = self.reader.connections();
-        let Begun { snapshot, table, relation } = self.begin(source).await?;
+        let Begun { snapshot, table, published, relation } = self.begin(source).await?;
         let order = self.order(&table).await?;
-        let filters = [source.published.row_filter.as_deref(), source.filter.as_deref()];
+        let filters = [published.row_filter.as_deref(), source.filter.as_deref()];
         let filters: Vec<&str> = filters.into_iter().flatten().collect();
         let asked = order::query(&relation, table.partitioned, &order, cursor, &filters, limit);
         let mut rows = Rows::new(&relation, asked.cursor_columns);
@@ -210,7 +226,15 @@ impl Loader {
         let is_end = !is_full && ranges.len() < limit;
         let next = if is_end { asked.bound } else { Some(order::cursor(&order, last)) };
         let operation = Operation::Read;
-        Ok(Piece { relation: Arc::new(relation), snapshot, operation, bytes, rows: ranges, next })
+        Ok(Piece {
+            relation: Arc::new(relation),
+            snapshot,
+            operation,
+            bytes,
+            rows: ranges,
+            next,
+            is_full,
+        })
     }
 
     /// Returns deletes of those of `keys` that the table has not: values of the primary key's
@@ -220,12 +244,12 @@ impl Loader {
     /// As [`Loader::read`]; [`Error::Unloadable`] for a table that has no primary key.
     pub async fn missing(&mut self, source: &Source, keys: &[Vec<String>]) -> Result<Piece, Error> {
         let connections = self.reader.connections();
-        let Begun { snapshot, table, relation } = self.begin(source).await?;
+        let Begun { snapshot, table, published, relation } = self.begin(source).await?;
         let key: Vec<KeyColumn> = self.reader.load_key(table.oid).await?;
         if relation.primary_key.is_empty() || relation.primary_key.len() != key.len() {
             return Err(Error::Unloadable { table: relation.quoted_name() });
         }
-        let filter = source.published.row_filter.as_deref();
+        let filter = published.row_filter.as_deref();
         let asked = order::missing(&relation, table.partitioned, &key, filter, keys);
         let (mut bytes, mut rows) = (Vec::new(), Vec::new());
         self.reader
@@ -240,7 +264,7 @@ impl Loader {
         self.is_one_transaction(connections)?;
         let operation = Operation::Delete;
         let relation = Arc::new(relation);
-        Ok(Piece { relation, snapshot, operation, bytes, rows, next: None })
+        Ok(Piece { relation, snapshot, operation, bytes, rows, next: None, is_full: false })
     }
 
     /// Returns the transactions that are open, or committed and wait for a standby, where commits
@@ -263,7 +287,7 @@ impl Loader {
     /// Opens a piece's transaction and looks at the table in it.
     async fn begin(&mut self, source: &Source) -> Result<Begun, Error> {
         let doing = READING;
-        let Source { table, published, .. } = source;
+        let table = &source.table;
         let name = format!("{}.{}", quote(&table.namespace), quote(&table.name));
         if std::mem::take(&mut self.is_open) {
             // What an attempt before left behind.
@@ -284,10 +308,13 @@ impl Loader {
         // As it is now that it is locked.
         let now = self.reader.tables(Some(&[table.oid])).await?.pop();
         let table = now.ok_or(Error::Protocol { what: "a table that is locked is gone" })?;
+        // What is published may have changed since the last piece.
+        let gone = Error::Protocol { what: "a table that is loaded is published no longer" };
+        let published = self.published(&table.namespace, &table.name).await?.ok_or(gone)?;
         let version = self.version;
         let sent = |column: &TableColumn| published.sends(column, version);
         let relation = self.reader.relation(&table, sent).await?;
-        Ok(Begun { snapshot, table, relation })
+        Ok(Begun { snapshot, table, published, relation })
     }
 
     /// Refuses what was read over two connections: a question that found the first one broken was

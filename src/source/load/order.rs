@@ -13,6 +13,7 @@ pub(super) struct KeyColumn {
     #[serde(rename = "type")]
     pub(super) type_name: String,
     /// The operators of the index, each with its schema; none: the usual ones will do.
+    pub(super) less: Option<String>,
     pub(super) greater: Option<String>,
     pub(super) equal: Option<String>,
 }
@@ -87,7 +88,8 @@ pub(super) fn query(
             if let Some(values) = behind(cursor, key) {
                 wanted.push(greater(key, &values));
             }
-            (cursor_columns, sorting, bound) = (key.len(), names.join(", "), None);
+            let places: Vec<String> = key.iter().map(KeyColumn::sorting).collect();
+            (cursor_columns, sorting, bound) = (key.len(), places.join(", "), None);
         }
         Order::Place { file, blocks } => {
             let from = match cursor {
@@ -198,6 +200,15 @@ fn greater(key: &[KeyColumn], values: &[&str]) -> String {
 }
 
 impl KeyColumn {
+    /// Where it stands in `ORDER BY`: by the order that [`greater`] goes by.
+    fn sorting(&self) -> String {
+        let name = format!("r.{}", quote(&self.name));
+        match self.less.as_ref().filter(|_| !self.is_usual()) {
+            Some(less) => format!("{name} USING {less}"),
+            None => name,
+        }
+    }
+
     fn is_usual(&self) -> bool {
         let is = |operator: &Option<String>, usual: &str| {
             operator.as_deref().is_none_or(|text| text == format!("OPERATOR(pg_catalog.{usual})"))
@@ -240,6 +251,7 @@ mod tests {
         KeyColumn {
             name: name.to_owned(),
             type_name: "integer".to_owned(),
+            less: Some(format!("OPERATOR({schema}.<)")),
             greater: Some(format!("OPERATOR({schema}.>)")),
             equal: Some(format!("OPERATOR({schema}.=)")),
         }

@@ -72,7 +72,7 @@ fn piece(relation: &Arc<Relation>, ids: &[&str]) -> Piece {
     }
     let snapshot = Snapshot::parse("100:100:").unwrap();
     let (relation, operation) = (Arc::clone(relation), Operation::Read);
-    Piece { relation, snapshot, operation, bytes, rows, next: None }
+    Piece { relation, snapshot, operation, bytes, rows, next: None, is_full: false }
 }
 
 #[track_caller]
