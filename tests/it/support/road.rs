@@ -7,9 +7,13 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use walgate::demo::cluster::{Builder, Cluster, Session, Stop};
 use walgate::lsn::Lsn;
+use walgate::source::catalog;
 
 use super::process::{Walgate, eventually};
 use super::receiver::{Journal, Receiver};
+
+/// As whom walgate connects.
+const ROLE: &str = "walgate";
 
 /// How long anything that must happen may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -48,7 +52,28 @@ impl Road {
         let cluster = runtime.block_on(builder.start()).unwrap();
         let road = Self { walgate: Walgate::new(""), cluster, runtime };
         road.sql(schema);
+        road.make_role();
         road
+    }
+
+    /// Makes the role that walgate has: with the least of rights, as `walgate init` would.
+    #[track_caller]
+    fn make_role(&self) {
+        let tables = "SELECT coalesce(json_agg(relname), '[]') FROM pg_class
+                      WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')";
+        let tables: Vec<String> = serde_json::from_str(&self.value(tables)).unwrap();
+        let tables: Vec<_> = tables.iter().map(|name| ("public", name.as_str())).collect();
+        let mut statements = vec![
+            catalog::create_role(ROLE, "secret"),
+            catalog::grant_database("postgres", ROLE),
+            catalog::grant_schema("public", ROLE),
+        ];
+        if !tables.is_empty() {
+            statements.push(catalog::grant_tables(&tables, ROLE));
+        }
+        self.sql(&statements.join("; "));
+        // What a test makes later.
+        self.sql(&format!("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {ROLE}"));
     }
 
     /// One with a table `t`, which goes to the sink `far`.
@@ -66,7 +91,7 @@ impl Road {
     /// Replaces the config for the next start; `top` are keys of no table, `source` keys of
     /// `[source]`.
     pub(crate) fn configure_as(&self, top: &str, source: &str, sinks: &str) {
-        let url = self.cluster.url("postgres", "postgres");
+        let url = self.cluster.url(ROLE, "postgres");
         self.configure_at(&url, top, source, sinks);
     }
 
