@@ -147,7 +147,10 @@ fn a_slot_that_a_promotion_would_lose_and_a_state_of_another_server_are_named() 
 #[test]
 fn safe_fixes_are_shown_and_run_only_when_told() {
     let schema = "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE keyless (v text)";
-    let road = Road::quiet(Cluster::builder(), schema, &routes(&["t"]));
+    let road = Road::bare(Cluster::builder(), schema);
+    // Whoever mends has to own the tables.
+    let owner = road.cluster.url("postgres", "postgres");
+    road.configure_at(&owner, "", "", &routes(&["t"]));
     let (code, _) = checks(&road, &[]);
     assert_eq!(code, 3);
     let asked = road.walgate.call(&["check", "--fix"]);
@@ -161,7 +164,7 @@ fn safe_fixes_are_shown_and_run_only_when_told() {
     // A table without a key is not published by itself: its updates would fail.
     road.sql("ALTER PUBLICATION walgate DROP TABLE t");
     road.sql("ALTER PUBLICATION walgate SET (publish = 'insert, update, delete')");
-    road.configure(&routes(&["t", "keyless"]));
+    road.configure_at(&owner, "", "", &routes(&["t", "keyless"]));
     let (code, seen) = checks(&road, &["--fix", "--yes"]);
     assert_eq!(code, 3);
     says(&seen, "table.published", "ok", "published");

@@ -74,6 +74,10 @@ fn ended(road: &mut Road, code: i32, says: &[&str]) {
 /// How the way out of a gap begins.
 const WAY_OUT: &str = "walgate backfill start TABLE --sweep";
 
+/// The way on where the server lacks what was received.
+const ANEW: &str = "set state.path to a new one and run with --adopt-slot if there is a slot; \
+                    routes then begin with the rows that are there";
+
 #[test]
 fn a_failover_slot_goes_on_at_the_promoted_standby_without_loss_or_repeat() {
     let receiver = Receiver::start();
@@ -137,7 +141,7 @@ fn what_was_received_and_is_not_on_the_promoted_standby_is_said() {
     pair.road.stop_server(Stop::Immediate, PATIENCE);
     pair.road.start_other(&mut pair.standby);
     let mut road = pair.fail_over();
-    let said = ["the server is on timeline 2, which left timeline 1 at", WAY_OUT, "--adopt-slot"];
+    let said = ["the server is on timeline 2, which left timeline 1 at", ANEW];
     ended(&mut road, 4, &said);
     assert_eq!(receiver.journal().events_processed, 50);
 }
@@ -224,7 +228,7 @@ fn a_server_restored_to_before_what_was_received_is_told_apart() {
     copy(&backup, &data);
     road.start_server();
     road.walgate.start(&[]);
-    ended(&mut road, 4, &["it was restored to an earlier state", WAY_OUT]);
+    ended(&mut road, 4, &["it was restored to an earlier state", ANEW]);
 }
 
 #[test]

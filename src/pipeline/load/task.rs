@@ -333,14 +333,12 @@ fn failed(error: &source::Error, has_filter: bool) -> Stop {
     }
     match error.code() {
         // A right may be granted yet.
-        Some("42501") => Stop::Wait(reason),
+        Some("42501") => Stop::Stuck(reason),
         // Syntax, types and the like: it is the same the next time.
         Some(code) if has_filter && (code.starts_with("42") || code.starts_with("22")) => {
             Stop::Never(reason)
         }
-        _ if matches!(error, source::Error::Rights { .. } | source::Error::Unloadable { .. }) => {
-            Stop::Stuck(reason)
-        }
+        _ if matches!(error, source::Error::Unloadable { .. }) => Stop::Stuck(reason),
         _ => Stop::Wait(reason),
     }
 }
