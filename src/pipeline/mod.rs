@@ -147,7 +147,8 @@ pub async fn run(
     let keeper = keeper::Keeper::new(&config, &shared, &state, &journal, bases);
     keepers.spawn(keeper.run(keeping.clone()));
     let mut operators = JoinSet::new();
-    operators.spawn(Operator::new(&config, &state, &journal, orders, shelves).run());
+    let operator = Operator::new(&config, &state, &journal, orders, shelves);
+    operators.spawn(operator.run(reading.clone(), keeping.clone()));
     let mut loaders = JoinSet::new();
     loaders.spawn(load::Loads::new(&config, &state, &shared, &journal, &splice).run());
     let mut watchers = JoinSet::new();
@@ -167,7 +168,6 @@ pub async fn run(
         Some(Err(_)) = listeners.join_next() => Err(Error::Panicked),
     };
     watchers.abort_all();
-    operators.abort_all();
     loaders.abort_all();
     reading.cancel();
     let mut unanswered = 0;
@@ -176,6 +176,9 @@ pub async fn run(
     }
     keeping.cancel();
     while let Some(done) = keepers.join_next().await {
+        done.map_err(|_| Error::Panicked)??;
+    }
+    while let Some(done) = operators.join_next().await {
         done.map_err(|_| Error::Panicked)??;
     }
     showing.cancel();

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::request::{Outcome, Request};
 use super::windows::Windows;
 use super::{Error, insist};
@@ -54,8 +56,22 @@ impl Operator {
         }
     }
 
-    /// Runs until dropped.
-    pub(super) async fn run(mut self) -> Result<(), Error> {
+    /// Runs until `reading` ends. Once `keeping` does too, the sinks have finished: notes then how
+    /// far that brought what is under way, so that nothing of it is done again.
+    pub(super) async fn run(
+        mut self,
+        reading: CancellationToken,
+        keeping: CancellationToken,
+    ) -> Result<(), Error> {
+        tokio::select! {
+            ended = self.work() => return ended,
+            () = reading.cancelled() => {}
+        }
+        keeping.cancelled().await;
+        self.look_at_windows().await.map(drop)
+    }
+
+    async fn work(&mut self) -> Result<(), Error> {
         // What an earlier run had begun with is begun with again: each can be done twice.
         let mut taken = true;
         loop {
