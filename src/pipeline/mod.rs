@@ -175,12 +175,8 @@ pub async fn run(
         unanswered += done.map_err(|_| Error::Panicked)?.map_err(Error::Delivery)?;
     }
     keeping.cancel();
-    while let Some(done) = keepers.join_next().await {
-        done.map_err(|_| Error::Panicked)??;
-    }
-    while let Some(done) = operators.join_next().await {
-        done.map_err(|_| Error::Panicked)??;
-    }
+    all_ended(&mut keepers).await?;
+    all_ended(&mut operators).await?;
     showing.cancel();
     while listeners.join_next().await.is_some() {}
     shared.say_farewell();
@@ -198,6 +194,14 @@ async fn passed(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
+}
+
+/// Waits until each of these tasks has ended.
+async fn all_ended(tasks: &mut JoinSet<Result<(), Error>>) -> Result<(), Error> {
+    while let Some(done) = tasks.join_next().await {
+        done.map_err(|_| Error::Panicked)??;
+    }
+    Ok(())
 }
 
 /// A task that should go on has ended.
