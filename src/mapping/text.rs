@@ -2,7 +2,7 @@
 
 use crate::chunk::Transaction;
 use crate::lsn::{Position, Timestamp};
-use crate::pgoutput::value::write_text_json;
+use crate::pgoutput::value::{civil, write_text_json};
 
 /// What an event says of its transaction, kept while the rows of one transaction pass.
 #[derive(Debug, Default)]
@@ -120,23 +120,6 @@ fn write_digits(number: i64, width: u32, out: &mut Vec<u8>) {
         let digit = (number / 10_i64.pow(place)).rem_euclid(10).to_le_bytes()[0];
         out.push(b'0' + digit);
     }
-}
-
-/// Year, month and day of a day counted from 1970-01-01.
-///
-/// Source: <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::Error;
 use super::number::{push_padded, write_integer};
 use super::take::Take;
+use crate::pgoutput::value::civil;
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
@@ -48,22 +49,6 @@ fn write_day(days: i64, out: &mut Vec<u8>) -> bool {
         push_padded(number.unsigned_abs(), 2, out);
     }
     year <= 0
-}
-
-/// Year, month and day of a day counted from 1970-01-01.
-///
-/// Source: <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 pub(super) fn write_time(micros: i64, out: &mut Vec<u8>) {

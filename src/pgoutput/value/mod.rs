@@ -17,6 +17,7 @@ use crate::relation::Kind;
 
 pub use json::is_json_null;
 pub use text::write_text_json;
+pub use time::civil;
 
 /// How deep composites and arrays of them may nest before they are printed as text. Postgres has
 /// no such bound; nobody was seen to pass four.

@@ -1,4 +1,4 @@
-//! Timestamps: a `T` between date and time, and `Z` for the session's zone, which is UTC.
+//! Days, and timestamps: a `T` between date and time, and `Z` for the session's zone, which is UTC.
 
 /// Appends timestamp or timestamptz as a string: `2026-11-23 12:00:00.5+00` becomes
 /// `2026-11-23T12:00:00.5Z`, and ` BC` stays behind it. Returns false for what has no time of
@@ -34,4 +34,22 @@ pub(super) fn write_timestamp(text: &[u8], out: &mut Vec<u8>) -> bool {
     }
     out.push(b'"');
     true
+}
+
+/// Returns year, month and day of a day counted from 1970-01-01.
+///
+/// Source: <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>.
+#[must_use]
+pub fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, day)
 }
