@@ -24,6 +24,8 @@ pub(super) struct Tables {
 struct Inner {
     names: Names,
     stored: BTreeMap<Oid, TableName>,
+    /// They may differ: nobody compares thousands of names for every chunk.
+    is_fresh: bool,
     /// Each table's newest version, as the stream describes it and as it is handed on.
     newest: HashMap<Oid, (Arc<Relation>, Arc<Relation>)>,
 }
@@ -66,7 +68,9 @@ impl Tables {
         let stored = names.clone();
         let save = move |c: &rusqlite::Connection| tables::save(c, &names);
         insist::write(&self.state, "what tables are called", save).await?;
-        self.lock().stored = stored;
+        let mut inner = self.lock();
+        inner.stored = stored;
+        inner.is_fresh = *inner.names.known() != inner.stored;
         Ok(())
     }
 
@@ -91,18 +95,20 @@ impl Inner {
             }
         }
         let fresh = self.fresh();
+        self.is_fresh = fresh.is_some();
         (chunk, fresh)
     }
 
     /// Returns the names where they are to be stored.
     fn fresh(&self) -> Option<BTreeMap<Oid, TableName>> {
         let known = self.names.known();
-        (*known != self.stored).then(|| known.clone())
+        (self.is_fresh && *known != self.stored).then(|| known.clone())
     }
 
     /// As [`Names::note`].
     fn name(&mut self, table: Oid, name: &TableName) -> Option<TableName> {
         let formerly = self.names.note(table, name);
+        self.is_fresh = true;
         // Whoever went by this name goes by it no longer.
         for (raw, named) in self.newest.values_mut() {
             if named.formerly.as_ref() == Some(name) && named.oid != table {
