@@ -190,7 +190,10 @@ CREATE TABLE known (
 CREATE TABLE tables (
     oid          INTEGER PRIMARY KEY,
     namespace    TEXT NOT NULL,
-    name         TEXT NOT NULL
+    name         TEXT NOT NULL,
+    -- What it is called by now.
+    now_in       TEXT NOT NULL,
+    now          TEXT NOT NULL
 ) STRICT;
 
 -- The shapes of tables that a person knows of, for routes that are held when one changes.
@@ -208,6 +211,8 @@ CREATE TABLE loads (
     id             INTEGER PRIMARY KEY AUTOINCREMENT,
     -- As SQL would quote it.
     "table"        TEXT NOT NULL,
+    -- Its oid, which survives a rename; NULL until it was found.
+    relation       INTEGER,
     -- The one sink that it was asked for; NULL: every sink that wants the table.
     sink           TEXT,
     -- The names of the routes that it is for, as JSON.
@@ -236,6 +241,9 @@ CREATE TABLE pieces (
     -- The end of the watermark's transaction.
     end_lsn        INTEGER NOT NULL,
     load           INTEGER NOT NULL,
+    -- Where the load was before, should the place never come: its cursor, and the rows of the piece.
+    "before"       TEXT,
+    rows           INTEGER NOT NULL,
     -- Journal records, end to end.
     records        BLOB NOT NULL
 ) STRICT;

@@ -15,6 +15,7 @@ use crate::chunk::Chunk;
 use crate::failure::{Classify, chain};
 use crate::journal::Journal;
 use crate::lsn::{Lsn, Position, Timestamp};
+use crate::progress::pieces;
 use crate::source::{
     self, Identity, OpenOptions, Opened, Reader, Received, Resume, Settings, Streaming, Writer,
 };
@@ -121,6 +122,9 @@ impl Intake {
                 Ok(attached) => {
                     let opened = &attached.2;
                     remember(&self.state, opened, &resume).await?;
+                    if let Some(lsn) = opened.known_up_to() {
+                        self.splice.give_back(lsn);
+                    }
                     self.identity = Some(opened.identity.clone());
                     if opened.gap.is_some() {
                         // Else the slot would seem to be someone else's at the next break.
@@ -292,6 +296,7 @@ async fn remember(state: &State, opened: &Opened, resume: &Resume) -> Result<(),
     let identity = meta::Identity { system_id, timeline, database, slot };
     let is_new = resume.identity.is_none() || opened.gap.is_some();
     let (started_at, confirmed) = (opened.started_at, opened.confirmed);
+    let known_up_to = opened.known_up_to();
     if let Some(gap) = opened.gap {
         tracing::error!(from = %gap.from, to = %gap.to,
             "going on behind a gap: what was committed in between is lost to the stream");
@@ -302,7 +307,7 @@ async fn remember(state: &State, opened: &Opened, resume: &Resume) -> Result<(),
         if is_new {
             meta::restart_at(connection, started_at, confirmed)?;
         }
-        Ok(())
+        known_up_to.map_or(Ok(()), |lsn| pieces::give_back(connection, lsn))
     });
     write.await.map_err(Error::State)
 }

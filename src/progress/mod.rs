@@ -5,6 +5,7 @@
 pub mod known;
 pub mod ledger;
 pub mod load;
+pub mod pieces;
 pub mod shapes;
 pub mod store;
 pub mod tables;

@@ -49,7 +49,7 @@ pub async fn open(
     let catalog = Catalog::of(&conninfo.narrowed_to(&connection.host)).await?;
     let system = command::identify(&mut connection).await?;
     let timelines = command::timelines(&mut connection, system.timeline).await?;
-    same_system(settings, resume, &system, &timelines)?;
+    let switch = same_system(settings, resume, &system, &timelines)?;
     let (log_end, in_recovery) = (Lsn::ZERO, false);
     let mut attach =
         Attach { settings, resume, options, connection, catalog, system, log_end, in_recovery };
@@ -94,6 +94,7 @@ pub async fn open(
         confirmed: started.confirmed,
         created: started.created,
         gap: started.gap,
+        switch,
         confirmer: Confirmer(shared),
         wal_sender_timeout,
     };
@@ -154,14 +155,15 @@ impl Intent {
     }
 }
 
-/// Compares what the state remembers with the server that answered.
+/// Compares what the state remembers with the server that answered. Returns where that left the
+/// timeline that the state knows, if it did.
 fn same_system(
     settings: &Settings,
     resume: &Resume,
     system: &System,
     timelines: &Timelines,
-) -> Result<(), Error> {
-    let Some(stored) = &resume.identity else { return Ok(()) };
+) -> Result<Option<Lsn>, Error> {
+    let Some(stored) = &resume.identity else { return Ok(None) };
     let compared = [
         ("system", &stored.system_id, &system.system_id),
         ("database", &stored.database, &system.database),
@@ -173,7 +175,7 @@ fn same_system(
         }
     }
     if stored.timeline == system.timeline {
-        return Ok(());
+        return Ok(None);
     }
     let (timeline, stored) = (system.timeline, stored.timeline);
     let Some((_, switch)) = timelines.iter().find(|(number, _)| *number == stored) else {
@@ -185,7 +187,7 @@ fn same_system(
         let received = received.max(journaled);
         return Err(Error::Timeline { timeline, stored, switch, received });
     }
-    Ok(())
+    Ok(Some(switch))
 }
 
 struct Attach<'a> {

@@ -120,6 +120,16 @@ pub struct OpenOptions {
     pub reconnect: bool,
 }
 
+impl Opened {
+    /// Returns the end of what the state knows of this log: places behind it never come. None where
+    /// it goes on as it was.
+    #[must_use]
+    pub fn known_up_to(&self) -> Option<Lsn> {
+        let gap = self.gap.map(|gap| gap.from);
+        gap.into_iter().chain(self.switch).min()
+    }
+}
+
 /// What was not read and never will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
@@ -144,6 +154,8 @@ pub struct Opened {
     pub created: bool,
     /// What `accept_gap` let pass.
     pub gap: Option<Gap>,
+    /// Where the log left the timeline that the state knows; none: it did not.
+    pub switch: Option<Lsn>,
     /// Speaks to the writer.
     pub confirmer: Confirmer,
     /// The server closes the connection after so much silence.

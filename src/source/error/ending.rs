@@ -62,6 +62,7 @@ impl Error {
             | Self::ServerStopping
             | Self::Silent { .. }
             | Self::Protocol { .. }
+            | Self::Moved { .. }
             | Self::Unloadable { .. }
             | Self::Spill { .. }
             | Self::TooManyUndone { .. }
