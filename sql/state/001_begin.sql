@@ -196,6 +196,15 @@ CREATE TABLE tables (
     now          TEXT NOT NULL
 ) STRICT;
 
+-- In which file each published table lay when it was last looked at.
+CREATE TABLE files (
+    oid          INTEGER PRIMARY KEY,
+    -- The file, and the version of each column, as JSON.
+    seen         TEXT NOT NULL,
+    -- When its rows were found to have been written anew; NULL: nobody has to do anything.
+    rewritten_at INTEGER
+) STRICT;
+
 -- The shapes of tables that a person knows of, for routes that are held when one changes.
 CREATE TABLE shapes (
     route        TEXT NOT NULL,

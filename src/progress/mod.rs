@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of what an event holds or how it is sent, only positions.
 
+pub mod files;
 pub mod known;
 pub mod ledger;
 pub mod load;

@@ -7,6 +7,7 @@ use walgate::lsn::Lsn;
 use super::support::process::eventually;
 use super::support::receiver::{Receiver, Reply};
 use super::support::road::{PATIENCE, Road, T, http, route};
+use super::support::state;
 
 fn sinks(receiver: &Receiver) -> String {
     format!("{}{}", http("far", &receiver.url("/"), ""), route("t", "far"))
@@ -108,4 +109,32 @@ fn a_publication_that_lost_a_table_or_deletes_is_told_and_told_when_mended() {
     assert!(log.contains("needs a look") && log.contains("this is over"), "{log}");
     road.sql("INSERT INTO t VALUES (1, 'a')");
     road.arrived(&receiver);
+}
+
+/// No event tells that the rows of a table were written anew.
+#[test]
+fn an_alter_table_that_writes_the_rows_anew_asks_for_a_backfill() {
+    let receiver = Receiver::start();
+    let mut road = Road::new(Cluster::builder(), T, &sinks(&receiver));
+    road.sql("INSERT INTO t VALUES (1, 'a')");
+    let known = |what: &str, road: &Road| {
+        let file = road.value("SELECT pg_relation_filenode('t')");
+        let sql = format!("SELECT count(*) FROM files WHERE seen LIKE '[\"{file}\"%'");
+        eventually(what, PATIENCE, || state::number(&road.walgate, &sql) == 1);
+    };
+    let says = |source: &Value| source["warnings"].to_string().contains("rows of public.t anew");
+    known("the file is noted", &road);
+    road.sql("VACUUM FULL t");
+    known("the new file is noted", &road);
+    assert!(!says(&road.walgate.status()["source"]));
+    road.stop();
+    road.sql("ALTER TABLE t ALTER v TYPE text USING upper(v)");
+    road.start();
+    becomes(&road, "it is told", says);
+    let output = road.walgate.call(&["backfill", "start", "public.t"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    becomes(&road, "it is done", |source| source["state"] == "streaming" && !says(source));
+    road.arrived(&receiver);
+    road.sql("ALTER TABLE t ADD w int DEFAULT 7");
+    becomes(&road, "it is told again", says);
 }
