@@ -84,6 +84,7 @@ fn a_slow_sink_costs_no_slot_that_the_server_bounds() {
     receiver.wait("the row", PATIENCE, |journal| journal.events_processed == 1);
 }
 
+/// D16: a publication without a table, or without deletes, looked as if nothing were written.
 #[test]
 fn a_publication_that_lost_a_table_or_deletes_is_told_and_told_when_mended() {
     let receiver = Receiver::start();
@@ -111,6 +112,8 @@ fn a_publication_that_lost_a_table_or_deletes_is_told_and_told_when_mended() {
     road.arrived(&receiver);
 }
 
+/// D23: the rows of a table had other values, and nobody knew.
+///
 /// No event tells that the rows of a table were written anew.
 #[test]
 fn an_alter_table_that_writes_the_rows_anew_asks_for_a_backfill() {

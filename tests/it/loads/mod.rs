@@ -85,6 +85,8 @@ fn the_rows_that_are_there_come_first_and_then_what_happens() {
     assert_eq!(reads(&journal), 5000);
 }
 
+/// D9, D10: what was written while a load began, or while a piece of it was read, was in neither or
+/// came back older.
 #[test]
 fn a_table_under_load_is_loaded_while_it_changes() {
     let receiver = Receiver::start();
@@ -99,6 +101,9 @@ fn a_table_under_load_is_loaded_while_it_changes() {
     assert!(reads(&journal) > 4000, "{}", reads(&journal));
 }
 
+/// D8, D11: rows of a load were confirmed before they were delivered, or what happened to those that
+/// were read already was lost with a restart.
+///
 /// Kills walgate and starts it again, over and over, while a table is loaded and changes.
 #[test]
 fn a_load_that_is_killed_again_and_again_goes_on_where_it_was() {
@@ -189,6 +194,7 @@ const COUNTS: [(&str, usize); 16] = [
     ("sliced", 2500),
 ];
 
+/// D12: a key that could not be compared ended the load early.
 #[test]
 fn every_row_of_a_table_with_an_odd_key_comes_once() {
     let receiver = Receiver::start();
