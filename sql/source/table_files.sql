@@ -18,7 +18,10 @@ SELECT json_build_object(
             UNION ALL
             SELECT -d.adnum, d.xmin::text, false FROM pg_attrdef d WHERE d.adrelid = c.oid
         ) x
-    ), '[]')
+    ), '[]'),
+    'has_rows', CASE WHEN c.relkind = 'p' THEN coalesce((
+        SELECT max(pg_relation_size(l.relid)) FROM pg_partition_tree(c.oid) l WHERE l.isleaf
+    ), 0) ELSE pg_relation_size(c.oid) END > 0
 )::text
 FROM pg_publication_tables t
 JOIN pg_namespace n ON n.nspname = t.schemaname

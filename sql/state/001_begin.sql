@@ -201,8 +201,9 @@ CREATE TABLE files (
     oid          INTEGER PRIMARY KEY,
     -- The file, and the version of each column, as JSON.
     seen         TEXT NOT NULL,
-    -- When its rows were found to have been written anew; NULL: nobody has to do anything.
-    rewritten_at INTEGER
+    -- Why rows of it come by a load alone, and since when; NULL: nobody has to do anything.
+    reason       TEXT CHECK (reason IN ('rewritten', 'added')),
+    since        INTEGER
 ) STRICT;
 
 -- The shapes of tables that a person knows of, for routes that are held when one changes.

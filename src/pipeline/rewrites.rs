@@ -1,18 +1,22 @@
-//! [`Rewrites`]: tables whose rows an ALTER TABLE wrote anew, of which no event tells (pure).
+//! [`Rewrites`]: tables with rows of which no event tells (pure).
 //!
 //! A change of a column's type, a new column with a default, a generated column with another
-//! expression: the rows that are there have other values, and the stream brings none of them.
+//! expression: the rows that are there have other values, and the stream brings none of them. Nor
+//! does it bring those that a table had before it was published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::load::takes;
 use super::wanted::Warning;
 use crate::lsn::{Oid, Timestamp};
-use crate::progress::files::Stored;
-use crate::relation::TableName;
+use crate::mapping::{Route, Start};
+use crate::progress::files::{Reason, Stored};
+use crate::relation::quote_identifier;
 use crate::source::catalog::{FileColumn, TableFile};
 
-/// So long it is told of that a table was written anew, unless it is loaded before.
+/// So long it is told of, unless the table is loaded before.
 const TOLD: Duration = Duration::from_hours(24);
 
 /// See the module.
@@ -27,68 +31,86 @@ impl Rewrites {
         Self { known }
     }
 
-    /// Notes the files of all tables. Returns what is to be stored.
+    /// Notes the files of all tables. Returns what is to be stored. `all_tables`: the publication
+    /// has each table from its first row on.
     pub(super) fn look(
         &mut self,
         files: &[TableFile],
+        all_tables: bool,
         now: Timestamp,
     ) -> BTreeMap<Oid, Option<Stored>> {
         let mut changed = BTreeMap::new();
-        let is_there = |oid: &Oid| files.iter().any(|file| file.oid == *oid);
-        let gone: Vec<Oid> = self.known.keys().filter(|oid| !is_there(oid)).copied().collect();
-        for oid in gone {
-            self.known.remove(&oid);
-            changed.insert(oid, None);
-        }
+        let there: BTreeSet<Oid> = files.iter().map(|file| file.oid).collect();
+        let is_first = self.known.is_empty();
+        let gone = self.known.extract_if(.., |oid, _| !there.contains(oid));
+        changed.extend(gone.map(|(oid, _)| (oid, None)));
         for file in files {
             let seen = serde_json::to_string(&(&file.file, &file.columns)).unwrap_or_default();
             let before = self.known.get(&file.oid);
             if before.is_some_and(|before| before.seen == seen) {
                 continue;
             }
-            let was = before.and_then(|before| serde_json::from_str(&before.seen).ok());
-            let is_rewritten = was.is_some_and(|(old, columns): (String, Vec<FileColumn>)| {
-                is_rewritten(&columns, &file.columns, old != file.file)
-            });
-            let told = before.and_then(|before| before.rewritten_at);
-            let rewritten_at = if is_rewritten { Some(now) } else { told };
-            let stored = Stored { seen, rewritten_at };
+            let missing = match before {
+                None => {
+                    let is_added = !is_first && !all_tables && file.has_rows;
+                    is_added.then_some((Reason::Added, now))
+                }
+                Some(before) if is_rewritten(&before.seen, file) => Some((Reason::Rewritten, now)),
+                Some(before) => before.missing,
+            };
+            let stored = Stored { seen, missing };
             self.known.insert(file.oid, stored.clone());
             changed.insert(file.oid, Some(stored));
         }
         changed
     }
 
-    /// Returns what a person has to do. `loaded`: when each table was last loaded as a whole.
+    /// Returns what a person has to do, of those of `files` that a route takes the rows of.
+    /// `loaded`: when each table was last loaded as a whole.
     pub(super) fn warnings(
         &self,
         files: &[TableFile],
+        routes: &[Arc<Route>],
         loaded: &BTreeMap<Oid, Timestamp>,
         now: Timestamp,
     ) -> Vec<Warning> {
         let warn = |file: &TableFile| {
-            let at = self.known.get(&file.oid)?.rewritten_at?;
+            let (reason, at) = self.known.get(&file.oid)?.missing?;
             let is_over = loaded.get(&file.oid).is_some_and(|loaded| *loaded >= at)
                 || Duration::from_micros(now.unix_micros().abs_diff(at.unix_micros())) > TOLD;
-            if is_over {
+            let TableFile { oid, namespace, name, .. } = file;
+            let mut takers = routes.iter().filter(|route| takes(route, namespace, name));
+            let is_wanted = match reason {
+                Reason::Rewritten => takers.next().is_some(),
+                Reason::Added => takers.any(|route| route.start == Start::Load),
+            };
+            if is_over || !is_wanted {
                 return None;
             }
-            let TableFile { namespace, name, .. } = file.clone();
-            let table = TableName { namespace, name }.quoted();
-            let text = format!(
-                "ALTER TABLE wrote the rows of {table} anew: they may have other values, of which \
-                 no event tells; `walgate backfill start {table}` sends them"
-            );
-            Some(Warning::new(format!("rewritten {}", file.oid.0), text))
+            let table = format!("{}.{}", quote_identifier(namespace), quote_identifier(name));
+            let what = match reason {
+                Reason::Rewritten => format!(
+                    "ALTER TABLE wrote the rows of {table} anew: they may have other values, of \
+                     which no event tells"
+                ),
+                Reason::Added => {
+                    format!("{table} had rows when it was published: none tells of them")
+                }
+            };
+            let text = format!("{what}; `walgate backfill start {table}` sends them");
+            Some(Warning::new(format!("rows of {}", oid.0), text))
         };
         files.iter().filter_map(warn).collect()
     }
 }
 
-/// Whether the rows have other values than before.
-fn is_rewritten(old: &[FileColumn], new: &[FileColumn], is_other_file: bool) -> bool {
-    new.iter().any(|column| {
-        match old.iter().find(|old| old.number == column.number) {
+/// Whether the rows have other values than those of `before`, which is [`Stored::seen`].
+fn is_rewritten(before: &str, now: &TableFile) -> bool {
+    let before = serde_json::from_str::<(String, Vec<FileColumn>)>(before);
+    let Ok((file, columns)) = before else { return false };
+    let is_other_file = file != now.file;
+    now.columns.iter().any(|column| {
+        match columns.iter().find(|old| old.number == column.number) {
             None => is_other_file || column.filled,
             // What a VACUUM FULL writes into the rows is told to be there no longer.
             Some(old) => is_other_file && old.version != column.version && !old.filled,
@@ -99,6 +121,7 @@ fn is_rewritten(old: &[FileColumn], new: &[FileColumn], is_other_file: bool) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mapping::{Selector, TablePattern};
 
     const AT: Timestamp = Timestamp::from_unix_micros(0);
     const LATER: Timestamp = Timestamp::from_unix_micros(1);
@@ -109,32 +132,36 @@ mod tests {
 
     fn file(file: &str, columns: &[FileColumn]) -> [TableFile; 1] {
         let (namespace, name) = ("public".to_owned(), "t".to_owned());
-        [TableFile {
-            oid: Oid(7),
-            namespace,
-            name,
-            file: file.to_owned(),
-            columns: columns.to_vec(),
-        }]
+        let (file, columns) = (file.to_owned(), columns.to_vec());
+        [TableFile { oid: Oid(7), namespace, name, file, columns, has_rows: true }]
+    }
+
+    fn routes(start: Start) -> [Arc<Route>; 1] {
+        let table = Selector::Table(TablePattern::parse("public.t").unwrap());
+        [Arc::new(Route { start, ..Route::new("t", table, "far") })]
     }
 
     #[track_caller]
     fn check(old: (&str, &[FileColumn]), new: (&str, &[FileColumn]), rewritten: bool) {
         let mut rewrites = Rewrites::default();
-        let stored = rewrites.look(&file(old.0, old.1), AT);
-        assert_eq!(rewrites.warnings(&file(old.0, old.1), &BTreeMap::new(), AT), []);
+        let (routes, loaded) = (routes(Start::Now), BTreeMap::new());
+        let first = file(old.0, old.1);
+        let stored = rewrites.look(&first, false, AT);
+        assert_eq!(rewrites.warnings(&first, &routes, &loaded, AT), []);
         // Over a restart.
         let known = stored.into_iter().filter_map(|(oid, stored)| Some((oid, stored?)));
         let mut rewrites = Rewrites::new(known.collect());
         let new = file(new.0, new.1);
-        let changed = rewrites.look(&new, LATER);
+        let changed = rewrites.look(&new, false, LATER);
         assert_eq!(changed.len(), 1);
-        let warned =
-            |loaded, now| rewrites.warnings(&new, &BTreeMap::from([(Oid(7), loaded)]), now);
+        let warned = |loaded, now| {
+            rewrites.warnings(&new, &routes, &BTreeMap::from([(Oid(7), loaded)]), now)
+        };
         assert_eq!(warned(AT, LATER).len(), usize::from(rewritten));
         assert_eq!(warned(LATER, LATER), [], "it was loaded since");
         let day = Timestamp::from_unix_micros(2 + 24 * 3600 * 1_000_000);
         assert_eq!(warned(AT, day), [], "told for long enough");
+        assert_eq!(rewrites.warnings(&new, &[], &loaded, LATER), [], "nobody takes it");
     }
 
     #[test]
@@ -163,8 +190,26 @@ mod tests {
     #[test]
     fn a_table_that_is_gone_is_forgotten() {
         let mut rewrites = Rewrites::default();
-        assert_eq!(rewrites.look(&file("f", &[]), AT).len(), 1);
-        assert_eq!(rewrites.look(&file("f", &[]), AT), BTreeMap::new());
-        assert_eq!(rewrites.look(&[], AT), BTreeMap::from([(Oid(7), None)]));
+        assert_eq!(rewrites.look(&file("f", &[]), false, AT).len(), 1);
+        assert_eq!(rewrites.look(&file("f", &[]), false, AT), BTreeMap::new());
+        assert_eq!(rewrites.look(&[], false, AT), BTreeMap::from([(Oid(7), None)]));
+    }
+
+    #[test]
+    fn a_table_that_had_rows_when_it_was_published_is_told_of_where_they_are_wanted() {
+        let before = || Stored { seen: String::new(), missing: None };
+        let warned = |known: BTreeMap<Oid, Stored>, all_tables, has_rows, start| {
+            let mut rewrites = Rewrites::new(known);
+            let mut files = file("f", &[]);
+            files[0].has_rows = has_rows;
+            let _stored = rewrites.look(&files, all_tables, AT);
+            rewrites.warnings(&files, &routes(start), &BTreeMap::new(), AT).len()
+        };
+        let other = || BTreeMap::from([(Oid(6), before())]);
+        assert_eq!(warned(other(), false, true, Start::Load), 1);
+        assert_eq!(warned(other(), false, true, Start::Now), 0, "nobody wants them");
+        assert_eq!(warned(other(), false, false, Start::Load), 0, "there are none");
+        assert_eq!(warned(other(), true, true, Start::Load), 0, "it was published all along");
+        assert_eq!(warned(BTreeMap::new(), false, true, Start::Load), 0, "nothing was known yet");
     }
 }

@@ -17,6 +17,7 @@ use super::wanted::{Wanted, Warning};
 use crate::config::{Config, Source};
 use crate::failure::chain;
 use crate::lsn::Timestamp;
+use crate::mapping::Route;
 use crate::progress::files;
 use crate::source::catalog::{Holder, Server, SlotRow, SlotWal, TableFile};
 use crate::source::{Catalog, Error};
@@ -42,6 +43,7 @@ const DANGER_SECONDS: u64 = 3600;
 pub(super) struct Watch {
     source: Source,
     wanted: Wanted,
+    routes: Vec<Arc<Route>>,
     state: State,
     shared: Arc<Shared>,
     until_caught_up: bool,
@@ -52,6 +54,8 @@ pub(super) struct Watch {
     /// What the publication lacked when last looked at.
     lacks: Vec<Warning>,
     looked_at: Option<Instant>,
+    /// The publication has every table.
+    all_tables: bool,
     /// What is known of the tables' files; none until it was read.
     rewrites: Option<Rewrites>,
     rewritten: Vec<Warning>,
@@ -73,6 +77,7 @@ impl Watch {
         Self {
             source: config.source.clone(),
             wanted: Wanted::of(config),
+            routes: config.routes.clone(),
             state: state.clone(),
             shared: Arc::clone(shared),
             until_caught_up: options.until_caught_up,
@@ -81,6 +86,7 @@ impl Watch {
             open: HashMap::new(),
             lacks: Vec::new(),
             looked_at: None,
+            all_tables: false,
             rewrites: None,
             rewritten: Vec::new(),
             files_at: Instant::now(),
@@ -165,6 +171,7 @@ impl Watch {
             let publication = in_time(catalog.publication(&self.source.publication)).await?;
             let tables = in_time(catalog.publication_tables(&self.source.publication)).await?;
             self.lacks = self.wanted.missing(publication.as_ref(), &tables);
+            self.all_tables = publication.is_some_and(|publication| publication.all_tables);
         }
         if self.files_at <= Instant::now() {
             let began = Instant::now();
@@ -189,19 +196,19 @@ impl Watch {
         Ok(warnings)
     }
 
-    /// Looks for tables whose rows were written anew.
+    /// Looks for tables with rows of which no event tells.
     async fn look_at_files(&mut self, files: &[TableFile]) -> Result<(), state::Error> {
         let now = Timestamp::now();
         let rewrites = match &mut self.rewrites {
             Some(rewrites) => rewrites,
             none => none.insert(Rewrites::new(self.state.read(files::load).await?)),
         };
-        let changed = rewrites.look(files, now);
+        let changed = rewrites.look(files, self.all_tables, now);
         if !changed.is_empty() {
             self.state.write(move |connection| files::save(connection, &changed)).await?;
         }
         let loaded = self.state.read(files::loaded).await?;
-        self.rewritten = rewrites.warnings(files, &loaded, now);
+        self.rewritten = rewrites.warnings(files, &self.routes, &loaded, now);
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! In which file each published table lay when it was last looked at, and whether its rows were
-//! written anew since. Functions to run inside `State::write` and `State::read`.
+//! In which file each published table lay when it was last looked at, and whether rows of it come by
+//! a load alone since. Functions to run inside `State::write` and `State::read`.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,33 @@ use rusqlite::Connection;
 
 use crate::lsn::{Oid, Timestamp};
 
+/// Why rows of a table are not in the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// They were written anew, and no event told of it.
+    Rewritten,
+    /// The table was published when it had rows.
+    Added,
+}
+
+impl Reason {
+    const ALL: [Self; 2] = [Self::Rewritten, Self::Added];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rewritten => "rewritten",
+            Self::Added => "added",
+        }
+    }
+}
+
 /// What is known of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// What was seen last, as JSON.
     pub seen: String,
-    /// When its rows were found to have been written anew; none: nobody has to do anything.
-    pub rewritten_at: Option<Timestamp>,
+    /// Why rows of it come by a load alone, and since when; none: nobody has to do anything.
+    pub missing: Option<(Reason, Timestamp)>,
 }
 
 /// Returns what is known of each table.
@@ -21,10 +41,13 @@ pub struct Stored {
 /// # Errors
 /// Any of SQLite's.
 pub fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<Oid, Stored>> {
-    let mut statement = connection.prepare("SELECT oid, seen, rewritten_at FROM files")?;
+    let mut statement = connection.prepare("SELECT oid, seen, reason, since FROM files")?;
     let rows = statement.query_map([], |row| {
-        let rewritten_at = row.get::<_, Option<i64>>(2)?.map(Timestamp::from_unix_micros);
-        Ok((Oid(row.get(0)?), Stored { seen: row.get(1)?, rewritten_at }))
+        let word: Option<String> = row.get(2)?;
+        let is_it = |reason: &Reason| Some(reason.as_str()) == word.as_deref();
+        let reason = Reason::ALL.into_iter().find(is_it);
+        let since = row.get::<_, Option<i64>>(3)?.map(Timestamp::from_unix_micros);
+        Ok((Oid(row.get(0)?), Stored { seen: row.get(1)?, missing: reason.zip(since) }))
     })?;
     rows.collect()
 }
@@ -38,12 +61,13 @@ pub fn save(
     changed: &BTreeMap<Oid, Option<Stored>>,
 ) -> rusqlite::Result<()> {
     let mut forget = connection.prepare("DELETE FROM files WHERE oid = ?1")?;
-    let sql = "INSERT OR REPLACE INTO files (oid, seen, rewritten_at) VALUES (?1, ?2, ?3)";
+    let sql = "INSERT OR REPLACE INTO files (oid, seen, reason, since) VALUES (?1, ?2, ?3, ?4)";
     let mut store = connection.prepare(sql)?;
     changed.iter().try_for_each(|(oid, stored)| match stored {
         None => forget.execute([oid.0]).map(drop),
-        Some(Stored { seen, rewritten_at }) => {
-            store.execute((oid.0, seen, rewritten_at.map(Timestamp::unix_micros))).map(drop)
+        Some(Stored { seen, missing }) => {
+            let (reason, since) = missing.map(|(why, at)| (why.as_str(), at.unix_micros())).unzip();
+            store.execute((oid.0, seen, reason, since)).map(drop)
         }
     })
 }

@@ -141,3 +141,27 @@ fn an_alter_table_that_writes_the_rows_anew_asks_for_a_backfill() {
     road.sql("ALTER TABLE t ADD w int DEFAULT 7");
     becomes(&road, "it is told again", says);
 }
+
+/// What a table has when it is added to a publication is in no stream.
+#[test]
+fn a_table_that_is_published_later_with_rows_asks_for_a_backfill() {
+    let receiver = Receiver::start();
+    let schema = format!("{T}; CREATE TABLE late (id int PRIMARY KEY, v text)");
+    let mut road = Road::bare(Cluster::builder(), &schema);
+    road.sql("CREATE PUBLICATION walgate FOR TABLE t; INSERT INTO late VALUES (1, 'there')");
+    let late = route("late", "far").replace("start = \"now\"\n", "");
+    road.configure(&format!("{}{late}", sinks(&receiver)));
+    road.start();
+    let known = "SELECT count(*) FROM files";
+    eventually("what is published is noted", PATIENCE, || state::number(&road.walgate, known) == 1);
+    road.sql("ALTER PUBLICATION walgate ADD TABLE late; INSERT INTO late VALUES (2, 'new')");
+    let says = |source: &Value| source["warnings"].to_string().contains("public.late had rows");
+    becomes(&road, "it is told", says);
+    let output = road.walgate.call(&["backfill", "start", "public.late"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    becomes(&road, "it is done", |source| source["state"] == "streaming" && !says(source));
+    road.confirms(&road.wal_end());
+    let mut expected = road.table("t");
+    expected.extend(road.table("late"));
+    assert_eq!(receiver.journal().fold(), expected);
+}

@@ -134,6 +134,8 @@ pub struct TableFile {
     pub file: String,
     /// Its columns and their defaults.
     pub columns: Vec<FileColumn>,
+    /// The file is not empty.
+    pub has_rows: bool,
 }
 
 /// A column of a [`TableFile`], or a default.
