@@ -309,7 +309,10 @@ impl Reader {
         };
         // Whether the transaction is still open does not matter: of tiny ones hardly any is when the
         // bytes run out.
-        if let (Some(Timestamp(sent)), Some(Timestamp(committed))) =
+        if self.held.is_within() {
+            // Nothing of it leaves before it commits, so nobody waits for its next byte.
+            self.behind = true;
+        } else if let (Some(Timestamp(sent)), Some(Timestamp(committed))) =
             (sent, self.cutter.commit_time())
             && !matches!(outcome, Drained::Idle(_))
         {
