@@ -242,17 +242,16 @@ impl Catalog {
         rows.iter().map(column).collect::<Result<_, _>>().map_err(|e| Error::sql(doing, e))
     }
 
-    /// Returns the kinds of types: built-in ones from memory, others from the catalog and then
-    /// from memory. A type that is no longer there is text.
+    /// Returns the kinds of types: built-in ones from memory, others from the catalog each time, as
+    /// a composite type may have been altered. One that was never there is text.
     ///
     /// # Errors
     /// When the connection breaks.
-    pub async fn kinds(&mut self, oids: &[Oid], fresh: bool) -> Result<HashMap<Oid, Kind>, Error> {
+    pub async fn kinds(&mut self, oids: &[Oid]) -> Result<HashMap<Oid, Kind>, Error> {
         let made_up = |oid: &&Oid| types::built_in(**oid).is_none();
-        let known = |oid: &&Oid| fresh || !self.types.contains_key(*oid);
-        let missing: Vec<u32> = oids.iter().filter(made_up).filter(known).map(|o| o.0).collect();
-        if !missing.is_empty() {
-            self.describe_types(&missing).await?;
+        let made_up: Vec<u32> = oids.iter().filter(made_up).map(|oid| oid.0).collect();
+        if !made_up.is_empty() {
+            self.describe_types(&made_up).await?;
         }
         Ok(oids.iter().map(|oid| (*oid, types::kind(*oid, &self.types))).collect())
     }

@@ -20,7 +20,7 @@ impl Catalog {
     ) -> Result<Relation, Error> {
         let sent: Vec<&TableColumn> = table.columns.iter().filter(|column| sent(column)).collect();
         let types: Vec<_> = sent.iter().map(|column| column.type_oid).collect();
-        let kinds = self.kinds(&types, false).await?;
+        let kinds = self.kinds(&types).await?;
         let identity = table.identity_columns();
         let columns: Vec<Column> = sent
             .iter()

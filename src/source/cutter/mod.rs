@@ -4,14 +4,15 @@
 //! change, so that a repeat after any restart counts alike, and drops what the journal has.
 
 mod describe;
+mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use self::tables::Tables;
 use super::Error;
 use super::load::WATERMARK_PREFIX;
 use crate::chunk::{Chunk, Entry, Operation, Transaction};
@@ -59,17 +60,6 @@ pub(super) enum Step {
 /// Timelines of the server's past: each with where the next one left it.
 pub(super) type Timelines = Vec<(u32, Lsn)>;
 
-struct Known {
-    relation: Arc<Relation>,
-    /// How its columns are sent, where values come in binary.
-    forms: Option<Vec<Form>>,
-    /// How many Relation messages came before.
-    arrived: u64,
-    /// The chunk in which `index` is right.
-    chunk: u64,
-    index: u32,
-}
-
 /// The transaction between Begin and Commit.
 struct Open {
     transaction: Transaction,
@@ -92,22 +82,14 @@ pub(super) struct Cutter {
     newest: Lsn,
     timeline: u32,
     past: Timelines,
-    relations: HashMap<Oid, Known>,
-    /// While a transaction is replayed: what it described anew, and how it was known before.
-    replaced: Option<HashMap<Oid, Option<Known>>>,
-    /// Some table's values come in binary.
-    is_binary: bool,
+    tables: Tables,
     open: Option<Open>,
     /// When the newest transaction committed, by the server's clock.
     committed: Option<Timestamp>,
-    /// Counts chunks, so that no map needs clearing between two.
-    chunk: u64,
     chunk_timeline: u32,
     frames: Vec<u8>,
     transactions: Vec<Transaction>,
-    chunk_relations: Vec<Arc<Relation>>,
     entries: Vec<Entry>,
-    last: Option<(Oid, u32)>,
 }
 
 impl Cutter {
@@ -117,18 +99,13 @@ impl Cutter {
             newest: Lsn::ZERO,
             timeline,
             past,
-            relations: HashMap::new(),
-            replaced: None,
-            is_binary: false,
+            tables: Tables::default(),
             open: None,
             committed: None,
-            chunk: 0,
             chunk_timeline: timeline,
             frames: Vec::new(),
             transactions: Vec::new(),
-            chunk_relations: Vec::new(),
             entries: Vec::new(),
-            last: None,
         }
     }
 
@@ -169,7 +146,7 @@ impl Cutter {
             self.give_back(1);
             return Ok(Step::Full);
         }
-        let relation = self.relation_index(oid)?;
+        let relation = self.tables.index(oid)?;
         let (offset, length) = self.keep_row(frame, oid)?;
         self.entry_of(offset, length, Some(relation), seq, operation)?;
         Ok(Step::Taken)
@@ -282,7 +259,7 @@ impl Cutter {
         let mut offset = None;
         for oid in relations {
             let Some(seq) = self.next_seq()? else { continue };
-            let relation = self.relation_index(*oid)?;
+            let relation = self.tables.index(*oid)?;
             let at = match offset {
                 Some(at) => at,
                 None => *offset.insert(self.keep(frame)?),
@@ -360,8 +337,7 @@ impl Cutter {
     /// Keeps a row as text, whatever form it came in: nothing behind the source can tell. Returns
     /// where it lies and how long it is there.
     fn keep_row(&mut self, frame: &[u8], oid: Oid) -> Result<(u32, u32), Error> {
-        let known = if self.is_binary { self.relations.get(&oid) } else { None };
-        let Some(forms) = known.and_then(|known| known.forms.as_deref()) else {
+        let Some(forms) = self.tables.forms(oid) else {
             return Ok((self.keep(frame)?, length(frame.len())?));
         };
         let start = self.frames.len();
@@ -373,10 +349,10 @@ impl Cutter {
     }
 
     fn undecodable(&self, oid: Oid, problem: binary::Problem) -> Error {
-        let relation = self.relations.get(&oid).map(|known| &known.relation);
+        let relation = self.tables.relation(oid);
         let column = problem.column.and_then(|index| relation?.columns.get(index));
         Error::Binary {
-            table: relation.map_or_else(String::new, |relation| relation.quoted_name()),
+            table: relation.map_or_else(String::new, Relation::quoted_name),
             column: column.map_or_else(String::new, |column| quote_identifier(&column.name)),
             source: problem.error,
         }
@@ -427,69 +403,27 @@ impl Cutter {
         Ok(index)
     }
 
-    fn relation_index(&mut self, oid: Oid) -> Result<u32, Error> {
-        if let Some((last, index)) = self.last
-            && last == oid
-        {
-            return Ok(index);
-        }
-        let Some(known) = self.relations.get_mut(&oid) else {
-            return Err(Error::Unreadable { what: "a change of a table that was not described" });
-        };
-        if known.chunk != self.chunk {
-            known.index = length(self.chunk_relations.len())?;
-            known.chunk = self.chunk;
-            self.chunk_relations.push(Arc::clone(&known.relation));
-        }
-        self.last = Some((oid, known.index));
-        Ok(known.index)
-    }
-
-    /// Whether a table of this oid was described before.
-    pub(super) fn knows(&self, oid: Oid) -> bool {
-        self.relations.contains_key(&oid)
-    }
-
     /// Takes the answer to [`Step::Describe`]: how its columns are sent too, where that is in binary
     /// (before that values are taken for text); `arrived` tells how many Relation messages came
     /// before the one described.
     pub(super) fn describe(&mut self, relation: Relation, forms: Option<Vec<Form>>, arrived: u64) {
-        self.is_binary |= forms.is_some();
-        let oid = relation.oid;
-        match self.relations.get_mut(&oid) {
-            // CREATE INDEX, ANALYZE and the like send the same shape again.
-            Some(known) if *known.relation == relation => {
-                known.arrived = known.arrived.max(arrived);
-                known.forms = forms;
-            }
-            _ => {
-                // No chunk has this number yet.
-                let relation = Arc::new(relation);
-                let known = Known { relation, forms, arrived, chunk: u64::MAX, index: 0 };
-                let before = self.relations.insert(oid, known);
-                if let Some(replaced) = &mut self.replaced {
-                    replaced.entry(oid).or_insert(before);
-                }
-                self.last = None;
-            }
-        }
+        self.tables.describe(relation, forms, arrived);
+    }
+
+    /// Returns the tables with values of composite types, each with how many Relation messages came
+    /// before the one that described it. Nobody tells when such a type is altered.
+    pub(super) fn composites(&self) -> Vec<(Arc<Relation>, u64)> {
+        self.tables.composites()
     }
 
     /// What is described from here on is how a transaction saw it whose messages came earlier.
     pub(super) fn begin_replay(&mut self) {
-        self.replaced = Some(HashMap::new());
+        self.tables.begin_replay();
     }
 
-    /// That transaction is done. Of each table the description that came last counts from here on:
-    /// it may have come by another way while the transaction was held.
+    /// That transaction is done: what others described meanwhile counts again where it came later.
     pub(super) fn end_replay(&mut self) {
-        for (oid, before) in self.replaced.take().unwrap_or_default() {
-            let now = self.relations.get(&oid).map(|known| known.arrived);
-            if let Some(before) = before.filter(|before| Some(before.arrived) > now) {
-                self.relations.insert(oid, before);
-                self.last = None;
-            }
-        }
+        self.tables.end_replay();
     }
 
     fn timeline_of(&self, lsn: Lsn) -> u32 {
@@ -509,8 +443,6 @@ impl Cutter {
         } else {
             Bytes::from(std::mem::replace(&mut self.frames, Vec::with_capacity(CHUNK_BYTES)))
         };
-        self.chunk += 1;
-        self.last = None;
         if let Some(open) = &mut self.open {
             open.index = None;
         }
@@ -522,7 +454,7 @@ impl Cutter {
             timeline: self.chunk_timeline,
             frames,
             transactions: std::mem::take(&mut self.transactions),
-            relations: std::mem::take(&mut self.chunk_relations),
+            relations: self.tables.cut(),
             entries,
             audience: None,
         })

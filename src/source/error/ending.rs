@@ -66,6 +66,7 @@ impl Error {
             | Self::Unloadable { .. }
             | Self::Spill { .. }
             | Self::TooManyUndone { .. }
+            | Self::MessageUndone
             | Self::SlotSynced { .. }
             | Self::SlotWaits { .. } => None,
         }
@@ -73,13 +74,13 @@ impl Error {
 
     /// Returns whether the stream may get further where transactions come only once they commit.
     ///
-    /// That is so of what cannot be kept here, and of a server that fails at it: up to PostgreSQL
-    /// 18 none can decode an open transaction in which a table was altered, that undone, and the
-    /// table altered again.
+    /// That is so of what cannot be kept here or told apart, and of a server that fails at it: up
+    /// to PostgreSQL 18 none can decode an open transaction in which a table was altered, that
+    /// undone, and the table altered again.
     #[must_use]
     pub fn is_of_streaming(&self) -> bool {
         match self {
-            Self::Spill { .. } | Self::TooManyUndone { .. } => true,
+            Self::Spill { .. } | Self::TooManyUndone { .. } | Self::MessageUndone => true,
             Self::Server { source, .. } | Self::Unsendable { source, .. } => {
                 source.code == INTERNAL
             }
@@ -96,6 +97,10 @@ impl Error {
             Self::Spill { .. } | Self::TooManyUndone { .. } => {
                 "nothing is lost, the server sends it again; make room on that disk, or set \
                  source.streaming = \"off\": then the server keeps what is open"
+            }
+            Self::MessageUndone => {
+                "nothing is lost, the server sends it again once it has committed, without what \
+                 was rolled back; with source.streaming = \"off\" it does so from the start"
             }
             Self::PreparedMissed { .. } => {
                 "whoever read this slot before has it; run with --accept-gap to go on without, then \
@@ -213,6 +218,7 @@ mod tests {
         };
         for (error, expected) in [
             (Error::TooManyUndone { count: 1 }, true),
+            (Error::MessageUndone, true),
             (server(INTERNAL), true),
             (server("53100"), false),
             (Error::Closed, false),

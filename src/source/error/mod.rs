@@ -186,6 +186,13 @@ pub enum Error {
         /// How many are remembered.
         count: usize,
     },
+    /// Part of an open transaction was rolled back, and which of its logical messages go with it
+    /// the server does not say.
+    #[error(
+        "part of an open transaction was rolled back, and the server does not say which of its \
+         logical messages are"
+    )]
+    MessageUndone,
     /// A transaction commits that was prepared before the slot came to be where it is.
     #[error("transaction \"{gid}\" commits, and what it did came before this slot was read")]
     PreparedMissed {

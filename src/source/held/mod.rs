@@ -82,6 +82,8 @@ struct Transaction {
     file: Option<Arc<File>>,
     file_bytes: u64,
     undone: Undone,
+    /// Some of it are logical messages.
+    has_messages: bool,
     /// The name given to `PREPARE TRANSACTION`, once it is prepared.
     gid: Option<String>,
 }
@@ -179,9 +181,14 @@ impl Held {
                 let arrived = Some(self.arrival());
                 self.keep(top, xid, part.kind, part.rest, arrived)?;
             }
-            _ => {
+            kind => {
                 let part = pgoutput::part(frame).map_err(Error::Pgoutput)?;
                 self.keep(top, part.xid, part.kind, part.rest, None)?;
+                if kind == Some(&b'M')
+                    && let Some(held) = self.transactions.get_mut(&top)
+                {
+                    held.has_messages = true;
+                }
             }
         }
         Ok(Taken::Held)
@@ -241,6 +248,10 @@ impl Held {
         if abort.xid == abort.subxid {
             self.remove(abort.xid);
         } else if let Some(held) = self.transactions.get_mut(&abort.xid) {
+            // The server says of every message that the whole transaction made it.
+            if held.has_messages {
+                return Err(Error::MessageUndone);
+            }
             held.undone.add(abort.subxid)?;
         }
         Ok(Taken::Held)

@@ -159,6 +159,23 @@ fn a_broken_order_is_an_error_never_a_guess() {
     }
 }
 
+/// It would leave with what commits, and the changes behind it would be counted otherwise than by
+/// a server that sends them once they commit.
+#[test]
+fn a_message_that_may_be_of_what_is_undone_is_not_guessed_about() {
+    let folder = TempDir::new().unwrap();
+    let mut message = Vec::new();
+    build::message(true, Lsn(90), "p", b"c", &mut message).unwrap();
+    for (undone, is_told) in [(10, false), (9, true)] {
+        let mut held = held(&folder, 1 << 20);
+        for frame in [start(9, true), within(9, &message), b"E".to_vec()] {
+            held.take(&frame).unwrap();
+        }
+        let taken = held.take(&abort(9, undone));
+        assert_eq!(taken.is_ok(), is_told, "{undone}: {taken:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_disk_that_takes_nothing_is_an_error_that_says_what_to_do() {
     let folder = TempDir::new().unwrap();

@@ -192,6 +192,42 @@ async fn made_up_types_are_known_by_what_they_are_made_of() {
     assert_eq!(relation.primary_key, [1, 0], "the key's own order");
 }
 
+/// The server does not describe a table anew when a type in it is altered: the third field's value
+/// came under the second one's name.
+#[tokio::test]
+async fn a_composite_type_that_is_altered_is_soon_known_as_it_is() {
+    let cluster = cluster().await;
+    cluster
+        .execute(
+            "CREATE TYPE pair AS (a int, b text); CREATE TABLE x (id int, p pair[]);
+             ALTER PUBLICATION walgate ADD TABLE x",
+        )
+        .await
+        .unwrap();
+    let mut attached = attach(&cluster, &Resume::default(), OpenOptions::default()).await.unwrap();
+    for (alter, expected) in [
+        ("", vec!["a", "b"]),
+        ("ALTER TYPE pair ADD ATTRIBUTE c int", vec!["a", "b", "c"]),
+        ("ALTER TYPE pair RENAME ATTRIBUTE a TO id", vec!["id", "b", "c"]),
+        ("ALTER TYPE pair DROP ATTRIBUTE b", vec!["id", "c"]),
+    ] {
+        cluster.execute(alter).await.unwrap();
+        let started = Instant::now();
+        loop {
+            cluster.execute("INSERT INTO x VALUES (1, NULL)").await.unwrap();
+            let chunks = attached.changes(1).await;
+            let kind = &chunks[0].relations[0].columns[1].kind;
+            let Kind::Array { element, .. } = kind else { panic!("{kind:?}") };
+            let Kind::Composite { fields } = element.as_ref() else { panic!("{kind:?}") };
+            if fields.iter().map(|(name, _)| name.as_str()).eq(expected.iter().copied()) {
+                break;
+            }
+            assert!(started.elapsed() < Duration::from_secs(10), "{alter}: {kind:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_server_is_answered_while_nobody_reads() {
     let builder = Cluster::builder().setting("wal_sender_timeout", "1s");

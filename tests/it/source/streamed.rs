@@ -248,6 +248,30 @@ async fn whatever_sessions_do_comes_alike_streamed_or_not() {
     }
 }
 
+/// The server says of a message in a streamed part that the whole transaction made it, whichever
+/// subtransaction did: which messages go with one that is undone is not known.
+#[tokio::test]
+async fn a_message_that_may_be_undone_is_asked_for_again_once_the_rest_commits() {
+    for major in [14, 15, 18] {
+        let cluster = eager(major).await;
+        let resume = slot(&cluster).await;
+        let session = cluster.connect("postgres").await.unwrap();
+        let message = |content| format!("SELECT pg_logical_emit_message(true, 'p', '{content}')");
+        run(&session, &format!("BEGIN; {}; {}", message("kept"), rows("t", 0, 200))).await;
+        run(&session, &format!("SAVEPOINT a; {}; {}", message("undone"), rows("t", 200, 200)))
+            .await;
+        run(&session, &format!("ROLLBACK TO a; {}; COMMIT", rows("t", 400, 200))).await;
+        let folder = TempDir::new().unwrap();
+        let mut attached = attached(&cluster, &resume, &folder).await;
+        let error = attached.error().await;
+        assert!(error.is_of_streaming(), "PostgreSQL {major}: {error}");
+        assert_eq!(error.ends_run(), None);
+        attached.tasks.join_next().await.unwrap().unwrap().unwrap();
+        let all = backlog(&cluster, &resume, Streaming::Off).await;
+        assert_eq!(all.len(), 401, "PostgreSQL {major}");
+    }
+}
+
 async fn attached(cluster: &Cluster, resume: &Resume, spill: &TempDir) -> Attached {
     let settings = with(cluster, Streaming::Auto, spill);
     attach_with(&settings, resume, OpenOptions::default()).await.unwrap()

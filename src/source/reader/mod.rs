@@ -1,27 +1,28 @@
 //! The read half: [`Reader`] turns bytes of the server into chunks.
 
+mod aside;
+mod describe;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, ReadHalf};
 use tokio::time::{Instant, timeout_at};
 
+use super::Error;
 use super::catalog::Catalog;
-use super::connection::{log_notice, message_length};
-use super::cutter::{self, Cutter, Step};
+use super::connection::message_length;
+use super::cutter::{Cutter, Step};
 use super::flood::Flood;
 use super::frame::{self, Frame};
 use super::held::{Ended, Held, Replay, Taken};
-use super::server_error::ServerError;
 use super::socket::Gather;
 use super::stream::Stream;
 use super::writer::Shared;
-use super::{Error, command};
 use crate::chunk::Chunk;
 use crate::lsn::{Lsn, Timestamp};
-use crate::pgoutput::{self, Message};
 
 /// Room that a read finds in the buffer.
 const READ_BYTES: usize = 256 << 10;
@@ -35,10 +36,6 @@ const CHUNK_AGE_MAX: Duration = Duration::from_millis(10);
 /// The stream is behind when what the server sends committed longer ago than this (both by the
 /// server's clock). Then throughput counts, and no longer each millisecond.
 const BEHIND_MICROS: i64 = 100_000;
-
-/// Names standbys that a failover slot waits for. The warning that one is not there has the code
-/// of a publication that is missing.
-const STANDBY_SLOTS: &str = "synchronized_standby_slots";
 
 /// What the stream brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +82,8 @@ pub struct Reader {
     /// Twice the server's time-out.
     silence_max: Option<Duration>,
     last_byte: Instant,
+    /// When composite types were looked up.
+    looked_at: Instant,
     /// When the first change of the chunk in the making came.
     first: Option<Instant>,
     /// While behind, bytes gather in the socket.
@@ -133,6 +132,7 @@ impl Reader {
             missed: false,
             silence_max: parts.wal_sender_timeout.map(|timeout| timeout * 2),
             last_byte: Instant::now(),
+            looked_at: Instant::now(),
             first: None,
             behind: false,
             gather: parts.gather,
@@ -160,6 +160,7 @@ impl Reader {
     async fn receive(&mut self) -> Result<Received, Error> {
         loop {
             self.held.spill().await?;
+            self.look_again().await?;
             let drained = if self.replay.is_some() { self.replay().await? } else { self.drain()? };
             if let Drained::Idle(wal_end) = drained {
                 self.idle = Some(wal_end);
@@ -309,7 +310,10 @@ impl Reader {
         };
         // Whether the transaction is still open does not matter: of tiny ones hardly any is when the
         // bytes run out.
-        if let (Some(Timestamp(sent)), Some(Timestamp(committed))) =
+        if self.held.is_within() {
+            // Nothing of it leaves before it commits, so nobody waits for its next byte.
+            self.behind = true;
+        } else if let (Some(Timestamp(sent)), Some(Timestamp(committed))) =
             (sent, self.cutter.commit_time())
             && !matches!(outcome, Drained::Idle(_))
         {
@@ -364,110 +368,6 @@ impl Reader {
                 self.last_byte = Instant::now();
             }
         }
-    }
-
-    /// Judges what is not part of the copy stream.
-    fn aside(&mut self, tag: u8, body: &[u8]) -> Result<(), Error> {
-        match tag {
-            b'N' => {
-                let notice = ServerError::read(body);
-                // PostgreSQL 18 only warns that it skips a publication it does not find, and goes
-                // on: every keepalive from here on would confirm rows that were never sent.
-                if notice.is_about(STANDBY_SLOTS) {
-                    tracing::warn!(message = notice.message, "the server waits for a standby");
-                    return Ok(());
-                }
-                if notice.severity == "WARNING" && notice.code == command::NOT_IN_STATE {
-                    self.missed = true;
-                    if !self.is_in_gap() {
-                        return Err(self.vanished());
-                    }
-                }
-                log_notice(&notice);
-                Ok(())
-            }
-            b'E' => {
-                let error = ServerError::read(body);
-                Err(match error.code.as_str() {
-                    // The publication is looked up as it was at that point of the log.
-                    command::UNDEFINED => self.vanished(),
-                    "57P01" | "57P02" | "57P03" => Error::ServerStopping,
-                    _ => Error::of_stream(self.shared.all_received(), error),
-                })
-            }
-            b'S' => Ok(()),
-            // CopyDone, CommandComplete, ReadyForQuery: the server ended the stream in order.
-            b'c' | b'C' | b'Z' => Err(Error::ServerStopping),
-            _ => Err(Error::Protocol { what: "an unexpected message in the stream" }),
-        }
-    }
-
-    /// Whether the stream is where it was before it was attached, and a person accepted a gap there.
-    /// Behind that nothing was accepted.
-    fn is_in_gap(&self) -> bool {
-        self.gap_end.is_some_and(|end| self.shared.all_received() < end)
-    }
-
-    /// Looks, once the gap is behind, whether what was missing there is back: the server does not
-    /// warn again.
-    async fn leave_gap(&mut self) -> Result<(), Error> {
-        if self.gap_end.is_none() || self.is_in_gap() {
-            return Ok(());
-        }
-        self.gap_end = None;
-        if self.missed && self.catalog.publication(&self.publication).await?.is_none() {
-            return Err(self.vanished());
-        }
-        Ok(())
-    }
-
-    fn vanished(&self) -> Error {
-        Error::PublicationVanished { name: self.publication.clone() }
-    }
-
-    /// Looks up what the next Relation message leaves open, then takes it.
-    async fn describe(&mut self) -> Result<(), Error> {
-        if let Some(replay) = &mut self.replay {
-            let lost = Error::Unreadable { what: "a Relation message that was not counted" };
-            let Some(piece) = replay.peek() else { return Err(lost) };
-            let arrived = piece.arrived.ok_or(lost)?;
-            let payload = Bytes::copy_from_slice(piece.frame);
-            self.describe_by(&payload, arrived).await?;
-            if let Some(replay) = &mut self.replay {
-                replay.advance();
-            }
-            return Ok(());
-        }
-        let Some((_, body, after)) = split(&self.buffer)? else {
-            return Err(Error::Protocol { what: "a Relation message got lost" });
-        };
-        let length = self.buffer.len() - after.len();
-        let Ok(Frame::XLogData { payload, .. }) = frame::read(body) else {
-            return Err(Error::Protocol { what: "a Relation message got lost" });
-        };
-        let payload = Bytes::copy_from_slice(payload);
-        let arrived = self.held.arrival();
-        self.describe_by(&payload, arrived).await?;
-        self.buffer.advance(length);
-        Ok(())
-    }
-
-    async fn describe_by(&mut self, payload: &[u8], arrived: u64) -> Result<(), Error> {
-        let Message::Relation(message) = pgoutput::parse(payload).map_err(Error::Pgoutput)? else {
-            return Err(Error::Protocol { what: "a Relation message got lost" });
-        };
-        let types: Vec<_> = message.columns.iter().map(|column| column.type_oid).collect();
-        // A table that is described again changed, and a composite type of it may have as well.
-        let fresh = self.cutter.knows(message.oid);
-        let kinds = self.catalog.kinds(&types, fresh).await?;
-        let key = self.catalog.primary_key(message.oid).await?;
-        let kind = |oid| kinds.get(&oid).cloned().unwrap_or(crate::relation::Kind::Text);
-        let forms = match self.binary {
-            true => Some(self.catalog.forms(&types).await?),
-            false => None,
-        };
-        self.cutter.describe(cutter::relation(&message, kind, &key), forms, arrived);
-        Ok(())
     }
 }
 
