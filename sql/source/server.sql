@@ -4,7 +4,8 @@ SELECT json_build_object(
     'version', current_setting('server_version'),
     'wal_level', current_setting('wal_level'),
     'in_recovery', pg_is_in_recovery(),
-    'lsn', CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,
+    -- What was committed without waiting for the disk lies behind pg_current_wal_lsn().
+    'lsn', CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END,
     'started', extract(epoch FROM pg_postmaster_start_time())::text,
     'database', current_database(),
     'encoding', (SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()),
@@ -22,7 +23,8 @@ SELECT json_build_object(
     'tls', coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
     'is_local', coalesce(inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1', true),
     'standbys', (SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'physical'),
-    'bypass_rls', (SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = current_user),
+    'now', (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+    'hot_standby_feedback', current_setting('hot_standby_feedback')::bool,
     'role', current_user,
     'superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
     -- A managed service may give the right by a role of its own.

@@ -6,11 +6,14 @@ SELECT json_build_object(
     'partitioned', c.relkind = 'p',
     'partition', c.relispartition,
     'unlogged', c.relpersistence <> 'p',
-    'row_security', c.relrowsecurity,
+    'root', CASE WHEN c.relispartition THEN pg_partition_root(c.oid)::oid::bigint END,
+    -- For this role.
+    'row_security', row_security_active(c.oid),
     'toasted', c.reltoastrelid <> 0 AND pg_relation_size(c.reltoastrelid) > 0,
     'identity', c.relreplident,
     'rows', greatest(c.reltuples, 0)::bigint,
     'bytes', pg_table_size(c.oid),
+    'may_use', has_schema_privilege(n.oid, 'USAGE'),
     'may_select', has_table_privilege(c.oid, 'SELECT'),
     'owned', pg_has_role(current_user, c.relowner, 'USAGE'),
     'columns', coalesce((

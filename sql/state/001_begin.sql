@@ -7,6 +7,11 @@ CREATE TABLE meta (
     one          INTEGER PRIMARY KEY CHECK (one = 1),
     system_id    TEXT,
     timeline     INTEGER,
+    -- Where that timeline left the one before; 0 for the first. Two servers may give their own the
+    -- same number.
+    began        INTEGER NOT NULL DEFAULT 0,
+    -- When the server was started, as it says: while it is the same, its log only ever grew.
+    started      TEXT NOT NULL DEFAULT '',
     database     TEXT,
     slot         TEXT,
     -- The end of the last whole transaction that is durable in the journal.

@@ -121,6 +121,9 @@ impl Intake {
             match source::open(&self.settings, &resume, options).await {
                 Ok(attached) => {
                     let opened = &attached.2;
+                    if let Some(left) = opened.left {
+                        self.shared.lock().left_at(left);
+                    }
                     remember(&self.state, opened, &resume).await?;
                     if let Some(lsn) = opened.known_up_to() {
                         self.splice.give_back(lsn);
@@ -292,8 +295,9 @@ const fn is_final(error: &source::Error, reconnect: bool) -> bool {
 
 /// Stores whose positions these are, before the first change of theirs is.
 async fn remember(state: &State, opened: &Opened, resume: &Resume) -> Result<(), Error> {
-    let Identity { system_id, timeline, database, slot } = opened.identity.clone();
-    let identity = meta::Identity { system_id, timeline, database, slot };
+    let Identity { system_id, timeline, began, started, database, slot } = opened.identity.clone();
+    let identity = meta::Identity { system_id, timeline, began, started, database, slot };
+    let left = opened.left;
     let is_new = resume.identity.is_none() || opened.gap.is_some();
     let (started_at, confirmed) = (opened.started_at, opened.confirmed);
     let known_up_to = opened.known_up_to();
@@ -306,6 +310,8 @@ async fn remember(state: &State, opened: &Opened, resume: &Resume) -> Result<(),
         intent::clear(connection)?;
         if is_new {
             meta::restart_at(connection, started_at, confirmed)?;
+        } else if let Some(left) = left {
+            meta::lower_confirmed(connection, left)?;
         }
         known_up_to.map_or(Ok(()), |lsn| pieces::give_back(connection, lsn))
     });

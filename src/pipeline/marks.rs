@@ -43,6 +43,13 @@ impl Marks {
         passed
     }
 
+    /// Lets no mark say more than `lsn`.
+    pub(super) fn lower(&mut self, lsn: Lsn) {
+        for (_, known) in &mut self.marks {
+            *known = lsn.min(*known);
+        }
+    }
+
     /// Returns what [`Marks::pass`] would, and forgets nothing.
     pub(super) fn peek(&self, floor: Position) -> Option<Lsn> {
         self.marks.iter().take_while(|(after, _)| *after <= floor).last().map(|(_, lsn)| *lsn)

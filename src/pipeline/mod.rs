@@ -48,6 +48,7 @@ pub use error::{Ending, Error};
 pub use operate::operate;
 pub use report::{Stored as StoredReport, stored as stored_report};
 pub use request::{Outcome as Answer, Request};
+pub(crate) use setup::identity;
 pub use status::{
     HeldBy, JournalStatus, Place, SinkStatus, SourceState, SourceStatus, Status, seconds,
 };

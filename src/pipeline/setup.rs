@@ -441,9 +441,10 @@ fn journal_settings(config: &Config) -> journal::Settings {
     }
 }
 
-fn identity(known: &meta::Identity) -> Identity {
-    let meta::Identity { system_id, timeline, database, slot } = known.clone();
-    Identity { system_id, timeline, database, slot }
+/// Returns what the state knows as the source compares it.
+pub(crate) fn identity(known: &meta::Identity) -> Identity {
+    let meta::Identity { system_id, timeline, began, started, database, slot } = known.clone();
+    Identity { system_id, timeline, began, started, database, slot }
 }
 
 fn label(identity: &Identity) -> SourceLabel {

@@ -33,6 +33,9 @@ pub(super) struct Inner {
     pub(super) confirmer: Option<Confirmer>,
     /// What the slot was told.
     pub(super) confirmed: Lsn,
+    /// How often the server went over to another timeline: a position that was seen before may not
+    /// be confirmed after.
+    pub(super) timelines_left: u64,
     /// Behind the last chunk that was appended.
     pub(super) end: Position,
     /// Everything that commits before was handed over.
@@ -126,8 +129,10 @@ impl Shared {
     /// Returns the loads that keep everything from being done, where they all wait for a person.
     pub(super) fn stuck_loads(&self) -> Option<Vec<String>> {
         let inner = self.lock();
-        let is_stuck =
-            inner.goal.is_some_and(|goal| inner.seen >= goal) && inner.loading.is_stuck();
+        // They are named only at the next look.
+        let is_stuck = inner.goal.is_some_and(|goal| inner.seen >= goal)
+            && inner.loading.is_stuck()
+            && !inner.loading.waiting.is_empty();
         let say = |load: &String| format!("loading {load}");
         is_stuck.then(|| inner.loading.waiting.iter().map(say).collect())
     }
@@ -152,6 +157,15 @@ impl Inner {
         self.confirmer = Some(confirmer);
         self.state = SourceState::Streaming;
         self.reason = None;
+    }
+
+    /// Notes that the server has left the timeline that was read, at `left`: it was told of nothing
+    /// behind that.
+    pub(super) fn left_at(&mut self, left: Lsn) {
+        self.timelines_left += 1;
+        self.marks.lower(left);
+        self.confirmed = self.confirmed.min(left);
+        self.seen = self.seen.min(left);
     }
 
     /// Notes that the stream is gone.

@@ -106,7 +106,13 @@ mod tests {
 
     fn table(name: &str) -> PublishedTable {
         let namespace = "public".to_owned();
-        PublishedTable { namespace, name: name.to_owned(), columns: None, row_filter: None }
+        PublishedTable {
+            namespace,
+            name: name.to_owned(),
+            columns: None,
+            row_filter: None,
+            filter_columns: Vec::new(),
+        }
     }
 
     #[track_caller]

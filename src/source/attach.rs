@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::catalog::{Catalog, Server, SlotRow};
+use super::catalog::{Catalog, Moved, Server, SlotRow};
 use super::command::{self, System};
 use super::connection::Connection;
 use super::conninfo::Conninfo;
 use super::cutter::{Cutter, Have, Timelines};
 use super::held::{self, Held};
 use super::reader::{Parts, Reader};
+use super::timeline;
 use super::writer::{Confirmer, Shared, Writer};
 use super::{Error, Gap, Identity, Intent, OpenOptions, Opened, Resume, Settings};
 use crate::lsn::Lsn;
@@ -47,20 +48,29 @@ pub async fn open(
     held::clear(&settings.spill)?;
     let mut connection = Connection::connect(&conninfo).await?;
     let catalog = Catalog::of(&conninfo.narrowed_to(&connection.host)).await?;
-    let system = command::identify(&mut connection).await?;
-    let timelines = command::timelines(&mut connection, system.timeline).await?;
-    let switch = same_system(settings, resume, &system, &timelines)?;
-    let (log_end, in_recovery) = (Lsn::ZERO, false);
-    let mut attach =
-        Attach { settings, resume, options, connection, catalog, system, log_end, in_recovery };
+    let (identity, timelines) = identify(&mut connection, settings).await?;
+    let left = same_system(resume, &identity, &timelines)?;
+    // Of the log that the server has, nothing behind that was ever confirmed.
+    let confirmed = left.map_or(resume.confirmed, |left| resume.confirmed.min(left));
+    let mut attach = Attach {
+        settings,
+        resume,
+        confirmed,
+        options,
+        connection,
+        catalog,
+        identity,
+        log_end: Lsn::ZERO,
+        in_recovery: false,
+    };
     let server = attach.server().await?;
     let wal_sender_timeout = command::wal_sender_timeout(&mut attach.connection).await?;
     let fails_over = server.version_num >= FAILOVER_SINCE && !server.in_recovery;
     let started = attach.start(server.version_num, fails_over).await?;
-    let Attach { connection, catalog, system, .. } = attach;
+    let Attach { connection, catalog, identity, .. } = attach;
 
     let from = started.from;
-    let shared = Arc::new(Shared::new(from, resume.confirmed));
+    let shared = Arc::new(Shared::new(from, confirmed));
     // Behind a gap the old positions stay below everything that comes.
     let received = started.gap.map_or(resume.received, |gap| gap.to.max(resume.received));
     let have = Have { received, journaled: resume.journaled };
@@ -69,7 +79,7 @@ pub async fn open(
     let reader = Reader::new(Parts {
         half,
         buffer: connection.buffer,
-        cutter: Cutter::new(have, system.timeline, timelines),
+        cutter: Cutter::new(have, identity.timeline, timelines),
         held: Held::new(settings.spill.clone(), held::MEMORY_BYTES_MAX, options.accept_gap),
         catalog,
         shared: Arc::clone(&shared),
@@ -81,12 +91,6 @@ pub async fn open(
     });
     let interval = settings.status_interval;
     let writer = Writer::new(write_half, Arc::clone(&shared), interval, wal_sender_timeout);
-    let identity = Identity {
-        system_id: system.system_id,
-        timeline: system.timeline,
-        database: system.database,
-        slot: settings.slot.clone(),
-    };
     let opened = Opened {
         identity,
         server_version: server.version_num,
@@ -94,7 +98,7 @@ pub async fn open(
         confirmed: started.confirmed,
         created: started.created,
         gap: started.gap,
-        switch,
+        left,
         confirmer: Confirmer(shared),
         wal_sender_timeout,
     };
@@ -108,11 +112,42 @@ pub async fn open(
 ///
 /// # Errors
 /// What keeps it from being opened.
-pub async fn probe(settings: &Settings) -> Result<Identity, Error> {
+pub async fn probe(settings: &Settings) -> Result<Probed, Error> {
     let conninfo: Conninfo = settings.url.expose().parse().map_err(Error::Conninfo)?;
     let mut connection = Connection::connect(&conninfo).await?;
-    let System { system_id, timeline, database } = command::identify(&mut connection).await?;
-    Ok(Identity { system_id, timeline, database, slot: settings.slot.clone() })
+    let (identity, timelines) = identify(&mut connection, settings).await?;
+    Ok(Probed { identity, timelines })
+}
+
+async fn identify(
+    connection: &mut Connection,
+    settings: &Settings,
+) -> Result<(Identity, Timelines), Error> {
+    let System { system_id, timeline, database } = command::identify(connection).await?;
+    let timelines = command::timelines(connection, timeline).await?;
+    let began = timeline::began(&timelines, timeline, timeline).unwrap_or_default();
+    let started = command::started(connection).await?;
+    let slot = settings.slot.clone();
+    Ok((Identity { system_id, timeline, began, started, database, slot }, timelines))
+}
+
+/// What a replication connection tells of the server.
+#[derive(Clone, Debug)]
+pub struct Probed {
+    /// Which it is.
+    pub identity: Identity,
+    timelines: Timelines,
+}
+
+impl Probed {
+    /// Holds this server against what the state remembers, as [`open`] does before it looks at the
+    /// slot. Returns where it left the timeline that the state knows, where it did.
+    ///
+    /// # Errors
+    /// When it is another, or its past is.
+    pub fn goes_on_from(&self, resume: &Resume) -> Result<Option<Lsn>, Error> {
+        same_system(resume, &self.identity, &self.timelines)
+    }
 }
 
 /// Looks whether there is a slot. Returns what to store before [`open`] makes one; none when one is
@@ -156,47 +191,35 @@ impl Intent {
 }
 
 /// Compares what the state remembers with the server that answered. Returns where that left the
-/// timeline that the state knows, if it did.
+/// timeline that the state knows, where it did.
 fn same_system(
-    settings: &Settings,
     resume: &Resume,
-    system: &System,
+    seen: &Identity,
     timelines: &Timelines,
 ) -> Result<Option<Lsn>, Error> {
     let Some(stored) = &resume.identity else { return Ok(None) };
     let compared = [
-        ("system", &stored.system_id, &system.system_id),
-        ("database", &stored.database, &system.database),
-        ("slot", &stored.slot, &settings.slot),
+        ("system", &stored.system_id, &seen.system_id),
+        ("database", &stored.database, &seen.database),
+        ("slot", &stored.slot, &seen.slot),
     ];
     for (what, stored, seen) in compared {
         if stored != seen {
             return Err(Error::Foreign { what, stored: stored.clone(), seen: seen.clone() });
         }
     }
-    if stored.timeline == system.timeline {
-        return Ok(None);
-    }
-    let (timeline, stored) = (system.timeline, stored.timeline);
-    let Some((_, switch)) = timelines.iter().find(|(number, _)| *number == stored) else {
-        return Err(Error::ForeignTimeline { timeline, stored });
-    };
-    let (switch, received) = (*switch, resume.received);
-    let journaled = resume.journaled.map_or(Lsn::ZERO, |position| position.commit_lsn);
-    if received > switch || journaled >= switch {
-        let received = received.max(journaled);
-        return Err(Error::Timeline { timeline, stored, switch, received });
-    }
-    Ok(Some(switch))
+    timeline::left_at(timelines, seen, stored, resume)
 }
 
 struct Attach<'a> {
     settings: &'a Settings,
     resume: &'a Resume,
+    /// The highest position that this server may have been told.
+    confirmed: Lsn,
     options: OpenOptions,
     connection: Connection,
     catalog: Catalog,
-    system: System,
+    identity: Identity,
     /// Where the server's log ended when it was looked at.
     log_end: Lsn,
     /// It was a standby then.
@@ -224,7 +247,7 @@ impl Attach<'_> {
         let server = self.catalog.server().await?;
         // Behind one address there may be several servers of one cluster, and what one says of the
         // slot is not true of the other.
-        if server.started != command::started(&mut self.connection).await? {
+        if server.started != self.identity.started {
             return Err(Error::TwoServers { host: self.connection.host.to_string() });
         }
         if server.version_num < VERSION_MIN {
@@ -282,9 +305,6 @@ impl Attach<'_> {
             match command::start(connection, slot, from, publication, &options).await {
                 Ok(()) => {
                     let gap = gap.then_some(Gap { from: self.resume.received, to: from });
-                    if let Some(Gap { from, to }) = gap {
-                        tracing::warn!(%slot, %from, %to, "went on behind a gap");
-                    }
                     let confirmed = ready.at;
                     return Ok(Started { from, confirmed, created, gap });
                 }
@@ -336,6 +356,9 @@ impl Attach<'_> {
         let (received, log_end) = (resume.received, self.log_end);
         let known = resume.identity.is_some();
         let Some(slot) = slot else {
+            if known && !accept_gap && self.in_recovery {
+                return Err(Error::SlotNotHere { slot: name });
+            }
             if known && !accept_gap {
                 return Err(Error::SlotMissing { slot: name, received, log_end });
             }
@@ -345,7 +368,7 @@ impl Attach<'_> {
         if self.in_recovery && slot.is_synced() {
             return Err(Error::SlotSynced { slot: name });
         }
-        if let Some((what, seen)) = slot.foreign(&self.system.database) {
+        if let Some((what, seen)) = slot.foreign(&self.identity.database) {
             return Err(Error::SlotForeign { slot: name, what, seen });
         }
         if let Some(reason) = slot.lost() {
@@ -363,7 +386,7 @@ impl Attach<'_> {
             return Ok(Ready { at: seen, created: false, gap: false, two_phase });
         }
         if !known && !self.options.adopt_slot {
-            let System { system_id, database, .. } = &self.system;
+            let Identity { system_id, database, .. } = &self.identity;
             let intent = self.resume.intent.as_ref();
             let fits = intent.filter(|intent| intent.is_of(system_id, database, &name));
             let is_ours = match fits {
@@ -376,9 +399,16 @@ impl Attach<'_> {
             tracing::info!(slot = %name, "found the slot that an earlier attempt made");
             return Ok(Ready { at: seen, created: true, gap: false, two_phase });
         }
-        let gap = known && seen > resume.confirmed;
+        let moved = if known { slot.moved(self.confirmed, received) } else { Moved::No };
+        if moved == Moved::Within {
+            tracing::warn!(
+                slot = %name, to = %seen, %received,
+                "another moved the slot, over nothing that was not received"
+            );
+        }
+        let gap = moved == Moved::Over;
         if gap && !accept_gap {
-            let stored = resume.confirmed;
+            let stored = self.confirmed;
             return Err(Error::SlotAdvanced { slot: name, stored, seen, received });
         }
         Ok(Ready { at: seen, created: false, gap, two_phase })
@@ -387,11 +417,16 @@ impl Attach<'_> {
     async fn create(&mut self, fails_over: bool) -> Result<Lsn, Error> {
         let name = &self.settings.slot;
         tracing::info!(slot = %name, failover = fails_over, "making the slot");
+        if self.in_recovery {
+            tracing::info!(
+                "on a standby that waits for the primary's next checkpoint, or for SELECT \
+                 pg_log_standby_snapshot() there"
+            );
+        }
         match command::create_slot(&mut self.connection, name, fails_over, CREATE_MAX).await {
             Err(error) if error.code() == Some(command::LOCK_TIMEOUT) => {
-                let open = self.catalog.open_transactions().await?;
-                let pids = open.iter().map(|transaction| transaction.pid).collect();
-                Err(Error::SlotWaits { slot: name.clone(), pids })
+                let holders = self.catalog.holders().await?;
+                Err(Error::SlotWaits { slot: name.clone(), holders })
             }
             result => result,
         }

@@ -37,6 +37,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("quote_all_identifiers", "off"),
     ("search_path", "pg_catalog"),
     ("row_security", "off"),
+    // PostgreSQL 18 says with a warning, and with nothing else, that it leaves out rows.
+    ("client_min_messages", "notice"),
     // A heartbeat or a watermark is worth no standby's time.
     ("synchronous_commit", "local"),
     ("statement_timeout", "0"),
@@ -44,6 +46,16 @@ const SETTINGS: &[(&str, &str)] = &[
     ("idle_in_transaction_session_timeout", "0"),
     ("idle_session_timeout", "0"),
 ];
+
+/// From here on there is a setting that no older server takes: a transaction that is sent slowly is
+/// open at the server for as long.
+const TRANSACTION_TIMEOUT_SINCE: u32 = 17;
+
+/// Returns what both connections still have to set at a server that reports this version.
+pub(super) fn late_settings(version: Option<&str>) -> Option<&'static str> {
+    let major = version?.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u32>().ok()?;
+    (major >= TRANSACTION_TIMEOUT_SINCE).then_some("SET transaction_timeout = 0")
+}
 
 /// Returns the `options` of both connections.
 pub(super) fn options(conninfo: &Conninfo) -> String {
@@ -128,6 +140,10 @@ impl Connection {
         let mut connection = Self { stream, buffer: BytesMut::new(), host: here, parameters };
         within(conninfo.connect_timeout, host, async {
             connection.startup(conninfo).await?;
+            let version = connection.parameters.get("server_version").map(String::as_str);
+            if let Some(statement) = late_settings(version) {
+                connection.ask("set up the session", statement).await?;
+            }
             Ok(connection)
         })
         .await

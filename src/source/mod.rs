@@ -22,6 +22,7 @@ mod server_error;
 mod socket;
 mod stream;
 mod streaming;
+mod timeline;
 mod tls;
 mod writer;
 
@@ -31,7 +32,7 @@ use std::time::Duration;
 use crate::lsn::{Lsn, Position};
 use crate::secret::Secret;
 
-pub use attach::{intend, open, probe};
+pub use attach::{Probed, intend, open, probe};
 pub use catalog::Catalog;
 pub use error::{Ending, Error};
 pub use reader::{Reader, Received};
@@ -72,6 +73,10 @@ pub struct Identity {
     pub system_id: String,
     /// The timeline the server was on.
     pub timeline: u32,
+    /// Where that left the one before; zero for the first.
+    pub began: Lsn,
+    /// When the server was started, as it says: while it is the same, its log only ever grew.
+    pub started: String,
     /// The database.
     pub database: String,
     /// The slot.
@@ -126,7 +131,7 @@ impl Opened {
     #[must_use]
     pub fn known_up_to(&self) -> Option<Lsn> {
         let gap = self.gap.map(|gap| gap.from);
-        gap.into_iter().chain(self.switch).min()
+        gap.into_iter().chain(self.left).min()
     }
 }
 
@@ -154,8 +159,9 @@ pub struct Opened {
     pub created: bool,
     /// What `accept_gap` let pass.
     pub gap: Option<Gap>,
-    /// Where the log left the timeline that the state knows; none: it did not.
-    pub switch: Option<Lsn>,
+    /// The server has left the timeline that was known, here: nothing behind it was ever confirmed
+    /// of the one that it is on.
+    pub left: Option<Lsn>,
     /// Speaks to the writer.
     pub confirmer: Confirmer,
     /// The server closes the connection after so much silence.

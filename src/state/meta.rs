@@ -15,6 +15,10 @@ pub struct Identity {
     pub system_id: String,
     /// The timeline last streamed from; the one part that may change.
     pub timeline: u32,
+    /// Where that timeline left the one before; zero for the first.
+    pub began: Lsn,
+    /// When the server was started, as it says.
+    pub started: String,
     /// The database's name.
     pub database: String,
     /// The slot's name.
@@ -60,13 +64,15 @@ pub struct Meta {
 ///
 /// Any of SQLite's.
 pub fn load(connection: &Connection) -> rusqlite::Result<Meta> {
-    let sql = "SELECT system_id, timeline, database, slot, received, confirmed FROM meta";
+    let sql = "SELECT system_id, timeline, database, slot, received, confirmed, began, started
+               FROM meta";
     connection.prepare(sql)?.query_row([], |row| {
         let parts: (Option<String>, Option<u32>, Option<String>, Option<String>) =
             (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
         let identity = match parts {
             (Some(system_id), Some(timeline), Some(database), Some(slot)) => {
-                Some(Identity { system_id, timeline, database, slot })
+                let (began, started) = (lsn_from_sql(row.get(6)?), row.get(7)?);
+                Some(Identity { system_id, timeline, began, started, database, slot })
             }
             _ => None,
         };
@@ -84,9 +90,11 @@ pub fn load(connection: &Connection) -> rusqlite::Result<Meta> {
 ///
 /// Any of SQLite's.
 pub fn set_identity(connection: &Connection, identity: &Identity) -> rusqlite::Result<()> {
-    let Identity { system_id, timeline, database, slot } = identity;
-    let sql = "UPDATE meta SET system_id = ?1, timeline = ?2, database = ?3, slot = ?4";
-    connection.prepare(sql)?.execute((system_id, timeline, database, slot)).map(drop)
+    let Identity { system_id, timeline, began, started, database, slot } = identity;
+    let sql = "UPDATE meta SET system_id = ?1, timeline = ?2, began = ?3, started = ?4,
+                               database = ?5, slot = ?6";
+    let row = (system_id, timeline, lsn_to_sql(*began), started, database, slot);
+    connection.prepare(sql)?.execute(row).map(drop)
 }
 
 /// Stores the end of the last whole transaction in the journal. It never goes back.
@@ -116,6 +124,17 @@ pub fn lower_received(connection: &Connection, received: Lsn) -> rusqlite::Resul
 /// Any of SQLite's.
 pub fn set_confirmed(connection: &Connection, confirmed: Lsn) -> rusqlite::Result<()> {
     let sql = "UPDATE meta SET confirmed = ?1 WHERE confirmed < ?1";
+    connection.prepare(sql)?.execute([lsn_to_sql(confirmed)]).map(drop)
+}
+
+/// Claims no more than this of what the slot was told: what lies behind was of a timeline that the
+/// server has left.
+///
+/// # Errors
+///
+/// Any of SQLite's.
+pub fn lower_confirmed(connection: &Connection, confirmed: Lsn) -> rusqlite::Result<()> {
+    let sql = "UPDATE meta SET confirmed = ?1 WHERE confirmed > ?1";
     connection.prepare(sql)?.execute([lsn_to_sql(confirmed)]).map(drop)
 }
 

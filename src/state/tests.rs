@@ -126,6 +126,8 @@ async fn meta_remembers_whose_state_it_is_and_never_goes_back() {
     let identity = Identity {
         system_id: "7444001122334455667".into(),
         timeline: 1,
+        began: Lsn(0),
+        started: "1.5".into(),
         database: "shop".into(),
         slot: "walgate".into(),
     };
@@ -143,7 +145,7 @@ async fn meta_remembers_whose_state_it_is_and_never_goes_back() {
     let found = state.read(meta::load).await.unwrap();
     assert_eq!(found.identity.as_ref(), Some(&identity));
     assert_eq!((found.received, found.confirmed), (top, Lsn(7)));
-    let promoted = Identity { timeline: 2, ..identity.clone() };
+    let promoted = Identity { timeline: 2, began: Lsn(9), ..identity.clone() };
     assert!(identity.agrees_with(&promoted).is_ok());
     let other = Identity { system_id: "1".into(), ..identity.clone() };
     let Err(Error::OtherSource { what, .. }) = identity.agrees_with(&other) else { panic!() };

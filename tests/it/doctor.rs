@@ -193,7 +193,13 @@ fn the_least_role_is_enough_and_what_it_lacks_is_named() {
     says(&seen, "table.select", "fail", "may not read");
     road.sql("GRANT SELECT ON t TO least; ALTER TABLE t ENABLE ROW LEVEL SECURITY");
     let (_, seen) = checks(&road, &[]);
-    says(&seen, "table.row_security", "warn", "may hide rows");
+    says(&seen, "table.row_security", "fail", "the rows that are there can't be read");
+    road.sql("ALTER TABLE t DISABLE ROW LEVEL SECURITY; REVOKE USAGE ON SCHEMA public FROM public");
+    let (_, seen) = checks(&road, &[]);
+    says(&seen, "table.select", "fail", "may not read");
+    let grants = seen.iter().filter_map(|check| check["fix"].as_str());
+    let grants = grants.filter(|fix| fix.starts_with("GRANT USAGE ON SCHEMA public TO least"));
+    assert_eq!(grants.count(), 1);
     road.configure_at(&url("weak"), "", "", &routes(&["t"]));
     let (code, seen) = checks(&road, &[]);
     assert_eq!(code, 3);
@@ -235,4 +241,87 @@ fn the_least_role_is_enough_for_a_whole_run() {
     road.arrived(&receiver);
     assert!(!road.walgate.log().contains("WARN"), "{}", road.walgate.log());
     road.stop();
+}
+
+/// Each partition has an identity of its own, and a filter may need more than the identity.
+#[test]
+fn partitions_and_row_filters_that_break_writes_are_named_and_not_made() {
+    let schema = "CREATE TABLE parted (id int, v text) PARTITION BY RANGE (id);
+        CREATE TABLE first PARTITION OF parted FOR VALUES FROM (0) TO (9);
+        ALTER TABLE parted REPLICA IDENTITY FULL;
+        CREATE TABLE other (id int PRIMARY KEY, parent int, v text);
+        CREATE VIEW seen AS SELECT * FROM other";
+    let road = Road::bare(Cluster::builder(), schema);
+    let owner = road.cluster.url("postgres", "postgres");
+    road.configure_at(&owner, "", "", &routes(&["parted", "other", "seen"]));
+    road.sql("CREATE PUBLICATION walgate FOR TABLE other WITH (publish_via_partition_root = true)");
+    let (code, seen) = checks(&road, &["--fix", "--yes"]);
+    assert_eq!(code, 3);
+    says(&seen, "table.published", "fail", "not in publication");
+    // What mends it breaks no write.
+    let mends = "ALTER TABLE public.first REPLICA IDENTITY FULL; ALTER PUBLICATION \"walgate\" ADD";
+    let fixes = seen.iter().filter_map(|check| check["fix"].as_str());
+    assert_eq!(fixes.filter(|fix| fix.starts_with(mends)).count(), 1);
+    says(&seen, "table.exists", "fail", "public.seen is a view");
+    road.sql("ALTER PUBLICATION walgate ADD TABLE parted");
+    let (_, seen) = checks(&road, &[]);
+    says(&seen, "table.identity", "fail", "public.first");
+    road.sql("ALTER TABLE first REPLICA IDENTITY FULL");
+    let (_, seen) = checks(&road, &[]);
+    says(&seen, "table.identity", "ok", "the whole row");
+    if road.cluster.major() >= 15 {
+        road.sql("ALTER PUBLICATION walgate SET TABLE other WHERE (v = 'x' AND id > 1)");
+        let (_, seen) = checks(&road, &[]);
+        says(&seen, "table.row_filter", "fail", "about v, outside the replica identity");
+        road.sql("INSERT INTO other VALUES (1, 1, 'x')");
+        let session = road.session();
+        let refused = road.refuses(&session, "UPDATE other SET v = 'y'");
+        assert!(refused.contains("cannot update"), "{refused}");
+        road.sql("ALTER PUBLICATION walgate SET TABLE other WHERE (id > 1)");
+        let (_, seen) = checks(&road, &[]);
+        says(&seen, "table.identity", "ok", "the primary key");
+    }
+}
+
+/// `run` would end with 4 by each of them.
+#[test]
+fn a_slot_that_another_moved_is_told_before_a_run() {
+    let mut road = Road::quiet(Cluster::builder(), T, &routes(&["t"]));
+    road.sql("CREATE PUBLICATION walgate FOR TABLE t");
+    road.start();
+    road.stop();
+    road.until_free();
+    road.sql("INSERT INTO t VALUES (1, 'lost')");
+    road.sql("SELECT pg_replication_slot_advance('walgate', pg_current_wal_lsn())");
+    let (code, seen) = checks(&road, &[]);
+    assert_eq!(code, 3);
+    says(&seen, "slot.position", "fail", "is lost to the stream");
+}
+
+#[test]
+fn what_init_sets_up_breaks_no_write_and_passes_a_check() {
+    let schema = "CREATE TABLE t (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id * 2) STORED);
+        CREATE TABLE parted (id int, v text) PARTITION BY RANGE (id);
+        CREATE TABLE first PARTITION OF parted FOR VALUES FROM (0) TO (9)";
+    let road = Road::bare(Cluster::builder(), schema);
+    let url = road.cluster.url("postgres", "postgres");
+    let config = road.walgate.folder().join("walgate.toml");
+    std::fs::remove_file(&config).unwrap();
+    let tables = "public.t,public.parted";
+    let made = road.walgate.call(&["init", "--url", &url, "--tables", tables, "--apply"]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    road.sql("INSERT INTO parted VALUES (1, 'a'); UPDATE parted SET v = 'b'");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("${DATABASE_URL}", &url)).unwrap();
+    let (_, seen) = checks(&road, &[]);
+    let bad = |check: &&Value| check["status"] == "fail" && check["id"] != "sink.ready";
+    assert_eq!(seen.iter().filter(bad).collect::<Vec<_>>(), Vec::<&Value>::new());
+    if road.cluster.major() >= 18 {
+        road.sql("CREATE TABLE stuck (id int, g int GENERATED ALWAYS AS (id * 2) STORED)");
+        let args = ["init", "--url", &url, "--tables", "public.stuck", "-o", "other.toml"];
+        let refused = road.walgate.call(&args);
+        assert_eq!(refused.status.code(), Some(2));
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(said.contains("UPDATE and DELETE on it would fail"), "{said}");
+    }
 }

@@ -16,6 +16,14 @@ const BRISK: &str = "timeout = \"1s\"\nretry = { initial = \"20ms\", max = \"100
 /// The process of the replication connection and when it was made.
 const WALSENDER: &str = "SELECT pid || ' ' || backend_start FROM pg_stat_replication";
 
+/// More than sockets hold, and nothing that could be compressed.
+const LARGE: &str = "INSERT INTO t SELECT n, (SELECT string_agg(md5(n || '-' || m), '')
+                                              FROM generate_series(1, 300) m)
+                     FROM generate_series(1, 5000) n";
+
+/// What the server waits for.
+const STUCK: &str = "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'walsender'";
+
 fn sinks(receiver: &Receiver) -> String {
     format!("{}{}", http("far", &receiver.url("/"), BRISK), route("t", "far"))
 }
@@ -151,14 +159,8 @@ fn stops_in_time(journal: &str, reply: Reply) {
     receiver.otherwise(reply);
     let sinks = format!("[journal]\n{journal}\n{}", sinks(&receiver));
     let mut road = Road::new(Cluster::builder(), T, &sinks);
-    // More than sockets hold, and nothing that could be compressed.
-    road.sql(
-        "INSERT INTO t SELECT n, (SELECT string_agg(md5(n || '-' || m), '')
-                                  FROM generate_series(1, 300) m)
-         FROM generate_series(1, 5000) n",
-    );
-    let stuck = "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'walsender'";
-    eventually("the server can't go on", PATIENCE, || road.value(stuck) == "WalSenderWriteData");
+    road.sql(LARGE);
+    eventually("the server can't go on", PATIENCE, || road.value(STUCK) == "WalSenderWriteData");
     road.stop_server(Stop::Fast, Duration::from_secs(25));
     road.start_server();
     road.streams();
@@ -172,6 +174,26 @@ fn a_fast_stop_of_the_server_does_not_hang_on_a_disk_that_is_full() {
 #[test]
 fn a_fast_stop_of_the_server_does_not_hang_on_a_journal_that_is_full() {
     stops_in_time("max_size = \"1MiB\"", Reply::hang());
+}
+
+/// A transaction is open at the server for as long as it takes to send it.
+#[test]
+fn a_transaction_that_is_sent_slowly_is_not_ended_by_a_time_out_of_transactions() {
+    let receiver = Receiver::start();
+    receiver.otherwise(Reply::hang());
+    let sinks = format!("[journal]\nmax_size = \"1MiB\"\n{}", sinks(&receiver));
+    let mut road = Road::quiet(Cluster::builder(), T, &sinks);
+    if road.cluster.major() < 17 {
+        return;
+    }
+    road.sql("CREATE PUBLICATION walgate FOR TABLE t");
+    road.sql("ALTER ROLE walgate SET transaction_timeout = '500ms'");
+    road.start();
+    let before = road.value(WALSENDER);
+    road.sql(LARGE);
+    eventually("the server can't go on", PATIENCE, || road.value(STUCK) == "WalSenderWriteData");
+    road.sql("SELECT pg_sleep(4)");
+    assert_eq!(road.value(WALSENDER), before);
 }
 
 /// A kill between the making of the slot and its being remembered.

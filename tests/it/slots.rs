@@ -4,9 +4,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use walgate::demo::cluster::{Builder, Cluster, Stop};
+use walgate::lsn::Lsn;
 
 use super::support::process::{Walgate, eventually};
-use super::support::receiver::Receiver;
+use super::support::receiver::{Receiver, Reply};
 use super::support::road::{PATIENCE, Road, T, http, route};
 
 /// What lets a standby keep a copy of a failover slot, from PostgreSQL 17 on, when it is asked to.
@@ -39,6 +40,12 @@ struct Pair {
 impl Pair {
     #[track_caller]
     fn new(builder: Builder, receiver: &Receiver, settings: &[(&str, &str)]) -> Self {
+        Self::with(builder, receiver, settings, "")
+    }
+
+    /// The same with `keys` of `[source]`.
+    #[track_caller]
+    fn with(builder: Builder, receiver: &Receiver, settings: &[(&str, &str)], keys: &str) -> Self {
         let mut road = Road::bare(builder, T);
         road.sql("CREATE PUBLICATION walgate FOR TABLE t");
         let standby = road.standby("standby", settings);
@@ -47,7 +54,7 @@ impl Pair {
             road.cluster.port(),
             standby.port()
         );
-        road.configure_at(&url, "", "", &sinks(receiver));
+        road.configure_at(&url, "", keys, &sinks(receiver));
         Self { road, standby }
     }
 
@@ -69,6 +76,13 @@ fn ended(road: &mut Road, code: i32, says: &[&str]) {
     for says in says {
         assert!(log.contains(says), "{says:?} is not said");
     }
+}
+
+/// Holds that `walgate check` says this.
+#[track_caller]
+fn checks(walgate: &Walgate, says: &str) {
+    let text = String::from_utf8(walgate.call(&["check"]).stdout).unwrap();
+    assert!(text.contains(says), "{says:?} is not said:\n{text}");
 }
 
 /// How the way out of a gap begins.
@@ -105,6 +119,49 @@ fn a_failover_slot_goes_on_at_the_promoted_standby_without_loss_or_repeat() {
     assert!(last.starts_with("00000002-"), "{last} is not of the new timeline");
 }
 
+/// A keepalive had let the slot move over a tail of the log that only the old primary had; as far
+/// as that, what the new one wrote was confirmed as soon as it came.
+#[test]
+fn what_a_promoted_standby_writes_where_the_old_primary_wrote_is_confirmed_only_once_it_is_done() {
+    let receiver = Receiver::start();
+    if with_failover().is_none() {
+        return;
+    }
+    // Nothing waits for the standby.
+    let mut pair = Pair::with(Cluster::builder(), &receiver, SYNC, "heartbeat = \"0s\"");
+    pair.road.sql("CREATE TABLE noise (v text)");
+    pair.road.start();
+    pair.road.sql("INSERT INTO t VALUES (1, 'on both')");
+    pair.road.arrived(&receiver);
+    eventually("the slot is synced", PATIENCE, || {
+        pair.road.value_at(&pair.standby, SYNC_NOW);
+        pair.road.value_at(&pair.standby, SYNCED) == "1"
+    });
+    pair.road.stop_other(&mut pair.standby, Stop::Fast);
+    pair.road.sql("INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 5000)");
+    let tail: Lsn = pair.road.wal_end().parse().unwrap();
+    pair.road.confirms(&tail.to_string());
+    pair.road.stop_server(Stop::Immediate, PATIENCE);
+    pair.road.start_other(&mut pair.standby);
+    receiver.otherwise(Reply::hang());
+    let mut road = pair.fail_over();
+    road.streams();
+    let before: Lsn = road.wal_end().parse().unwrap();
+    road.sql("INSERT INTO t VALUES (2, 'not done')");
+    assert!(road.wal_end().parse::<Lsn>().unwrap() < tail);
+    receiver.wait("the row", PATIENCE, |journal| journal.requests.len() > 1);
+    let end = road.wal_end();
+    road.until(&format!("SELECT write_lsn >= '{end}' FROM pg_stat_replication"));
+    assert!(road.confirmed() <= before, "{} was confirmed of {before}", road.confirmed());
+    // Nor did an earlier position come back out of the state.
+    road.walgate.kill();
+    road.until_free();
+    assert!(road.confirmed() <= before, "{} was confirmed of {before}", road.confirmed());
+    receiver.behave();
+    road.start();
+    road.arrived(&receiver);
+}
+
 /// The server warns then, and with the very code of a publication that is missing.
 #[test]
 fn a_standby_that_a_failover_slot_waits_for_is_waited_for() {
@@ -118,6 +175,7 @@ fn a_standby_that_a_failover_slot_waits_for_is_waited_for() {
     pair.road.sql("INSERT INTO t VALUES (2, 'waits')");
     let said = "the server waits for a standby";
     eventually("it is said", PATIENCE, || pair.road.walgate.log().contains(said));
+    checks(&pair.road.walgate, "waits for standby \"standby\", which is away");
     assert!(pair.road.walgate.is_running());
     assert_eq!(receiver.journal().events_processed, 1);
     pair.road.start_other(&mut pair.standby);
@@ -204,6 +262,37 @@ fn a_standby_is_decoded_and_its_slot_moves_without_heartbeats() {
     road.stop();
 }
 
+/// The connection outlives the promotion, and what came over it was taken for another server's.
+#[test]
+fn a_standby_that_is_promoted_while_it_is_read_is_read_on() {
+    let receiver = Receiver::start();
+    let mut road = Road::bare(Cluster::builder(), T);
+    if road.cluster.major() < 16 {
+        return;
+    }
+    road.sql("CREATE PUBLICATION walgate FOR TABLE t");
+    let standby = road.standby("standby", &[("hot_standby_feedback", "on")]);
+    road.configure_at(&standby.url("postgres", "postgres"), "", "", &sinks(&receiver));
+    road.walgate.start(&[]);
+    let pid = "SELECT active_pid FROM pg_replication_slots WHERE confirmed_flush_lsn IS NOT NULL";
+    eventually("walgate streams", PATIENCE, || {
+        road.sql("SELECT pg_log_standby_snapshot()");
+        !road.value_at(&standby, pid).is_empty()
+    });
+    assert_eq!(road.value_at(&standby, "SELECT pg_promote()"), "t");
+    drop(road.move_to(standby));
+    road.sql("INSERT INTO t VALUES (1, 'promoted')");
+    road.arrived(&receiver);
+    let before = road.value(pid);
+    assert_eq!(road.value(&format!("SELECT pg_terminate_backend({before})")), "t");
+    let anew =
+        format!("SELECT count(*) = 1 FROM pg_replication_slots WHERE active_pid <> {before}");
+    road.until(&anew);
+    road.sql("INSERT INTO t VALUES (2, 'behind it')");
+    assert_eq!(road.arrived(&receiver).repeats(), 0);
+    assert!(road.walgate.is_running());
+}
+
 #[test]
 fn a_server_restored_to_before_what_was_received_is_told_apart() {
     let receiver = Receiver::start();
@@ -270,4 +359,73 @@ fn a_slot_that_another_instance_holds_ends_a_run_with_6_after_half_a_minute() {
     assert!(second.log().contains("is in use by process"), "{}", second.log());
     road.sql("INSERT INTO t VALUES (1, 'a')");
     road.arrived(&receiver);
+}
+
+/// It has the slot, and says so, and would let nobody read it.
+#[test]
+fn the_copy_of_a_slot_on_a_standby_is_waited_for_until_the_standby_is_promoted() {
+    let receiver = Receiver::start();
+    let Some(builder) = with_failover() else { return };
+    let mut pair = Pair::new(builder, &receiver, SYNC);
+    pair.road.start();
+    pair.road.sql("INSERT INTO t VALUES (1, 'a')");
+    pair.road.arrived(&receiver);
+    eventually("the slot is synced", PATIENCE, || {
+        pair.road.value_at(&pair.standby, SYNC_NOW);
+        pair.road.value_at(&pair.standby, SYNCED) == "1"
+    });
+    pair.road.stop();
+    let url = pair.standby.url("postgres", "postgres");
+    pair.road.configure_at(&url, "", "", &sinks(&receiver));
+    pair.road.walgate.start(&[]);
+    let said = "is the copy of a standby, which serves nobody before its promotion";
+    eventually("it is said", PATIENCE, || pair.road.walgate.log().contains(said));
+    checks(&pair.road.walgate, "the copy of a standby, which serves nobody");
+    pair.road.stop();
+    let mut road = pair.fail_over();
+    checks(&road.walgate, "goes on from timeline 1, which the server left at");
+    road.start();
+    road.sql("INSERT INTO t VALUES (2, 'b')");
+    assert_eq!(road.arrived(&receiver).repeats(), 0);
+}
+
+/// A gap that is none: the primary still has the slot.
+#[test]
+fn a_standby_without_the_slot_is_no_lost_slot() {
+    let receiver = Receiver::start();
+    let mut pair = Pair::new(Cluster::builder(), &receiver, &[]);
+    pair.road.start();
+    pair.road.sql("INSERT INTO t VALUES (1, 'a')");
+    pair.road.arrived(&receiver);
+    pair.road.stop();
+    let url = pair.standby.url("postgres", "postgres");
+    pair.road.configure_at(&url, "", "", &sinks(&receiver));
+    pair.road.walgate.start(&[]);
+    ended(&mut pair.road, 3, &["is not on it", "target_session_attrs=primary"]);
+}
+
+#[test]
+fn a_server_with_no_place_for_one_more_is_waited_for_and_what_it_lacks_is_said() {
+    let receiver = Receiver::start();
+    let builder =
+        Cluster::builder().setting("max_wal_senders", "1").setting("max_replication_slots", "1");
+    let mut road = Road::new(builder, T, &sinks(&receiver));
+    let url = road.cluster.url("postgres", "postgres");
+    let config = format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\n[source]\nurl = \"{url}\"\nslot = \"second\"\n{}",
+        sinks(&receiver)
+    );
+    let mut second = Walgate::new(&config);
+    second.start(&[]);
+    let cure = "raise max_wal_senders and restart PostgreSQL";
+    eventually("the walsenders are named", PATIENCE, || second.log().contains(cure));
+    checks(&second, &format!("fix: {cure}, or end another replication; it is tried again"));
+    road.stop();
+    let slots = "all replication slots are in use";
+    eventually("the slots are named", PATIENCE, || second.log().contains(slots));
+    assert!(second.is_running());
+    road.until_free();
+    road.sql("SELECT pg_drop_replication_slot('walgate')");
+    eventually("it streams", PATIENCE, || second.log().contains(" streaming "));
+    assert_eq!(second.stop(), 0);
 }

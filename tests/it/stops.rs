@@ -145,3 +145,38 @@ fn a_clean_stop_repeats_nothing_that_was_answered_at_any_sink_nor_of_a_replay() 
         assert_eq!(journal.repeats(), 0, "{name}");
     }
 }
+
+/// Such a commit lies behind what the server calls written.
+#[test]
+fn caught_up_takes_in_what_was_committed_without_waiting_for_the_disk() {
+    let receiver = Receiver::start();
+    let builder = Cluster::builder().setting("wal_writer_delay", "10s");
+    let mut road = Road::bare(builder, T);
+    road.sql("CREATE PUBLICATION walgate FOR TABLE t");
+    road.configure(&(http("far", &receiver.url("/"), "") + &route("t", "far")));
+    road.start();
+    road.stop();
+    // What is looked at before the first heartbeat waits for it.
+    let session = road.session();
+    road.sql_in(&session, "BEGIN; LOCK TABLE pg_publication_rel IN ACCESS EXCLUSIVE MODE");
+    road.sql("SET synchronous_commit = off; INSERT INTO t VALUES (1, 'a')");
+    road.walgate.start(&["--until-caught-up"]);
+    road.streams();
+    road.sql_in(&session, "ROLLBACK");
+    assert_eq!(road.walgate.exit_code(PATIENCE), 0);
+    assert_eq!(receiver.journal().events_processed, 1);
+}
+
+/// It ended with `halted: ` and named nothing.
+#[test]
+fn a_load_that_keeps_all_from_being_done_is_named() {
+    let receiver = Receiver::start();
+    let mut road = Road::bare(Cluster::builder(), T);
+    road.sql("CREATE PUBLICATION walgate FOR TABLE t; ALTER TABLE t ENABLE ROW LEVEL SECURITY");
+    let loads = route("t", "far").replace("start = \"now\"", "start = \"load\"");
+    road.configure(&(http("far", &receiver.url("/"), "") + &loads));
+    road.walgate.start(&["--until-caught-up"]);
+    assert_eq!(road.walgate.exit_code(PATIENCE), 4);
+    let log = road.walgate.log();
+    assert!(log.contains("error: halted: loading ") && log.contains("BYPASSRLS"), "{log}");
+}

@@ -3,6 +3,7 @@
 mod binary;
 mod fix;
 mod report;
+mod resume;
 mod server;
 mod sinks;
 mod source;

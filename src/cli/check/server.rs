@@ -1,6 +1,7 @@
 //! The server's settings, and what goes on there: what may cost the slot, the disk or time.
 
 use super::report::Report;
+use crate::lsn::Timestamp;
 use crate::relation::quote_identifier;
 use crate::source::Settings;
 use crate::source::catalog::{Holder, Server, SlotRow};
@@ -59,8 +60,33 @@ pub(super) fn check(server: &Server, report: &mut Report) {
     pace(server, report);
 }
 
+/// Clocks that differ by so many microseconds make what is said of lag and freshness useless.
+const CLOCK_MICROS: i64 = 2_000_000;
+
+/// Compares the clocks: the server's was read somewhere between these two moments.
+pub(super) fn clock(server: &Server, asked: Timestamp, answered: Timestamp, report: &mut Report) {
+    let ahead = server.now.saturating_sub(answered.unix_micros());
+    let behind = asked.unix_micros().saturating_sub(server.now);
+    let (off, how) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };
+    if off < CLOCK_MICROS {
+        report.ok("source.clock", "source", "its clock is this machine's");
+        return;
+    }
+    let seen = format!(
+        "its clock is {} s {how} this machine's: lag and freshness are told wrong by as much",
+        off / 1_000_000
+    );
+    report.warn("source.clock", "source", seen, "let NTP set both clocks");
+}
+
 /// What ends a slot, or lets it end the disk.
 fn retention(server: &Server, report: &mut Report) {
+    if server.in_recovery && !server.hot_standby_feedback {
+        let seen = "a standby without hot_standby_feedback: its primary removes what the slot \
+                    needs of the catalog, and the slot is lost";
+        let fix = "ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf();";
+        report.warn("source.standby", "source", seen, fix);
+    }
     let keep = &server.max_slot_wal_keep_size;
     if keep == "-1" {
         let seen = "max_slot_wal_keep_size is not set: a slot that lags can fill the server's disk";
@@ -142,18 +168,31 @@ pub(super) fn failover(
     subject: &str,
     report: &mut Report,
 ) {
+    if server.in_recovery && slot.is_synced() {
+        let seen = "the copy of a standby, which serves nobody before its promotion";
+        let fix = "promote the standby, or name the primary in source.url (several hosts with \
+                   target_session_attrs=primary)";
+        report.fail("slot.failover", subject, seen, fix);
+        return;
+    }
     match slot.fails_over() {
         Some(true) => report.ok("slot.failover", subject, "kept on standbys that sync slots"),
         _ if server.standbys == 0 || server.in_recovery => {}
         _ => {
             let seen = "there are standbys, and none of them has the slot: a promotion loses it";
             let fix = if server.version_num >= FAILOVER_SINCE {
-                "ALTER_REPLICATION_SLOT … (FAILOVER true) over a replication connection, while \
-                 walgate is stopped; then sync_replication_slots = on at the standby"
+                let name = slot.name();
+                format!(
+                    "ALTER_REPLICATION_SLOT {} (FAILOVER true); while walgate is stopped, over a \
+                     replication connection (psql \"replication=database …\"); then \
+                     sync_replication_slots = on at the standby",
+                    quote_identifier(name)
+                )
             } else {
                 "PostgreSQL 17 can keep it there; before that pg_failover_slots or Patroni"
+                    .to_owned()
             };
-            report.warn("slot.failover", subject, seen, fix);
+            report.warn("slot.failover", subject, seen, &fix);
         }
     }
     if slot.fails_over() == Some(true) {

@@ -2,16 +2,16 @@
 
 use super::binary;
 use super::report::Report;
-use super::{server, tables};
+use super::{resume, server, tables};
 use crate::chunk::Operation;
 use crate::cli::output::bytes;
 use crate::config::Config;
 use crate::failure::Classify;
 use crate::failure::chain;
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, Timestamp};
 use crate::mapping::{Selector, TablePattern};
 use crate::relation::quote_identifier;
-use crate::source::catalog::{Publication, Server, SlotRow, SlotWal};
+use crate::source::catalog::{Publication, Server, SlotRow, SlotWal, Table};
 use crate::source::{self, Catalog, Error};
 use crate::state::{State, intent, meta};
 
@@ -31,12 +31,14 @@ pub(super) async fn check(config: &Config, report: &mut Report) {
     }
 }
 
-fn broken(id: &'static str, subject: &str, error: &Error, report: &mut Report) {
+pub(super) fn broken(id: &'static str, subject: &str, error: &Error, report: &mut Report) {
     report.fail(id, subject, chain(error), &error.help().unwrap_or_default());
 }
 
 async fn all(config: &Config, catalog: &mut Catalog, report: &mut Report) -> Result<(), Error> {
+    let asked = Timestamp::now();
     let server = catalog.server().await?;
+    let answered = Timestamp::now();
     let seen = format!(
         "PostgreSQL {} at {}, database {}, role {}",
         server.version,
@@ -47,36 +49,38 @@ async fn all(config: &Config, catalog: &mut Catalog, report: &mut Report) -> Res
     report.ok("source.reachable", "source", seen);
     check_server(&server, report);
     server::check(&server, report);
+    server::clock(&server, asked, answered, report);
     let probed = source::probe(&config.source.settings()).await;
     match &probed {
-        Ok(identity) => {
-            let seen = format!("a replication connection opens (system {})", identity.system_id);
+        Ok(probed) => {
+            let system = &probed.identity.system_id;
+            let seen = format!("a replication connection opens (system {system})");
             report.ok("source.replication", "source", seen);
-            check_identity(config, identity, report);
+            resume::check(config, catalog, probed, report).await?;
         }
         Err(error) => {
-            let role = quote_identifier(&server.role);
-            let fix = error.help().unwrap_or_else(|| {
-                format!("ALTER ROLE {role} REPLICATION; and a line for it in pg_hba.conf")
-            });
+            let fix = replication_fix(error, &server);
             report.fail("source.replication", "source", chain(error), &fix);
         }
     }
-    check_slot(config, &server, probed.ok().as_ref(), catalog, report).await?;
+    let identity = probed.ok().map(|probed| probed.identity);
+    check_slot(config, &server, identity.as_ref(), catalog, report).await?;
     let name = &config.source.publication;
     match catalog.publication(name).await? {
         None => {
-            let fix = create_publication(config, name);
+            let all = catalog.tables(None).await?;
+            let fix = create_publication(config, name, &all);
             let subject = format!("publication {}", quote_identifier(name));
             report.fail("publication.exists", &subject, "does not exist", &fix);
-            let all = catalog.tables(None).await?;
             tables::may_create(config, &server, &all, &fix, report);
         }
         Some(publication) => {
             check_operations(config, &publication, report);
             let published = catalog.publication_tables(name).await?;
             let all = catalog.tables(None).await?;
-            tables::check(config, &server, &publication, &published, &all, report);
+            let others = catalog.not_tables().await?;
+            let there = (all.as_slice(), others.as_slice());
+            tables::check(config, &server, &publication, &published, there, report);
             if config.source.binary {
                 binary::check(catalog, &published, &all, report).await?;
             }
@@ -85,8 +89,21 @@ async fn all(config: &Config, catalog: &mut Catalog, report: &mut Report) -> Res
     Ok(())
 }
 
-/// Returns the statement for the routed tables that are named in full.
-fn create_publication(config: &Config, name: &str) -> String {
+/// Returns what lets a replication connection in where an ordinary one of the role is let in.
+fn replication_fix(error: &Error, server: &Server) -> String {
+    let role = quote_identifier(&server.role);
+    match error {
+        Error::Rights { .. } => {
+            format!(
+                "ALTER ROLE {role} REPLICATION; (at a managed service: GRANT its role for that)"
+            )
+        }
+        _ => error.help().unwrap_or_else(|| format!("a line for role {role} in pg_hba.conf")),
+    }
+}
+
+/// Returns what publishes the routed tables that are named in full, and breaks no write to them.
+fn create_publication(config: &Config, name: &str, all: &[Table]) -> String {
     let patterns = config.routes.iter().filter_map(|route| match &route.selector {
         Selector::Table(pattern) => TablePattern::literal(pattern),
         Selector::Message(_) => None,
@@ -97,7 +114,15 @@ fn create_publication(config: &Config, name: &str) -> String {
     if tables.is_empty() {
         return format!("CREATE PUBLICATION {} FOR TABLE …;", quote_identifier(name));
     }
-    format!("{};", source::catalog::create_publication(name, &tables))
+    let is_meant = |it: &&Table| tables.contains(&(it.namespace.as_str(), it.name.as_str()));
+    let there: Vec<&Table> = all.iter().filter(is_meant).collect();
+    let via_root = if there.iter().any(|it| it.partitioned) {
+        " WITH (publish_via_partition_root = true)"
+    } else {
+        ""
+    };
+    let statement = source::catalog::create_publication(name, &tables);
+    format!("{}{statement}{via_root};", tables::identities(&there, all))
 }
 
 fn check_server(server: &Server, report: &mut Report) {
@@ -241,31 +266,6 @@ fn check_wal(
 fn known(config: &Config) -> Option<meta::Identity> {
     let reader = State::open_reader(&config.state).ok()?;
     reader.read(meta::load).ok()?.identity
-}
-
-/// Compares the server with the one that the state goes on from.
-fn check_identity(config: &Config, seen: &source::Identity, report: &mut Report) {
-    let Some(stored) = known(config) else { return };
-    let found = meta::Identity {
-        system_id: seen.system_id.clone(),
-        timeline: seen.timeline,
-        database: seen.database.clone(),
-        slot: seen.slot.clone(),
-    };
-    if let Err(error) = stored.agrees_with(&found) {
-        let fix = "check source.url and source.slot, or set state.path to a folder of its own";
-        report.fail("state.source", "state", chain(&error), fix);
-    } else if stored.timeline == found.timeline {
-        let seen = format!("goes on from this server, on timeline {}", found.timeline);
-        report.ok("state.source", "state", seen);
-    } else {
-        let seen = format!(
-            "goes on from timeline {}, and the server is on {}: it was promoted or restored; `run` \
-             goes on if what was received is on it, and else says so",
-            stored.timeline, found.timeline
-        );
-        report.warn("state.source", "state", seen, "nothing, if that is meant");
-    }
 }
 
 /// Operations that a route asks for and the publication leaves out never arrive.

@@ -6,14 +6,17 @@ use crate::chunk::Operation;
 use crate::config::Config;
 use crate::mapping::{From, OutboxName, Policy, Route, Selector, Start};
 use crate::relation::{ReplicaIdentity, quote_identifier};
-use crate::source::catalog::{Publication, PublishedTable, Server, Table, add_to_publication};
+use crate::source::catalog::{
+    GENERATED_SINCE, NotTable, Publication, PublishedTable, Server, Table, TableColumn,
+    add_to_publication,
+};
 
 pub(super) fn check(
     config: &Config,
     server: &Server,
     publication: &Publication,
     published: &[PublishedTable],
-    all: &[Table],
+    (all, others): (&[Table], &[NotTable]),
     report: &mut Report,
 ) {
     whole(config, publication, published, all, report);
@@ -23,6 +26,14 @@ pub(super) fn check(
         let mut tables: Vec<&Table> = all.iter().filter(fits).collect();
         let subject = format!("route {}", route.name);
         if tables.is_empty() {
+            let is_it = |it: &&NotTable| pattern.matches_names(&it.namespace, &it.name);
+            if let Some(NotTable { kind, .. }) = others.iter().find(is_it) {
+                let seen =
+                    format!("{} is a {kind}: no change of it is in the log", pattern.as_str());
+                let fix = "name the table that its rows come from";
+                report.fail("table.exists", &subject, seen, fix);
+                continue;
+            }
             let seen = format!("there is no table {}", pattern.as_str());
             let fix = "create it, name another, or look whether the role may see it";
             if pattern.literal().is_some() {
@@ -44,12 +55,13 @@ pub(super) fn check(
             if !outside.is_empty() {
                 let names: Vec<String> = outside.iter().copied().map(name).collect();
                 let seen = format!("not published, though the glob fits: {}", names.join(", "));
-                report.warn("table.published", &subject, seen, &add(publication, &outside));
+                report.warn("table.published", &subject, seen, &add(publication, &outside, all));
             }
             tables = in_it;
         }
         for table in tables {
-            let looked = Looked { route, table, publication, entry: entry(table), server };
+            let entry = entry(table);
+            let looked = Looked { route, table, publication, entry, server, all };
             looked.check(report);
         }
     }
@@ -68,7 +80,7 @@ pub(super) fn may_create(
         let mut fitting =
             all.iter().filter(|table| pattern.matches_names(&table.namespace, &table.name));
         pattern.literal().is_some()
-            && fitting.next().is_some_and(|table| can_be_added(table, server))
+            && fitting.next().is_some_and(|table| can_be_added(table, all, server))
     });
     if server.create && tables.all(|fits| fits) {
         report.repair(statement.trim_end_matches(';').to_owned());
@@ -76,8 +88,24 @@ pub(super) fn may_create(
 }
 
 /// Whether the role may publish a table, and no write of it fails or is lost by that.
-fn can_be_added(table: &Table, server: &Server) -> bool {
-    table.owned && !table.identity_columns().is_empty() && !table.unlogged && is_patched(server)
+fn can_be_added(table: &Table, all: &[Table], server: &Server) -> bool {
+    let of_identity = table.identity_columns();
+    let is_sent = |column: &TableColumn| !column.generated || server.version_num < GENERATED_SINCE;
+    table.owned
+        && !of_identity.is_empty()
+        && table.columns.iter().all(|it| is_sent(it) || !of_identity.contains(&it.name.as_str()))
+        && keyless(table, all).is_empty()
+        && !table.unlogged
+        && is_patched(server)
+}
+
+/// Returns what of a table has no replica identity: of a partitioned one, each partition has its
+/// own.
+fn keyless<'a>(table: &'a Table, all: &'a [Table]) -> Vec<&'a Table> {
+    let is_keyless = |table: &&Table| !table.partitioned && table.identity_columns().is_empty();
+    let of_root = |it: &&Table| table.partitioned && it.root == Some(table.oid);
+    let itself = std::iter::once(table).filter(is_keyless);
+    itself.chain(all.iter().filter(of_root).filter(is_keyless)).collect()
 }
 
 /// The publication as a whole: what is in it for no route, and what breaks by being in it.
@@ -111,7 +139,7 @@ fn whole(
     } else if publication.all_tables {
         report.ok("publication.tables", &subject, "of all tables, those to come included");
     } else if others.is_empty() {
-        report.ok("publication.tables", &subject, "of no table that no route takes");
+        report.ok("publication.tables", &subject, "every table of it is taken by a route");
     } else {
         let seen = format!(
             "published and taken by no route: {}; their rows cost the network and the journal",
@@ -126,8 +154,7 @@ fn whole(
     }
     let breaks = |it: &&PublishedTable| {
         let same = |table: &&Table| table.namespace == it.namespace && table.name == it.name;
-        let table = all.iter().find(same);
-        table.is_some_and(|table| table.identity_columns().is_empty() && !table.partitioned)
+        all.iter().find(same).is_some_and(|table| !keyless(table, all).is_empty())
     };
     let broken: Vec<&PublishedTable> = others.into_iter().filter(breaks).collect();
     if !broken.is_empty() {
@@ -148,10 +175,19 @@ fn name(table: &Table) -> String {
     format!("{}.{}", quote_identifier(&table.namespace), quote_identifier(&table.name))
 }
 
-fn add(publication: &Publication, tables: &[&Table]) -> String {
+/// Returns what publishes these tables and breaks no write to them.
+fn add(publication: &Publication, tables: &[&Table], all: &[Table]) -> String {
     let names: Vec<(&str, &str)> =
         tables.iter().map(|table| (table.namespace.as_str(), table.name.as_str())).collect();
-    format!("{};", add_to_publication(&publication.name, &names))
+    let needs = publication.update || publication.delete;
+    let first = if needs { identities(tables, all) } else { String::new() };
+    format!("{first}{};", add_to_publication(&publication.name, &names))
+}
+
+/// Returns what gives a replica identity to those of the tables that have none.
+pub(super) fn identities(tables: &[&Table], all: &[Table]) -> String {
+    let keyless = tables.iter().flat_map(|table| keyless(table, all));
+    keyless.map(|it| format!("ALTER TABLE {} REPLICA IDENTITY FULL; ", name(it))).collect()
 }
 
 /// A table as one route sees it.
@@ -161,6 +197,7 @@ struct Looked<'a> {
     publication: &'a Publication,
     entry: Option<&'a PublishedTable>,
     server: &'a Server,
+    all: &'a [Table],
 }
 
 impl Looked<'_> {
@@ -176,9 +213,9 @@ impl Looked<'_> {
         }
         let Some(entry) = self.entry else {
             let seen = format!("not in publication {}", quote_identifier(&self.publication.name));
-            let statement = add(self.publication, &[self.table]);
+            let statement = add(self.publication, &[self.table], self.all);
             report.fail("table.published", &subject, seen, &statement);
-            if can_be_added(self.table, self.server) {
+            if can_be_added(self.table, self.all, self.server) {
                 report.repair(statement.trim_end_matches(';').to_owned());
             }
             return;
@@ -245,14 +282,24 @@ impl Looked<'_> {
             return;
         }
         let (table, role) = (name(self.table), quote_identifier(&self.server.role));
-        if !self.table.may_select {
+        let schema = quote_identifier(&self.table.namespace);
+        let missing = [
+            (self.table.may_use, format!("GRANT USAGE ON SCHEMA {schema} TO {role};")),
+            (self.table.may_select, format!("GRANT SELECT ON {table} TO {role};")),
+        ];
+        let grants: Vec<_> =
+            missing.into_iter().filter(|(may, _)| !may).map(|(_, grant)| grant).collect();
+        if !grants.is_empty() {
             let seen = format!("role {role} may not read the rows that are there");
-            let fix = format!("GRANT SELECT ON {table} TO {role}; or start = \"now\"");
+            let fix = format!("{} or start = \"now\"", grants.join(" "));
             report.fail("table.select", subject, seen, &fix);
-        } else if self.table.row_security && !self.server.bypass_rls && !self.table.owned {
-            let seen = "row-level security may hide rows from a load; the stream has them all";
+        } else if self.table.row_security {
+            let seen = format!(
+                "row-level security is on for role {role}: the rows that are there can't be read; \
+                 the stream has them all"
+            );
             let fix = format!("ALTER ROLE {role} BYPASSRLS; or start = \"now\"");
-            report.warn("table.row_security", subject, seen, &fix);
+            report.fail("table.row_security", subject, seen, &fix);
         }
     }
 
@@ -281,11 +328,26 @@ impl Looked<'_> {
         if !(self.publication.update || self.publication.delete) {
             return false;
         }
-        let Some(list) = &entry.columns else { return false };
         let of_identity = self.table.identity_columns();
+        let outside = entry.filter_columns.iter().filter(|it| !of_identity.contains(&it.as_str()));
+        let outside: Vec<String> = outside.map(|it| quote_identifier(it)).collect();
+        if !outside.is_empty() && !of_identity.is_empty() {
+            let seen = format!(
+                "the row filter is about {}, outside the replica identity: UPDATE and DELETE on it \
+                 fail",
+                outside.join(", ")
+            );
+            let fix = format!(
+                "ALTER TABLE {} REPLICA IDENTITY FULL; or a row filter over the identity's columns",
+                name(self.table)
+            );
+            report.fail("table.row_filter", subject, seen, &fix);
+            return true;
+        }
+        let Some(list) = &entry.columns else { return false };
         let hidden = self.table.columns.iter().filter(|column| {
             // Up to PostgreSQL 17 generated columns count for no identity.
-            (!column.generated || self.server.version_num >= 180_000)
+            (!column.generated || self.server.version_num >= GENERATED_SINCE)
                 && of_identity.contains(&column.name.as_str())
                 && !list.contains(&column.name)
         });
@@ -325,12 +387,12 @@ impl Looked<'_> {
                     format!("field \"{}\": there is no column {quoted}", field.target),
                     "name another column, or set on_missing".to_owned(),
                 ),
-                Some(found) if found.generated && self.server.version_num < 180_000 => (
+                Some(found) if found.generated && !entry.sends(found, self.server.version_num) => (
                     format!(
                         "field \"{}\": column {quoted} is generated and not sent",
                         field.target
                     ),
-                    "leave it out, or set on_missing".to_owned(),
+                    self.generated("leave it out, or set on_missing"),
                 ),
                 Some(_) if entry.columns.as_ref().is_some_and(|list| !list.contains(column)) => (
                     format!(
@@ -350,6 +412,18 @@ impl Looked<'_> {
         }
     }
 
+    /// Returns what brings a generated column, or goes without.
+    fn generated(&self, without: &str) -> String {
+        if self.server.version_num < GENERATED_SINCE {
+            return without.to_owned();
+        }
+        format!(
+            "{without}; or, of a stored one, ALTER PUBLICATION {} SET (publish_generated_columns = \
+             stored);",
+            quote_identifier(&self.publication.name)
+        )
+    }
+
     /// Every column that makes up the events of an outbox is there and sent.
     fn outbox(&self, entry: &PublishedTable, subject: &str, report: &mut Report) {
         let Some(outbox) = &self.route.outbox else { return };
@@ -363,9 +437,9 @@ impl Looked<'_> {
                     format!("outbox.{word}: there is no column {quoted}"),
                     format!("name another: outbox = {{ {word} = \"…\" }}"),
                 ),
-                Some(found) if found.generated && self.server.version_num < 180_000 => (
+                Some(found) if found.generated && !entry.sends(found, self.server.version_num) => (
                     format!("outbox.{word}: column {quoted} is generated and not sent"),
-                    format!("name another: outbox = {{ {word} = \"…\" }}"),
+                    self.generated(&format!("name another: outbox = {{ {word} = \"…\" }}")),
                 ),
                 Some(_)
                     if entry.columns.as_ref().is_some_and(|it| !it.iter().any(|c| c == name)) =>
@@ -397,6 +471,26 @@ impl Looked<'_> {
             .into_iter()
             .any(|operation| self.route.on.contains(operation));
         let full = format!("ALTER TABLE {table} REPLICA IDENTITY FULL;");
+        let partitions = keyless(self.table, self.all);
+        if self.table.partitioned
+            && !partitions.is_empty()
+            && (self.publication.update || self.publication.delete)
+        {
+            let names: Vec<String> = partitions.iter().take(NAMES_MAX).map(|it| name(it)).collect();
+            let seen = format!(
+                "partitions without a replica identity, on which UPDATE and DELETE fail while it \
+                 is published: {}",
+                names.join(", ")
+            );
+            let each =
+                names.iter().map(|name| format!(" ALTER TABLE {name} REPLICA IDENTITY FULL;"));
+            let fix = format!(
+                "ALTER TABLE {table} ADD PRIMARY KEY (…); or {full}{}",
+                each.collect::<String>()
+            );
+            report.fail("table.identity", subject, seen, &fix);
+            return;
+        }
         if identity.is_empty() && (self.publication.update || self.publication.delete) {
             let seen = "no replica identity: UPDATE and DELETE on it fail while it is published";
             let fix = format!("ALTER TABLE {table} ADD PRIMARY KEY (…); or {full}");

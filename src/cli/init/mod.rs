@@ -11,7 +11,7 @@ use self::render::{Plan, Role};
 use super::failure::{Exit, Failure};
 use super::{Global, output};
 use crate::mapping::TablePattern;
-use crate::source::catalog::{Server, Table};
+use crate::source::catalog::{GENERATED_SINCE, Server, Table};
 use crate::source::{Catalog, Error};
 
 /// The names that the config has unless it says otherwise.
@@ -50,7 +50,10 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     let mut catalog = Catalog::connect(&args.url).await.map_err(failed)?;
     let server = catalog.server().await.map_err(failed)?;
     let all = catalog.tables(None).await.map_err(failed)?;
+    let partitions: Vec<Table> = all.iter().filter(|it| it.partition).cloned().collect();
     let tables = choose(&args.tables, all)?;
+    let partitions = render::keyless(&tables, &partitions);
+    writable(&tables, &partitions, &server)?;
     let publication = catalog.publication(PUBLICATION).await.map_err(failed)?;
     let published = catalog.publication_tables(PUBLICATION).await.map_err(failed)?;
     let role = match &args.role {
@@ -66,6 +69,7 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     let plan = Plan {
         server: &server,
         tables: &tables,
+        partitions: &partitions,
         publication: PUBLICATION,
         exists: publication.is_some(),
         all_tables: publication.is_some_and(|publication| publication.all_tables),
@@ -117,6 +121,30 @@ fn choose(wanted: &[String], all: Vec<Table>) -> Result<Vec<Table>, Failure> {
                 .help(format!("leave it out, or ALTER TABLE {name} SET LOGGED")))
         }
         None => Ok(chosen),
+    }
+}
+
+/// Refuses tables whose updates and deletes would fail once they are published.
+///
+/// From PostgreSQL 18 on a generated column counts for the identity of the whole row, and is not
+/// sent.
+fn writable(tables: &[Table], partitions: &[&Table], server: &Server) -> Result<(), Failure> {
+    let is_stuck = |table: &&Table| {
+        table.identity_columns().is_empty() && table.columns.iter().any(|it| it.generated)
+    };
+    if server.version_num < GENERATED_SINCE {
+        return Ok(());
+    }
+    match tables.iter().chain(partitions.iter().copied()).find(is_stuck) {
+        Some(table) => {
+            let name = render::table_name(table);
+            let message = format!(
+                "{name} has no primary key and a generated column: UPDATE and DELETE on it would \
+                 fail once it is published"
+            );
+            Err(Failure::new(Exit::Usage, message).help("give it a primary key, or leave it out"))
+        }
+        None => Ok(()),
     }
 }
 

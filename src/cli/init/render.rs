@@ -8,9 +8,6 @@ use crate::source::catalog::{
     create_role, grant_database, grant_schema, grant_tables, quote,
 };
 
-/// The last major version whose stream never has generated columns.
-const GENERATED_NEVER_SENT: u32 = 18;
-
 /// A role to make or to give rights to.
 #[derive(Debug)]
 pub(super) struct Role {
@@ -24,6 +21,8 @@ pub(super) struct Role {
 pub(super) struct Plan<'a> {
     pub(super) server: &'a Server,
     pub(super) tables: &'a [Table],
+    /// Those of their partitions that have no replica identity: each has its own.
+    pub(super) partitions: &'a [&'a Table],
     pub(super) publication: &'a str,
     /// The publication is there.
     pub(super) exists: bool,
@@ -37,11 +36,20 @@ pub(super) fn table_name(table: &Table) -> String {
     format!("{}.{}", quote_identifier(&table.namespace), quote_identifier(&table.name))
 }
 
+/// Returns the partitions of these tables that have no replica identity.
+pub(super) fn keyless<'a>(tables: &[Table], partitions: &'a [Table]) -> Vec<&'a Table> {
+    let is_theirs = |it: &&Table| tables.iter().any(|table| it.root == Some(table.oid));
+    let is_keyless = |it: &&Table| !it.partitioned && it.identity_columns().is_empty();
+    let is_chosen = |it: &&Table| tables.iter().any(|table| table.oid == it.oid);
+    partitions.iter().filter(is_theirs).filter(is_keyless).filter(|it| !is_chosen(it)).collect()
+}
+
 impl Plan<'_> {
     /// Returns the SQL that is still to be run, a statement each, without its semicolon.
     pub(super) fn statements(&self) -> Vec<String> {
         let mut statements = Vec::new();
-        for table in self.tables.iter().filter(|table| table.identity_columns().is_empty()) {
+        let keyless = self.tables.iter().filter(|table| table.identity_columns().is_empty());
+        for table in keyless.chain(self.partitions.iter().copied()) {
             // Without an identity, UPDATE and DELETE on a published table fail.
             let (namespace, name) = (quote(&table.namespace), quote(&table.name));
             statements.push(format!("ALTER TABLE {namespace}.{name} REPLICA IDENTITY FULL"));
@@ -134,13 +142,17 @@ impl Plan<'_> {
     }
 
     fn field(&self, table: &Table, column: &TableColumn, out: &mut String) {
-        let hidden = column.generated && self.server.version_num / 10_000 < GENERATED_NEVER_SENT;
+        let same = |it: &&PublishedTable| it.namespace == table.namespace && it.name == table.name;
+        let entry = self.published.iter().find(same);
+        // The publication that is made here sends none.
+        let is_sent = entry.is_some_and(|it| it.sends(column, self.server.version_num));
+        let hidden = column.generated && !is_sent;
         let mut notes = column.type_name.clone();
         if table.primary_key.contains(&column.name) {
             notes.push_str(", key");
         }
         if hidden {
-            notes.push_str(", generated: Postgres does not send it");
+            notes.push_str(", generated: not sent");
         }
         let target = column.name.replace('.', "_");
         let line = format!(

@@ -153,7 +153,7 @@ async fn sample(found: &Found, catalog: &mut Catalog) -> Result<Vec<Row>, Failur
 async fn label(config: &Config, catalog: &mut Catalog) -> Result<SourceLabel, Failure> {
     let server = catalog.server().await.map_err(|error| broken(&error))?;
     let system = match source::probe(&config.source.settings()).await {
-        Ok(identity) => identity.system_id,
+        Ok(probed) => probed.identity.system_id,
         Err(_) => "0".to_owned(),
     };
     Ok(SourceLabel { system, database: server.database, slot: config.source.slot.clone() })

@@ -81,8 +81,8 @@ mod tests {
         let columns: Vec<String> = ["id", "email", "total"].into_iter().map(column).collect();
         let json = format!(
             r#"{{"oid":1,"namespace":"public","name":"t","partitioned":false,"partition":false,
-            "unlogged":false,"row_security":false,"toasted":false,"identity":"d","rows":0,"bytes":0,
-            "may_select":true,"owned":true,"columns":[{}],"primary_key":["id"],
+            "unlogged":false,"root":null,"row_security":false,"toasted":false,"identity":"d","rows":0,"bytes":0,
+            "may_use":true,"may_select":true,"owned":true,"columns":[{}],"primary_key":["id"],
             "identity_index":[]}}"#,
             columns.join(",")
         );

@@ -220,6 +220,8 @@ mod tests {
         let identity = meta::Identity {
             system_id: "7".into(),
             timeline: 1,
+            began: Lsn::ZERO,
+            started: String::new(),
             database: "shop".into(),
             slot: "walgate".into(),
         };

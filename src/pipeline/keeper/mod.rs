@@ -49,6 +49,8 @@ pub(super) struct Keeper {
     pruned: Position,
     /// The highest LSN that is safe, stored or not.
     safe: Lsn,
+    /// Of how many changes of timeline that knows.
+    timelines_left: u64,
     /// What was stored last.
     stored: Option<Moment>,
     retained_at: Option<Instant>,
@@ -96,6 +98,7 @@ impl Keeper {
             deliveries: Deliveries::default(),
             pruned: Position::ZERO,
             safe: Lsn::ZERO,
+            timelines_left: 0,
             stored: None,
             retained_at: None,
             reported_at: None,
@@ -127,6 +130,7 @@ impl Keeper {
     }
 
     async fn tick(&mut self, last: bool) -> Result<(), Error> {
+        self.follow_timeline();
         let snapshots: Vec<(SinkProgress, Snapshot)> = self.take();
         let mut moment = self.moment(&snapshots);
         // What was let go holds back nothing; with nobody left, what is journaled is all there is.
@@ -145,6 +149,7 @@ impl Keeper {
                 }
                 Confirm::Journaled | Confirm::Delivered => floor.min(through),
             };
+            self.follow_timeline();
             if let Some(lsn) = self.shared.lock().marks.pass(below) {
                 self.safe = self.safe.max(lsn);
             }
@@ -163,6 +168,15 @@ impl Keeper {
         }
         self.retain(floor, &snapshots).await?;
         self.expire().await
+    }
+
+    /// Takes back what was safe of a timeline that the server has left.
+    fn follow_timeline(&mut self) {
+        let inner = self.shared.lock();
+        if self.timelines_left != inner.timelines_left {
+            self.timelines_left = inner.timelines_left;
+            self.safe = self.safe.min(inner.confirmed);
+        }
     }
 
     /// How every sink is, and, kept until it is stored, what was delivered since.
@@ -231,6 +245,7 @@ impl Keeper {
         let deliveries = self.deliveries.clone();
         let safe = self.safe;
         let bases = self.reporter.bases();
+        let (shared, timelines_left) = (Arc::clone(&self.shared), self.timelines_left);
         let written = self.state.write(move |connection| {
             let mut all_current = true;
             for (sink, snapshot) in &snapshots {
@@ -259,7 +274,8 @@ impl Keeper {
             if let Some(received) = received {
                 meta::set_received(connection, received)?;
             }
-            if all_current {
+            // Else it is no position of the timeline that the server is on by now.
+            if all_current && shared.lock().timelines_left == timelines_left {
                 meta::set_confirmed(connection, safe)?;
             }
             if let Some(report) = report {
@@ -289,7 +305,7 @@ impl Keeper {
     /// Tells the slot exactly what was stored.
     fn confirm(&self) {
         let mut inner = self.shared.lock();
-        if self.safe > inner.confirmed {
+        if self.safe > inner.confirmed && self.timelines_left == inner.timelines_left {
             inner.confirmed = self.safe;
             if let Some(confirmer) = &inner.confirmer {
                 confirmer.confirm(self.safe);

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::lsn::{Lsn, Oid};
 use crate::relation::ReplicaIdentity;
 
-/// From here on a publication may send generated columns.
-const SENDS_GENERATED: u32 = 180_000;
+/// From here on a publication may send generated columns, and they count for the replica identity:
+/// where one of it is not sent, the server refuses updates and deletes.
+pub const GENERATED_SINCE: u32 = 180_000;
 
 /// What the server is and what the role may do.
 #[derive(Clone, Debug, Deserialize)]
@@ -52,8 +53,10 @@ pub struct Server {
     pub is_local: bool,
     /// How many slots of standbys there are.
     pub standbys: i64,
-    /// Row-level security hides nothing from the role.
-    pub bypass_rls: bool,
+    /// What its clock said, in microseconds since 1970.
+    pub now: i64,
+    /// A standby tells its primary which rows it still needs.
+    pub hot_standby_feedback: bool,
     /// The role.
     pub role: String,
     /// It may do anything.
@@ -105,6 +108,9 @@ pub struct PublishedTable {
     /// The row filter, from PostgreSQL 15.
     #[serde(rename = "rowfilter")]
     pub row_filter: Option<String>,
+    /// The columns that it is about.
+    #[serde(rename = "filtercolumns")]
+    pub filter_columns: Vec<String>,
 }
 
 impl PublishedTable {
@@ -113,7 +119,7 @@ impl PublishedTable {
     pub fn sends(&self, column: &TableColumn, version: u32) -> bool {
         match &self.columns {
             Some(list) => {
-                list.contains(&column.name) && (!column.generated || version >= SENDS_GENERATED)
+                list.contains(&column.name) && (!column.generated || version >= GENERATED_SINCE)
             }
             None => !column.generated,
         }
@@ -165,7 +171,10 @@ pub struct Table {
     pub partition: bool,
     /// It is not in the log, so that no change of it can be seen.
     pub unlogged: bool,
-    /// Row-level security is on.
+    /// The table that it is a partition of, over all levels.
+    #[serde(deserialize_with = "maybe_oid")]
+    pub root: Option<Oid>,
+    /// Row-level security is on, and for this role.
     pub row_security: bool,
     /// Some value of it is stored apart.
     pub toasted: bool,
@@ -176,7 +185,9 @@ pub struct Table {
     pub rows: i64,
     /// Size on disk.
     pub bytes: i64,
-    /// The role may read it.
+    /// The role may use the schema.
+    pub may_use: bool,
+    /// The role may read it, where it may use the schema.
     pub may_select: bool,
     /// The role owns it, and may add it to a publication.
     pub owned: bool,
@@ -201,6 +212,17 @@ impl Table {
     }
 }
 
+/// What one might take for a table.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NotTable {
+    /// The schema, unquoted.
+    pub namespace: String,
+    /// The name, unquoted.
+    pub name: String,
+    /// What it is: `view`, `foreign table`, …
+    pub kind: String,
+}
+
 /// A column of a [`Table`].
 #[derive(Clone, Debug, Deserialize)]
 pub struct TableColumn {
@@ -220,19 +242,6 @@ pub struct TableColumn {
     pub generated: bool,
     /// A large value is stored apart, and not sent with an update that leaves it alone.
     pub toastable: bool,
-}
-
-/// A transaction that has written and not ended.
-#[derive(Clone, Debug, Deserialize)]
-pub struct OpenTransaction {
-    /// The process.
-    pub pid: i32,
-    /// Its role.
-    pub role: Option<String>,
-    /// What it calls itself.
-    pub application_name: Option<String>,
-    /// How long it has been open.
-    pub seconds: Option<i64>,
 }
 
 /// What a slot holds back.
@@ -256,6 +265,10 @@ fn lsn<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Lsn, D::Erro
 
 fn oid<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Oid, D::Error> {
     u32::deserialize(deserializer).map(Oid)
+}
+
+fn maybe_oid<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Oid>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.map(Oid))
 }
 
 fn identity<'de, D: serde::Deserializer<'de>>(

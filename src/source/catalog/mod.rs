@@ -17,12 +17,12 @@ use std::time::Duration;
 use tokio_postgres::types::ToSql;
 
 pub use described::{
-    FileColumn, OpenTransaction, Publication, PublishedTable, Server, SlotWal, Table, TableColumn,
-    TableFile,
+    FileColumn, GENERATED_SINCE, NotTable, Publication, PublishedTable, Server, SlotWal, Table,
+    TableColumn, TableFile,
 };
 pub use holder::Holder;
 pub use rows::Row;
-pub use slot::SlotRow;
+pub use slot::{Moved, SlotRow};
 pub use statement::{
     add_to_publication, create_publication, create_role, grant_database, grant_schema,
     grant_tables, quote, quote_literal,
@@ -230,6 +230,15 @@ impl Catalog {
         self.objects("look at the tables", sql, &[&oids]).await
     }
 
+    /// Returns what one might take for a table, and is none.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn not_tables(&mut self) -> Result<Vec<NotTable>, Error> {
+        let sql = include_str!("../../../sql/source/not_tables.sql");
+        self.objects("look at what is no table", sql, &[]).await
+    }
+
     /// Returns the primary key's columns in the key's own order.
     ///
     /// # Errors
@@ -306,15 +315,6 @@ impl Catalog {
             self.types.insert(oid, description);
         }
         Ok(())
-    }
-
-    /// Returns transactions that have written and not ended, the oldest first, a few of them.
-    ///
-    /// # Errors
-    /// When the connection breaks.
-    pub async fn open_transactions(&mut self) -> Result<Vec<OpenTransaction>, Error> {
-        let sql = include_str!("../../../sql/source/oldest_transaction.sql");
-        self.objects("look at open transactions", sql, &[]).await
     }
 
     /// Emits a logical message that comes back in the stream.

@@ -100,7 +100,12 @@ impl Session {
         within(conninfo.connect_timeout, host, async {
             let connected = config.connect_raw(guarded, Established).await;
             let (client, driver) = connected.map_err(|source| refused(host, source))?;
-            Ok(Self { client, driver })
+            let mut session = Self { client, driver };
+            let late = connection::late_settings(session.driver.parameter("server_version"));
+            if let Some(statement) = late {
+                session.batch("set up the session", statement).await?;
+            }
+            Ok(session)
         })
         .await
     }

@@ -4,6 +4,18 @@ use serde_json::Value;
 
 use crate::lsn::Lsn;
 
+/// Whether somebody else moved a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// Nobody.
+    No,
+    /// Somebody, over what was received: nothing is missed. A slot that was made anew is never
+    /// there, it begins behind all that anybody has read.
+    Within,
+    /// Somebody, or it was made anew: there is a gap.
+    Over,
+}
+
 /// A row of `pg_replication_slots`.
 #[derive(Clone, Debug)]
 pub struct SlotRow {
@@ -18,6 +30,12 @@ impl SlotRow {
 
     fn is(&self, column: &str) -> bool {
         self.row.get(column).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// Returns its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.text("slot_name").unwrap_or_default()
     }
 
     /// Returns its confirmed position; none while it is being made.
@@ -48,6 +66,20 @@ impl SlotRow {
     #[must_use]
     pub fn is_two_phase(&self) -> bool {
         self.is("two_phase")
+    }
+
+    /// Compares its position with what was `confirmed` and `received` from here.
+    ///
+    /// What is prepared and not ended lies before the one and is not part of the other: it has to
+    /// come again.
+    #[must_use]
+    pub fn moved(&self, confirmed: Lsn, received: Lsn) -> Moved {
+        match self.confirmed() {
+            Some(seen) if seen <= confirmed => Moved::No,
+            None => Moved::No,
+            Some(seen) if seen <= received && !self.is_two_phase() => Moved::Within,
+            Some(_) => Moved::Over,
+        }
     }
 
     /// Returns `reserved`, `extended`, `unreserved` or `lost`.

@@ -2,6 +2,8 @@
 
 use super::Error;
 use crate::failure::{Category, Classify};
+use crate::lsn::Lsn;
+use crate::source::catalog::Holder;
 
 /// SQLSTATE `internal_error`: what should not happen.
 const INTERNAL: &str = "XX000";
@@ -32,6 +34,7 @@ impl Error {
             | Self::Rights { .. }
             | Self::TooOld { .. }
             | Self::WalLevel { .. }
+            | Self::SlotNotHere { .. }
             | Self::PublicationMissing { .. } => Some(Ending::Preflight),
             Self::Tls { source, .. } if source.is_local() => Some(Ending::Preflight),
             Self::Pgoutput(_)
@@ -42,6 +45,7 @@ impl Error {
             | Self::Foreign { .. }
             | Self::Timeline { .. }
             | Self::ForeignTimeline { .. }
+            | Self::ForkedTimeline { .. }
             | Self::Restored { .. }
             | Self::SlotExists { .. }
             | Self::SlotMissing { .. }
@@ -157,6 +161,11 @@ impl Classify for Error {
             Self::SlotExists { .. } => {
                 "take it with --adopt-slot, or drop it with `walgate slot drop`".to_owned()
             }
+            Self::SlotLost { received: Lsn::ZERO, .. } => {
+                "drop it with `walgate slot drop`: the next start makes one, and routes begin with \
+                 the rows that are there"
+                    .to_owned()
+            }
             Self::SlotMissing { .. } | Self::SlotLost { .. } | Self::SlotAdvanced { .. } => {
                 gap.to_owned()
             }
@@ -164,20 +173,25 @@ impl Classify for Error {
                 "check the url; a restored or other server needs a new state folder and a new load"
                     .to_owned()
             }
-            Self::Timeline { .. } | Self::Restored { .. } => {
+            Self::Timeline { .. } | Self::ForkedTimeline { .. } | Self::Restored { .. } => {
                 "check the url; sinks may have changes that this server no longer has: keep the \
                  state folder for what it knows of them, set state.path to a new one and run with \
                  --adopt-slot if there is a slot; routes then begin with the rows that are there"
                     .to_owned()
             }
+            Self::SlotNotHere { .. } => format!(
+                "name the primary in source.url (several hosts with target_session_attrs=primary); \
+                 if the slot was on this standby: {gap}"
+            ),
             Self::SlotSynced { .. } => {
                 "promote the standby, or name the primary in source.url (several hosts with \
                  target_session_attrs=primary)"
                     .to_owned()
             }
             Self::SlotForeign { .. } => "choose another name for source.slot".to_owned(),
-            Self::SlotWaits { .. } => {
-                "end those transactions (pg_terminate_backend), or wait for them".to_owned()
+            Self::SlotWaits { holders, .. } => {
+                let cures: Vec<String> = holders.iter().map(Holder::cure).collect();
+                format!("end them, or wait for them: {}", cures.join(" "))
             }
             Self::Unloadable { .. } => {
                 "give the table a primary key, or publish its partitions in its place".to_owned()
@@ -187,8 +201,15 @@ impl Classify for Error {
             }
             Self::Cleartext { .. } => "use sslmode=require, or SCRAM in pg_hba.conf".to_owned(),
             Self::Rights { source, .. } => source.hint.clone().unwrap_or_else(|| {
-                "the role needs REPLICATION, CONNECT and SELECT; see `walgate init`".to_owned()
+                "the role needs REPLICATION and CONNECT, and for a load USAGE of the schema, SELECT, \
+                 and BYPASSRLS where row-level security is on; `walgate check` says what it lacks"
+                    .to_owned()
             }),
+            Self::Server { source, .. } if source.message.contains("max_wal_senders") => {
+                "raise max_wal_senders and restart PostgreSQL, or end another replication; it is \
+                 tried again"
+                    .to_owned()
+            }
             _ => return self.stream_help().map(str::to_owned),
         })
     }

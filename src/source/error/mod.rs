@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 pub use ending::Ending;
 
+use super::catalog::Holder;
 use super::server_error::ServerError;
 use super::{conninfo, tls};
 use crate::lsn::Lsn;
@@ -279,6 +280,19 @@ pub enum Error {
         /// The state's.
         stored: u32,
     },
+    /// The server has a timeline of a number that the state knows, and it is another.
+    #[error(
+        "the server's timeline {timeline} began at {seen}, and the one that was read at {stored}: \
+         another promotion or restore gave it the same number"
+    )]
+    ForkedTimeline {
+        /// The number.
+        timeline: u32,
+        /// Where the state's began.
+        stored: Lsn,
+        /// Where the server's did.
+        seen: Lsn,
+    },
     /// A slot of that name is there, and the state knows nothing of it.
     #[error("slot \"{slot}\" exists (confirmed {confirmed}), and the state folder is empty")]
     SlotExists {
@@ -296,6 +310,12 @@ pub enum Error {
         received: Lsn,
         /// Where the server's log ends.
         log_end: Lsn,
+    },
+    /// The server is a standby, and the slot that the state knows is not there.
+    #[error("the server is a standby, and slot \"{slot}\" is not on it")]
+    SlotNotHere {
+        /// Its name.
+        slot: String,
     },
     /// The slot is a copy that a standby keeps of its primary's.
     #[error("slot \"{slot}\" is the copy of a standby, which serves nobody before its promotion")]
@@ -318,7 +338,7 @@ pub enum Error {
     /// The slot's confirmed position is above what was ever confirmed from here.
     #[error(
         "slot \"{slot}\" was confirmed up to {seen}, and from here only up to {stored}: it was \
-         recreated, or another advanced it; {}",
+         recreated, or another advanced it, or the state folder is an older copy; {}",
         Lost { from: *received, to: *seen }
     )]
     SlotAdvanced {
@@ -350,12 +370,12 @@ pub enum Error {
         pid: Option<i32>,
     },
     /// The slot cannot be made while a transaction is open that was there before.
-    #[error("slot \"{slot}\" cannot be made yet: it waits for open transactions{}", of(pids))]
+    #[error("slot \"{slot}\" cannot be made yet: it waits for {}", all(holders))]
     SlotWaits {
         /// Its name.
         slot: String,
-        /// The processes that have written and not ended.
-        pids: Vec<i32>,
+        /// Those that have written and not ended, as far as they were still there a moment later.
+        holders: Vec<Holder>,
     },
 }
 
@@ -367,7 +387,12 @@ struct Lost {
 
 impl std::fmt::Display for Lost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "what was committed from {} to {} is lost to the stream", self.from, self.to)
+        let Self { from, to } = self;
+        if *from == Lsn::ZERO {
+            // Nothing was ever received.
+            return f.write_str("what it kept is lost to the stream");
+        }
+        write!(f, "what was committed from {from} to {to} is lost to the stream")
     }
 }
 
@@ -375,9 +400,9 @@ fn by(pid: Option<i32>) -> String {
     pid.map(|pid| format!(" by process {pid}")).unwrap_or_default()
 }
 
-fn of(pids: &[i32]) -> String {
-    let list: Vec<_> = pids.iter().map(ToString::to_string).collect();
-    if list.is_empty() { String::new() } else { format!(" of process {}", list.join(", ")) }
+fn all(holders: &[Holder]) -> String {
+    let list: Vec<_> = holders.iter().map(ToString::to_string).collect();
+    if list.is_empty() { "open transactions".to_owned() } else { list.join("; ") }
 }
 
 impl Error {

@@ -207,6 +207,22 @@ fn a_publication_that_vanishes_ends_the_run_before_its_rows_are_confirmed() {
     }
 }
 
+/// D15: the one warning of it was one that the role had turned off.
+#[test]
+fn a_publication_that_vanishes_ends_the_run_whatever_the_role_wants_to_hear() {
+    let receiver = Receiver::start();
+    let mut road = Road::bare(Cluster::builder().major(18), SCHEMA);
+    road.sql("ALTER ROLE walgate SET client_min_messages = 'error'");
+    road.configure_as(QUICK_STOP, "", &sink("far", &receiver, ""));
+    road.start();
+    arrives(&road, &receiver, 1);
+    road.stop();
+    road.sql("DROP PUBLICATION walgate");
+    road.sql("INSERT INTO t VALUES (2, 'unpublished')");
+    road.sql("CREATE PUBLICATION walgate FOR TABLE t");
+    ends(&mut road, &[], 4, "publication \"walgate\" vanished");
+}
+
 /// D15: a slot was made before its publication, and could never be read.
 #[test]
 fn a_missing_publication_ends_the_start_before_a_slot_is_made() {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use walgate::demo::cluster::Cluster;
+use walgate::failure::Classify;
 use walgate::lsn::Lsn;
 use walgate::source::{Catalog, Ending, Error, OpenOptions, Resume, intend, open};
 
@@ -125,6 +126,41 @@ async fn a_slot_that_was_made_again_is_a_gap() {
     goes_on(attach(&cluster, &resume, ACCEPT).await.unwrap(), &cluster, &resume).await;
 }
 
+/// The range that was said to be lost ended before it began.
+#[tokio::test]
+async fn a_slot_that_another_moved_over_what_was_received_alone_is_no_gap() {
+    let cluster = cluster().await;
+    let received = remembered(&cluster).await;
+    let resume = Resume { confirmed: Lsn(1), ..received };
+    let mut attached = attach(&cluster, &resume, OpenOptions::default()).await.unwrap();
+    assert_eq!(attached.opened.gap, None);
+    cluster.execute("INSERT INTO t VALUES (2, 'next')").await.unwrap();
+    assert_eq!(attached.changes(1).await.len(), 1);
+}
+
+/// Each took the next number that it knew to be free.
+#[tokio::test]
+async fn two_promotions_that_made_timelines_of_the_same_number_are_told_apart() {
+    let mut cluster = cluster().await;
+    let first = cluster.standby("first", &[]).await.unwrap();
+    cluster.execute("INSERT INTO t VALUES (1, 'a')").await.unwrap();
+    let second = cluster.standby("second", &[]).await.unwrap();
+    let promote = "SELECT pg_promote()::text";
+    assert_eq!(first.value(promote).await.unwrap(), "true");
+    let resume = remembered(&first).await;
+    assert_eq!(resume.identity.as_ref().unwrap().timeline, 2);
+    // One that was promoted elsewhere, and has come further since.
+    cluster.execute("INSERT INTO t SELECT g, 'b' FROM generate_series(2, 1000) g").await.unwrap();
+    let end = cluster.value("SELECT pg_current_wal_lsn()::text").await.unwrap();
+    let has = format!("SELECT (pg_last_wal_replay_lsn() >= '{end}')::text");
+    until(&second, &has, "true").await;
+    assert_eq!(second.value(promote).await.unwrap(), "true");
+    let error = refused(&second, &resume).await;
+    assert!(matches!(error, Error::ForkedTimeline { timeline: 2, .. }), "{error}");
+    assert_eq!(error.ends_run(), Some(Ending::Halted));
+    attach(&first, &resume, OpenOptions::default()).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_slot_whose_wal_was_dropped_is_a_gap() {
     let builder = Cluster::builder()
@@ -141,6 +177,11 @@ async fn a_slot_whose_wal_was_dropped_is_a_gap() {
     let error = refused(&cluster, &resume).await;
     assert!(matches!(error, Error::SlotLost { .. }), "{error}");
     assert_eq!(error.ends_run(), Some(Ending::Halted));
+    // A state that knows nothing has no gap to accept.
+    let error = refused(&cluster, &Resume::default()).await;
+    assert!(matches!(error, Error::SlotLost { .. }), "{error}");
+    assert!(!error.to_string().contains("0/0 "), "{error}");
+    assert!(error.help().unwrap().contains("walgate slot drop"), "{:?}", error.help());
     goes_on(attach(&cluster, &resume, ACCEPT).await.unwrap(), &cluster, &resume).await;
 }
 
@@ -283,14 +324,24 @@ async fn a_transaction_that_the_slot_has_to_wait_for_is_named() {
     session.rows("INSERT INTO t VALUES (1, 'a')").await.unwrap();
     let pid = session.rows("SELECT pg_backend_pid()::text").await.unwrap();
     let error = refused(&cluster, &Resume::default()).await;
-    let Error::SlotWaits { pids, .. } = &error else { panic!("{error}") };
-    assert_eq!(
-        pids.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        [pid[0][0].clone().unwrap()]
-    );
+    let Error::SlotWaits { holders, .. } = &error else { panic!("{error}") };
+    let pids: Vec<_> = holders.iter().filter_map(|it| it.pid).map(|pid| pid.to_string()).collect();
+    assert_eq!(pids, [pid[0][0].clone().unwrap()]);
     assert!(error.ends_run().is_none());
     let slots = cluster.value("SELECT count(*)::text FROM pg_replication_slots").await.unwrap();
     assert_eq!(slots, "0");
+}
+
+/// One that was prepared and left has no process that could be ended.
+#[tokio::test]
+async fn a_prepared_transaction_that_the_slot_has_to_wait_for_is_named_with_its_cure() {
+    let cluster = cluster().await;
+    let left = "BEGIN; INSERT INTO t VALUES (1, 'a'); PREPARE TRANSACTION 'left'";
+    let session = cluster.connect("postgres").await.unwrap();
+    session.rows(left).await.unwrap();
+    let error = refused(&cluster, &Resume::default()).await;
+    assert!(error.to_string().contains("prepared transaction \"left\""), "{error}");
+    assert!(error.help().unwrap().contains("ROLLBACK PREPARED 'left'"), "{:?}", error.help());
 }
 
 #[tokio::test]

@@ -165,6 +165,12 @@ impl Road {
         self.runtime.block_on(session.batch_execute(sql)).unwrap();
     }
 
+    /// Runs statements in a session that the server refuses; returns what it says.
+    #[track_caller]
+    pub(crate) fn refuses(&self, session: &Session, sql: &str) -> String {
+        format!("{:?}", self.runtime.block_on(session.batch_execute(sql)).unwrap_err())
+    }
+
     /// Stops the server.
     #[track_caller]
     pub(crate) fn stop_server(&mut self, how: Stop, timeout: Duration) {
