@@ -1,7 +1,7 @@
 //! The socket under either connection: opening it, and TLS where it is asked for.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -59,25 +59,23 @@ impl Stream {
         host: &Host,
         attempt: Attempt,
     ) -> Result<Self, Error> {
-        let opening = async {
-            if let Some(path) = host.socket_path() {
-                let failed = |e| unreachable(host, e);
-                let socket = UnixStream::connect(path).await.map_err(failed)?;
-                let socket = Transport::Plain(Socket::unix(socket));
-                return Ok(Self { socket, is_unix: true, binding: None, peer: None });
+        let limit = conninfo.connect_timeout;
+        if let Some(path) = host.socket_path() {
+            let opening =
+                async { UnixStream::connect(path).await.map_err(|e| unreachable(host, e)) };
+            let socket = Transport::Plain(Socket::unix(within(limit, host, opening).await?));
+            return Ok(Self { socket, is_unix: true, binding: None, peer: None });
+        }
+        let socket = tcp(conninfo, host).await?;
+        let peer = socket.peer_addr().ok().map(|peer| peer.ip()).filter(is_global);
+        let socket = Socket::tcp(socket);
+        let (socket, binding) = match attempt {
+            Attempt::Plain => (Transport::Plain(socket), None),
+            Attempt::TlsOrPlain | Attempt::Tls => {
+                within(limit, host, encrypt(conninfo, host, attempt, socket)).await?
             }
-            let socket = tcp(conninfo, host).await?;
-            let peer = socket.peer_addr().ok().map(|peer| peer.ip()).filter(is_global);
-            let socket = Socket::tcp(socket);
-            let (socket, binding) = match attempt {
-                Attempt::Plain => (Transport::Plain(socket), None),
-                Attempt::TlsOrPlain | Attempt::Tls => {
-                    encrypt(conninfo, host, attempt, socket).await?
-                }
-            };
-            Ok(Self { socket, is_unix: false, binding, peer })
         };
-        within(conninfo.connect_timeout, host, opening).await
+        Ok(Self { socket, is_unix: false, binding, peer })
     }
 
     /// Returns what lets its bytes gather.
@@ -140,24 +138,39 @@ pub(super) async fn within<T>(
 /// Tries every address that the name has.
 async fn tcp(conninfo: &Conninfo, host: &Host) -> Result<TcpStream, Error> {
     let failed = |e| unreachable(host, e);
+    let limit = conninfo.connect_timeout;
     let addresses: Vec<_> = match host.address {
         Some(address) => vec![(address, host.port).into()],
         None => {
             let name = (host.name.as_str(), host.port);
-            tokio::net::lookup_host(name).await.map_err(failed)?.collect()
+            let looking = async { tokio::net::lookup_host(name).await.map_err(failed) };
+            within(limit, host, looking).await?.collect()
         }
     };
+    let socket = connect_any(&addresses, limit).await.map_err(failed)?;
+    tune(conninfo, &socket).map_err(failed)?;
+    Ok(socket)
+}
+
+/// Connects to the first address that answers. Each is waited for as long as `limit`, so that one
+/// that is silent keeps nobody from the next.
+async fn connect_any(addresses: &[SocketAddr], limit: Option<Duration>) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(socket) => {
-                tune(conninfo, &socket).map_err(failed)?;
-                return Ok(socket);
-            }
+        let connecting = TcpStream::connect(address);
+        let connected = match limit {
+            None => connecting.await,
+            Some(limit) => match tokio::time::timeout(limit, connecting).await {
+                Ok(connected) => connected,
+                Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            },
+        };
+        match connected {
+            Ok(socket) => return Ok(socket),
             Err(error) => last = error,
         }
     }
-    Err(failed(last))
+    Err(last)
 }
 
 fn tune(conninfo: &Conninfo, socket: &TcpStream) -> io::Result<()> {
@@ -248,5 +261,33 @@ impl AsyncWrite for Stream {
             Transport::Plain(socket) => Pin::new(socket).poll_shutdown(context),
             Transport::Tls(socket) => Pin::new(socket).poll_shutdown(context),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::{Domain, Type};
+
+    use super::*;
+
+    /// A name had two addresses, and the first took the whole time each time.
+    #[tokio::test]
+    async fn an_address_that_is_silent_keeps_nobody_from_the_next() {
+        let full = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        full.listen(0).unwrap();
+        let silent = full.local_addr().unwrap().as_socket().unwrap();
+        let limit = Duration::from_millis(200);
+        // Once nobody takes them from its queue the next are not answered.
+        let mut queue = Vec::new();
+        while let Ok(socket) = std::net::TcpStream::connect_timeout(&silent, limit) {
+            queue.push(socket);
+        }
+        let there = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = there.local_addr().unwrap();
+        let socket = connect_any(&[silent, address], Some(limit)).await.unwrap();
+        assert_eq!(socket.peer_addr().unwrap(), address);
+        let error = connect_any(&[silent], Some(limit)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

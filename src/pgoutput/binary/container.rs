@@ -153,12 +153,11 @@ pub(super) fn write_record(
         let Some(value) = take.value()? else { continue };
         let start = out.len();
         // The value tells its own type: the composite may have been altered since.
-        match built_in(oid) {
-            Some(form) => write(&form, value, depth, out)?,
+        match fields.iter().find(|(other, _)| *other == oid) {
+            Some((_, form)) => write(form, value, depth, out)?,
             None => {
-                let known = fields.iter().find_map(|(other, form)| (*other == oid).then_some(form));
                 let unknown = || Error::NoForm(format!("with oid {}", oid.0).into());
-                write(known.ok_or_else(unknown)?, value, depth, out)?;
+                write(&built_in(oid).ok_or_else(unknown)?, value, depth, out)?;
             }
         }
         quotes.quote(start, out);

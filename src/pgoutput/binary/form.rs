@@ -83,7 +83,7 @@ pub enum Form {
     },
     /// A composite type. Its values name the types of their fields.
     Record {
-        /// The fields' types that are known.
+        /// The fields' types. One of the server's own that is not among them is known all the same.
         fields: Vec<(Oid, Self)>,
     },
     /// A range.

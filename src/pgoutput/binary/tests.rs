@@ -97,6 +97,18 @@ fn a_type_that_is_not_known_is_named() {
     assert_eq!(error.to_string(), "walgate does not know the binary form of type regclass");
 }
 
+/// What a field's type is found to be in this database counts before what it is in most: money was
+/// printed as C does within a composite, whatever `lc_monetary` says.
+#[test]
+fn a_field_whose_form_is_not_known_here_is_named() {
+    let value = [&1_i32.to_be_bytes()[..], &790_i32.to_be_bytes(), &8_i32.to_be_bytes(), &[0; 8]];
+    let value = value.concat();
+    check(&Form::Record { fields: Vec::new() }, &value, "($0.00)");
+    let money = Form::Unknown("money".into());
+    let form = Form::Record { fields: vec![(Oid(790), money)] };
+    assert!(matches!(write_text(&form, &value, &mut Vec::new()), Err(Error::NoForm(_))));
+}
+
 #[test]
 fn a_frame_becomes_text_and_keeps_what_is_text_already() {
     let mut binary = Vec::new();

@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use tokio::runtime::Handle;
+
 use super::record;
 use crate::lsn::Xid;
 use crate::source::Error;
@@ -97,11 +99,17 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
+        // Whoever closes a file last that has no name frees its blocks. Of a large one that takes
+        // seconds, in which nothing would be read and the server not be answered.
+        let open = fs::File::open(&self.path);
         if let Err(error) = fs::remove_file(&self.path)
             && error.kind() != io::ErrorKind::NotFound
         {
             // The next start empties the folder.
             tracing::debug!(path = %self.path.display(), %error, "a spill file stays behind");
+        }
+        if let (Ok(file), Ok(runtime)) = (open, Handle::try_current()) {
+            runtime.spawn_blocking(move || drop(file));
         }
     }
 }
