@@ -27,8 +27,10 @@ use crate::state::{self, State};
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Between two looks at the publication.
 const PUBLICATION_EVERY: Duration = Duration::from_secs(10);
-/// A look at the tables' files may take so small a part of the time.
+/// Looks at the tables' files may take so small a part of the time.
 const FILES_SHARE: u32 = 100;
+/// Between two attempts to look at them.
+const FILES_RETRY: Duration = Duration::from_secs(600);
 /// Between two attempts to connect.
 const RETRY: Duration = Duration::from_secs(2);
 /// A question that has no answer by then is asked again over another connection: this one may lead
@@ -175,8 +177,10 @@ impl Watch {
         }
         if self.files_at <= Instant::now() {
             let began = Instant::now();
+            // One that takes too long breaks the connection; the others come first then.
+            self.files_at = began + FILES_RETRY;
             let files = in_time(catalog.table_files(&self.source.publication)).await?;
-            self.files_at = began + PUBLICATION_EVERY.max(began.elapsed() * FILES_SHARE);
+            self.files_at = began + began.elapsed() * FILES_SHARE;
             // It is looked again.
             if let Err(error) = self.look_at_files(&files).await {
                 tracing::debug!(error = chain(&error), "the tables' files can't be noted");
