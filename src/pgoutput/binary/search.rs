@@ -4,7 +4,7 @@ use super::Error;
 use super::number::write_integer;
 use super::take::Take;
 
-/// How deep a query may nest here.
+/// How deep a query may nest on right sides.
 const DEPTH_MAX: u32 = 1000;
 
 /// Wire: `Int32(lexemes)`, then a lexeme: `String Int16(positions)`, then a position: `Int16`, its
@@ -74,54 +74,63 @@ pub(super) fn write_query(take: &mut Take<'_>, out: &mut Vec<u8>) -> Result<(), 
     write_item(take, 0, false, DEPTH_MAX, out)
 }
 
+/// Writes an item and all below it. Along the left sides, where a long query nests, it goes without
+/// a call a level.
 fn write_item(
     take: &mut Take<'_>,
-    parent: u8,
-    is_right_of_phrase: bool,
+    mut parent: u8,
+    mut is_right_of_phrase: bool,
     depth: u32,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
     let depth = depth.checked_sub(1).ok_or(Error::Malformed)?;
-    match take.byte()? {
-        1 => write_operand(take, out),
-        2 => {
-            let operator = match take.byte()? {
-                1 => Operator::Not,
-                2 => Operator::And,
-                3 => Operator::Or,
-                4 => Operator::Phrase(take.int16()?),
-                _ => return Err(Error::Malformed),
-            };
-            let is_phrase = matches!(operator, Operator::Phrase(_));
-            let priority = operator.priority();
-            let in_brackets = priority < parent || (is_phrase && is_right_of_phrase);
-            if in_brackets {
-                out.extend_from_slice(b"( ");
-            }
-            if operator == Operator::Not {
-                out.push(b'!');
-                write_item(take, priority, false, depth, out)?;
-            } else {
-                let mut right = Vec::new();
-                write_item(take, priority, is_phrase, depth, &mut right)?;
-                write_item(take, priority, false, depth, out)?;
-                match operator {
-                    Operator::Or => out.extend_from_slice(b" | "),
-                    Operator::And | Operator::Not => out.extend_from_slice(b" & "),
-                    Operator::Phrase(1) => out.extend_from_slice(b" <-> "),
-                    Operator::Phrase(distance) => {
-                        out.extend_from_slice(format!(" <{distance}> ").as_bytes());
-                    }
-                }
-                out.append(&mut right);
-            }
-            if in_brackets {
-                out.extend_from_slice(b" )");
-            }
-            Ok(())
+    // Operators whose left sides are being written, with their right sides.
+    let mut open = Vec::new();
+    loop {
+        match take.byte()? {
+            1 => break,
+            2 => {}
+            _ => return Err(Error::Malformed),
         }
-        _ => Err(Error::Malformed),
+        let operator = match take.byte()? {
+            1 => Operator::Not,
+            2 => Operator::And,
+            3 => Operator::Or,
+            4 => Operator::Phrase(take.int16()?),
+            _ => return Err(Error::Malformed),
+        };
+        let is_phrase = matches!(operator, Operator::Phrase(_));
+        let priority = operator.priority();
+        let in_brackets = priority < parent || (is_phrase && is_right_of_phrase);
+        if in_brackets {
+            out.extend_from_slice(b"( ");
+        }
+        let mut right = Vec::new();
+        if operator == Operator::Not {
+            out.push(b'!');
+        } else {
+            write_item(take, priority, is_phrase, depth, &mut right)?;
+        }
+        open.push((operator, right, in_brackets));
+        (parent, is_right_of_phrase) = (priority, false);
     }
+    write_operand(take, out)?;
+    while let Some((operator, right, in_brackets)) = open.pop() {
+        match operator {
+            Operator::Not => {}
+            Operator::Or => out.extend_from_slice(b" | "),
+            Operator::And => out.extend_from_slice(b" & "),
+            Operator::Phrase(1) => out.extend_from_slice(b" <-> "),
+            Operator::Phrase(distance) => {
+                out.extend_from_slice(format!(" <{distance}> ").as_bytes());
+            }
+        }
+        out.extend_from_slice(&right);
+        if in_brackets {
+            out.extend_from_slice(b" )");
+        }
+    }
+    Ok(())
 }
 
 fn write_operand(take: &mut Take<'_>, out: &mut Vec<u8>) -> Result<(), Error> {

@@ -137,6 +137,15 @@ fn any_form() -> impl Strategy<Value = Form> {
     ]
 }
 
+#[test]
+fn a_query_may_have_thousands_of_terms() {
+    const TERMS: usize = 5000;
+    let mut value = u32::try_from(TERMS * 2 - 1).unwrap().to_be_bytes().to_vec();
+    (1..TERMS).for_each(|_| value.extend_from_slice(b"\x02\x02\x01\0\0a\0"));
+    value.extend_from_slice(b"\x01\0\0a\0");
+    check(&Form::TsQuery, &value, &["'a'"; TERMS].join(" & "));
+}
+
 proptest! {
     #[test]
     fn no_bytes_panic_or_cost_memory(
