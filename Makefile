@@ -1,5 +1,5 @@
 # Each target does its own set-up: quietly, and only what is missing.
-.PHONY: demo test bench
+.PHONY: demo test bench soak
 
 # A shop under load on a throw-away Postgres, with a CRM endpoint that misbehaves.
 demo:
@@ -15,3 +15,8 @@ test:
 bench:
 	@scripts/setup
 	cargo bench --locked --bench drain
+
+# What is large, in full: ten million rows in one transaction, five million loaded over ten kills.
+soak:
+	@scripts/setup test
+	WALGATE_SOAK=1 cargo nextest run --locked --release --profile soak --no-capture -E 'test(/^large::/)'

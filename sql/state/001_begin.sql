@@ -195,7 +195,19 @@ CREATE TABLE known (
 CREATE TABLE tables (
     oid          INTEGER PRIMARY KEY,
     namespace    TEXT NOT NULL,
-    name         TEXT NOT NULL
+    name         TEXT NOT NULL,
+    -- What it is called by now.
+    now_in       TEXT NOT NULL,
+    now          TEXT NOT NULL
+) STRICT;
+
+-- In which file each published table lay when it was last looked at.
+CREATE TABLE files (
+    oid          INTEGER PRIMARY KEY,
+    -- The file, and the version of each column, as JSON.
+    seen         TEXT NOT NULL,
+    -- When its rows were found to have been written anew; NULL: nobody has to do anything.
+    rewritten_at INTEGER
 ) STRICT;
 
 -- The shapes of tables that a person knows of, for routes that are held when one changes.
@@ -213,6 +225,8 @@ CREATE TABLE loads (
     id             INTEGER PRIMARY KEY AUTOINCREMENT,
     -- As SQL would quote it.
     "table"        TEXT NOT NULL,
+    -- Its oid, which survives a rename; NULL until it was found.
+    relation       INTEGER,
     -- The one sink that it was asked for; NULL: every sink that wants the table.
     sink           TEXT,
     -- The names of the routes that it is for, as JSON.
@@ -241,6 +255,9 @@ CREATE TABLE pieces (
     -- The end of the watermark's transaction.
     end_lsn        INTEGER NOT NULL,
     load           INTEGER NOT NULL,
+    -- Where the load was before, should the place never come: its cursor, and the rows of the piece.
+    "before"       TEXT,
+    rows           INTEGER NOT NULL,
     -- Journal records, end to end.
     records        BLOB NOT NULL
 ) STRICT;

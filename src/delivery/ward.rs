@@ -59,7 +59,7 @@ pub(super) enum Write {
     /// A route knows a table.
     Shape(Shape),
     /// A route is held until a person says go; why.
-    Hold { route: String, reason: String },
+    Hold { route: String, reason: Option<String> },
 }
 
 /// What to do once a write is durable.
@@ -315,7 +315,7 @@ fn run_one(connection: &Connection, sink: &str, write: &Write) -> rusqlite::Resu
             return Ok(Ran::Discarded(discarded));
         }
         Write::Shape(shape) => shapes::save(connection, shape)?,
-        Write::Hold { route, reason } => known::hold(connection, route, Some(reason))?,
+        Write::Hold { route, reason } => known::hold(connection, route, reason.as_deref())?,
     }
     Ok(Ran::Nothing)
 }

@@ -15,6 +15,7 @@ use crate::chunk::Chunk;
 use crate::failure::{Classify, chain};
 use crate::journal::Journal;
 use crate::lsn::{Lsn, Position, Timestamp};
+use crate::progress::pieces;
 use crate::source::{
     self, Identity, OpenOptions, Opened, Reader, Received, Resume, Settings, Streaming, Writer,
 };
@@ -120,10 +121,13 @@ impl Intake {
             match source::open(&self.settings, &resume, options).await {
                 Ok(attached) => {
                     let opened = &attached.2;
-                    if let Some(left) = opened.left {
-                        self.shared.lock().left_at(left);
+                    if let Some(switch) = opened.switch {
+                        self.shared.lock().left_at(switch);
                     }
                     remember(&self.state, opened, &resume).await?;
+                    if let Some(lsn) = opened.known_up_to() {
+                        self.splice.give_back(lsn);
+                    }
                     self.identity = Some(opened.identity.clone());
                     if opened.gap.is_some() {
                         // Else the slot would seem to be someone else's at the next break.
@@ -293,9 +297,10 @@ const fn is_final(error: &source::Error, reconnect: bool) -> bool {
 async fn remember(state: &State, opened: &Opened, resume: &Resume) -> Result<(), Error> {
     let Identity { system_id, timeline, began, started, database, slot } = opened.identity.clone();
     let identity = meta::Identity { system_id, timeline, began, started, database, slot };
-    let left = opened.left;
+    let switch = opened.switch;
     let is_new = resume.identity.is_none() || opened.gap.is_some();
     let (started_at, confirmed) = (opened.started_at, opened.confirmed);
+    let known_up_to = opened.known_up_to();
     if let Some(gap) = opened.gap {
         tracing::error!(from = %gap.from, to = %gap.to,
             "going on behind a gap: what was committed in between is lost to the stream");
@@ -305,10 +310,10 @@ async fn remember(state: &State, opened: &Opened, resume: &Resume) -> Result<(),
         intent::clear(connection)?;
         if is_new {
             meta::restart_at(connection, started_at, confirmed)?;
-        } else if let Some(left) = left {
-            meta::lower_confirmed(connection, left)?;
+        } else if let Some(switch) = switch {
+            meta::lower_confirmed(connection, switch)?;
         }
-        Ok(())
+        known_up_to.map_or(Ok(()), |lsn| pieces::give_back(connection, lsn))
     });
     write.await.map_err(Error::State)
 }

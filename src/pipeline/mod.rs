@@ -25,6 +25,7 @@ mod operate;
 mod operator;
 mod report;
 mod request;
+mod rewrites;
 mod setup;
 mod shared;
 mod shown;
@@ -153,7 +154,7 @@ pub async fn run(
     let mut loaders = JoinSet::new();
     loaders.spawn(load::Loads::new(&config, &state, &shared, &journal, &splice).run());
     let mut watchers = JoinSet::new();
-    let watch = watch::Watch::new(&config, &shared, options);
+    let watch = watch::Watch::new(&config, &state, &shared, options);
     watchers.spawn(watch.run());
 
     let ended = tokio::select! {

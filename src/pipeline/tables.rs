@@ -2,7 +2,7 @@
 //!
 //! Says what changes: a table that is renamed is followed, a shape that changes is told.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::names::Names;
@@ -12,6 +12,10 @@ use crate::lsn::Oid;
 use crate::progress::tables;
 use crate::relation::{Relation, Shape, TableName};
 use crate::state::State;
+
+/// Tables whose newest version is remembered. Of one that was forgotten a change of shape is not
+/// told.
+const NEWEST_MAX: usize = 16_384;
 
 /// See the module.
 #[derive(Debug)]
@@ -23,17 +27,14 @@ pub(super) struct Tables {
 #[derive(Debug, Default)]
 struct Inner {
     names: Names,
-    stored: BTreeMap<Oid, TableName>,
-    /// They may differ: nobody compares thousands of names for every chunk.
-    is_fresh: bool,
     /// Each table's newest version, as the stream describes it and as it is handed on.
     newest: HashMap<Oid, (Arc<Relation>, Arc<Relation>)>,
 }
 
 impl Tables {
     pub(super) async fn new(state: &State) -> Result<Self, Error> {
-        let stored = state.read(tables::load).await.map_err(Error::State)?;
-        let inner = Inner { names: Names::new(stored.clone()), stored, ..Inner::default() };
+        let known = state.read(tables::load).await.map_err(Error::State)?;
+        let inner = Inner { names: Names::new(known), ..Inner::default() };
         Ok(Self { state: state.clone(), inner: Mutex::new(inner) })
     }
 
@@ -46,8 +47,8 @@ impl Tables {
     ///
     /// Cancel safety: safe; the same chunk may be noted again.
     pub(super) async fn note(&self, chunk: Arc<Chunk>) -> Result<Arc<Chunk>, Error> {
-        let (chunk, fresh) = self.lock().note(chunk);
-        self.store(fresh).await?;
+        let chunk = self.lock().note(chunk);
+        self.store().await?;
         Ok(chunk)
     }
 
@@ -55,36 +56,40 @@ impl Tables {
     ///
     /// Cancel safety: safe; as [`Tables::note`].
     pub(super) async fn know(&self, relation: &Relation) -> Result<(), Error> {
-        let fresh = {
-            let mut inner = self.lock();
-            let _formerly = inner.name(relation.oid, &relation.table_name());
-            inner.fresh()
-        };
-        self.store(fresh).await
+        let _formerly = self.lock().name(relation.oid, &relation.table_name());
+        self.store().await
     }
 
-    async fn store(&self, fresh: Option<BTreeMap<Oid, TableName>>) -> Result<(), Error> {
-        let Some(names) = fresh else { return Ok(()) };
-        let stored = names.clone();
-        let save = move |c: &rusqlite::Connection| tables::save(c, &names);
+    /// Stores the names that changed.
+    async fn store(&self) -> Result<(), Error> {
+        let changed = {
+            let inner = self.lock();
+            let changed = inner.names.changed();
+            if changed.is_empty() {
+                return Ok(());
+            }
+            changed.clone()
+        };
+        let stored = changed.clone();
+        let save = move |c: &rusqlite::Connection| tables::save(c, &changed);
         insist::write(&self.state, "what tables are called", save).await?;
-        let mut inner = self.lock();
-        inner.stored = stored;
-        inner.is_fresh = *inner.names.known() != inner.stored;
+        self.lock().names.stored(&stored);
         Ok(())
     }
 
     /// Returns what a table was called when it was first seen, where it has another name by now.
     pub(super) fn formerly(&self, relation: &Relation) -> Option<TableName> {
-        let inner = self.lock();
-        let first = inner.names.known().get(&relation.oid)?;
-        (*first != relation.table_name()).then(|| first.clone())
+        self.lock().names.formerly(relation.oid, &relation.table_name())
+    }
+
+    /// Returns the table that was first known by a name.
+    pub(super) fn first(&self, name: &TableName) -> Option<Oid> {
+        self.lock().names.first(name)
     }
 }
 
 impl Inner {
-    /// Returns the chunk, and the names where they are to be stored.
-    fn note(&mut self, mut chunk: Arc<Chunk>) -> (Arc<Chunk>, Option<BTreeMap<Oid, TableName>>) {
+    fn note(&mut self, mut chunk: Arc<Chunk>) -> Arc<Chunk> {
         for index in 0..chunk.relations.len() {
             let Some(relation) = chunk.relations.get(index).cloned() else { continue };
             let named = self.named(&relation);
@@ -94,21 +99,12 @@ impl Inner {
                 *place = named;
             }
         }
-        let fresh = self.fresh();
-        self.is_fresh = fresh.is_some();
-        (chunk, fresh)
-    }
-
-    /// Returns the names where they are to be stored.
-    fn fresh(&self) -> Option<BTreeMap<Oid, TableName>> {
-        let known = self.names.known();
-        (self.is_fresh && *known != self.stored).then(|| known.clone())
+        chunk
     }
 
     /// As [`Names::note`].
     fn name(&mut self, table: Oid, name: &TableName) -> Option<TableName> {
         let formerly = self.names.note(table, name);
-        self.is_fresh = true;
         // Whoever went by this name goes by it no longer.
         for (raw, named) in self.newest.values_mut() {
             if named.formerly.as_ref() == Some(name) && named.oid != table {
@@ -131,6 +127,10 @@ impl Inner {
             None => Arc::clone(relation),
             Some(_) => Arc::new(Relation { formerly, ..Relation::clone(relation) }),
         };
+        // Tables that are dropped are never told of.
+        if self.newest.len() >= NEWEST_MAX {
+            self.newest.clear();
+        }
         self.newest.insert(relation.oid, (Arc::clone(relation), Arc::clone(&named)));
         named
     }

@@ -10,19 +10,24 @@ use tokio::time::Instant;
 use super::Options;
 use super::growth::Growth;
 use super::lag::Lag;
+use super::rewrites::Rewrites;
 use super::shared::{Shared, Wal};
 use super::status::HeldBy;
 use super::wanted::{Wanted, Warning};
 use crate::config::{Config, Source};
 use crate::failure::chain;
 use crate::lsn::Timestamp;
-use crate::source::catalog::{Holder, Server, SlotRow, SlotWal};
+use crate::progress::files;
+use crate::source::catalog::{Holder, Server, SlotRow, SlotWal, TableFile};
 use crate::source::{Catalog, Error};
+use crate::state::{self, State};
 
 /// Between two looks at the slot.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Between two looks at the publication.
 const PUBLICATION_EVERY: Duration = Duration::from_secs(10);
+/// A look at the tables' files may take so small a part of the time.
+const FILES_SHARE: u32 = 100;
 /// Between two attempts to connect.
 const RETRY: Duration = Duration::from_secs(2);
 /// A question that has no answer by then is asked again over another connection: this one may lead
@@ -37,6 +42,7 @@ const DANGER_SECONDS: u64 = 3600;
 pub(super) struct Watch {
     source: Source,
     wanted: Wanted,
+    state: State,
     shared: Arc<Shared>,
     until_caught_up: bool,
     started: Instant,
@@ -46,6 +52,11 @@ pub(super) struct Watch {
     /// What the publication lacked when last looked at.
     lacks: Vec<Warning>,
     looked_at: Option<Instant>,
+    /// What is known of the tables' files; none until it was read.
+    rewrites: Option<Rewrites>,
+    rewritten: Vec<Warning>,
+    /// When the files are looked at again.
+    files_at: Instant,
     /// What was warned of last.
     warned: Vec<Warning>,
     beat_at: Option<Instant>,
@@ -53,10 +64,16 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(config: &Config, shared: &Arc<Shared>, options: Options) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        state: &State,
+        shared: &Arc<Shared>,
+        options: Options,
+    ) -> Self {
         Self {
             source: config.source.clone(),
             wanted: Wanted::of(config),
+            state: state.clone(),
             shared: Arc::clone(shared),
             until_caught_up: options.until_caught_up,
             started: Instant::now(),
@@ -64,6 +81,9 @@ impl Watch {
             open: HashMap::new(),
             lacks: Vec::new(),
             looked_at: None,
+            rewrites: None,
+            rewritten: Vec::new(),
+            files_at: Instant::now(),
             warned: Vec::new(),
             beat_at: None,
             told: false,
@@ -146,7 +166,17 @@ impl Watch {
             let tables = in_time(catalog.publication_tables(&self.source.publication)).await?;
             self.lacks = self.wanted.missing(publication.as_ref(), &tables);
         }
+        if self.files_at <= Instant::now() {
+            let began = Instant::now();
+            let files = in_time(catalog.table_files(&self.source.publication)).await?;
+            self.files_at = began + PUBLICATION_EVERY.max(began.elapsed() * FILES_SHARE);
+            // It is looked again.
+            if let Err(error) = self.look_at_files(&files).await {
+                tracing::debug!(error = chain(&error), "the tables' files can't be noted");
+            }
+        }
         let mut warnings = self.lacks.clone();
+        warnings.extend_from_slice(&self.rewritten);
         if slot.is_some_and(|slot| slot.fails_over() == Some(true)) {
             for name in in_time(catalog.absent_standbys()).await? {
                 let text = format!(
@@ -157,6 +187,22 @@ impl Watch {
             }
         }
         Ok(warnings)
+    }
+
+    /// Looks for tables whose rows were written anew.
+    async fn look_at_files(&mut self, files: &[TableFile]) -> Result<(), state::Error> {
+        let now = Timestamp::now();
+        let rewrites = match &mut self.rewrites {
+            Some(rewrites) => rewrites,
+            none => none.insert(Rewrites::new(self.state.read(files::load).await?)),
+        };
+        let changed = rewrites.look(files, now);
+        if !changed.is_empty() {
+            self.state.write(move |connection| files::save(connection, &changed)).await?;
+        }
+        let loaded = self.state.read(files::loaded).await?;
+        self.rewritten = rewrites.warnings(files, &loaded, now);
+        Ok(())
     }
 
     /// Keeps of the open transactions those that have been so for long.

@@ -1,11 +1,10 @@
-//! Loads of rows that were there before: what is wanted, how far each is, and the pieces that have
-//! their place in the stream. Functions to run inside `State::write` and `State::read`.
+//! Loads of rows that were there before: what is wanted, and how far each is. Functions to run
+//! inside `State::write` and `State::read`.
 
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 
-use crate::lsn::{Lsn, Timestamp};
-use crate::state::{lsn_from_sql, lsn_to_sql};
+use crate::lsn::{Oid, Timestamp};
 
 /// How a load is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +51,8 @@ pub struct Load {
     pub id: i64,
     /// The table, as SQL would quote it.
     pub table: String,
+    /// Its oid; none until it was found.
+    pub relation: Option<Oid>,
     /// The one sink that it was asked for; none: every one that wants the table.
     pub sink: Option<String>,
     /// The routes that it is for.
@@ -121,7 +122,7 @@ pub fn want(
 }
 
 const COLUMNS: &str = "id, \"table\", sink, routes, \"where\", state, reason, \"cursor\", rows,
-                       total_estimate, started_at, updated_at, sweep";
+                       total_estimate, started_at, updated_at, sweep, relation";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Load> {
     let routes: String = row.get(3)?;
@@ -130,6 +131,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Load> {
     Ok(Load {
         id: row.get(0)?,
         table: row.get(1)?,
+        relation: row.get::<_, Option<u32>>(13)?.map(Oid),
         sink: row.get(2)?,
         routes: serde_json::from_str(&routes).unwrap_or_default(),
         filter: row.get(4)?,
@@ -206,13 +208,25 @@ pub fn note(connection: &Connection, id: i64, reason: Option<&str>) -> rusqlite:
     connection.prepare(sql)?.execute((id, reason)).map(drop)
 }
 
-/// Notes about how many rows a load has.
+/// Notes which table a load is of, and about how many rows that has. Another than before is read
+/// from its first row.
 ///
 /// # Errors
 /// Any of SQLite's.
-pub fn estimate(connection: &Connection, id: i64, rows: Option<u64>) -> rusqlite::Result<()> {
-    let sql = "UPDATE loads SET total_estimate = ?2 WHERE id = ?1";
-    connection.prepare(sql)?.execute((id, rows.map(u64::cast_signed))).map(drop)
+pub fn found(
+    connection: &Connection,
+    id: i64,
+    table: Oid,
+    rows: Option<u64>,
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE loads SET relation = ?2, total_estimate = ?3,
+                      \"cursor\" = CASE WHEN coalesce(relation, ?2) = ?2 THEN \"cursor\" END,
+                      rows = CASE WHEN coalesce(relation, ?2) = ?2 THEN rows ELSE 0 END
+               WHERE id = ?1";
+    let other = "UPDATE pieces SET \"before\" = NULL, rows = 0
+                 WHERE load = ?1 AND (SELECT relation FROM loads WHERE id = ?1) <> ?2";
+    connection.prepare(other)?.execute((id, table.0))?;
+    connection.prepare(sql)?.execute((id, table.0, rows.map(u64::cast_signed))).map(drop)
 }
 
 /// How far a load came with a piece.
@@ -238,42 +252,6 @@ pub fn step(connection: &Connection, step: &Step, now: Timestamp) -> rusqlite::R
     let rows = step.rows.cast_signed();
     let values = (step.load, rows, &step.next, now.unix_micros());
     connection.prepare(sql)?.execute(values).map(drop)
-}
-
-/// Stores a piece at its place in the stream, and forgets those that nobody can need any more: the
-/// stream never begins below `safe` again.
-///
-/// # Errors
-/// Any of SQLite's.
-pub fn keep(
-    connection: &Connection,
-    load: i64,
-    (commit_lsn, end_lsn): (Lsn, Lsn),
-    records: &[u8],
-    safe: Lsn,
-) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM pieces WHERE end_lsn <= ?1", [lsn_to_sql(safe)])?;
-    let sql = "INSERT OR REPLACE INTO pieces (commit_lsn, end_lsn, load, records) VALUES (?1, ?2, ?3, ?4)";
-    let values = (lsn_to_sql(commit_lsn), lsn_to_sql(end_lsn), load, records);
-    connection.prepare(sql)?.execute(values).map(drop)
-}
-
-/// Returns where pieces lie that may have to come again.
-///
-/// # Errors
-/// Any of SQLite's.
-pub fn kept(connection: &Connection) -> rusqlite::Result<Vec<Lsn>> {
-    let mut statement = connection.prepare("SELECT commit_lsn FROM pieces")?;
-    statement.query_map([], |row| Ok(lsn_from_sql(row.get(0)?)))?.collect()
-}
-
-/// Returns the records of the piece at a place.
-///
-/// # Errors
-/// Any of SQLite's.
-pub fn records(connection: &Connection, commit_lsn: Lsn) -> rusqlite::Result<Option<Vec<u8>>> {
-    let sql = "SELECT records FROM pieces WHERE commit_lsn = ?1";
-    connection.prepare(sql)?.query_row([lsn_to_sql(commit_lsn)], |row| row.get(0)).optional()
 }
 
 /// Says that a new route begins with the rows that are there.
@@ -387,20 +365,6 @@ mod tests {
             assert!(!turn(connection, id, LoadState::Running, None, at)?, "it is over");
             assert_eq!(all(connection, true)?, []);
             assert_eq!(all(connection, false)?.len(), 1);
-            Ok(())
-        });
-    }
-
-    #[test]
-    fn a_piece_is_kept_until_the_stream_can_not_bring_its_place_again() {
-        within(|connection| {
-            keep(connection, 1, (Lsn(10), Lsn(12)), b"one", Lsn(0))?;
-            keep(connection, 1, (Lsn(20), Lsn(22)), b"two", Lsn(11))?;
-            assert_eq!(kept(connection)?, [Lsn(10), Lsn(20)]);
-            keep(connection, 1, (Lsn(30), Lsn(32)), b"three", Lsn(12))?;
-            assert_eq!(kept(connection)?, [Lsn(20), Lsn(30)]);
-            assert_eq!(records(connection, Lsn(20))?.as_deref(), Some(&b"two"[..]));
-            assert_eq!(records(connection, Lsn(10))?, None);
             Ok(())
         });
     }

@@ -2,9 +2,11 @@
 //!
 //! Knows nothing of what an event holds or how it is sent, only positions.
 
+pub mod files;
 pub mod known;
 pub mod ledger;
 pub mod load;
+pub mod pieces;
 pub mod shapes;
 pub mod store;
 pub mod tables;

@@ -49,9 +49,9 @@ pub async fn open(
     let mut connection = Connection::connect(&conninfo).await?;
     let catalog = Catalog::of(&conninfo.narrowed_to(&connection.host)).await?;
     let (identity, timelines) = identify(&mut connection, settings).await?;
-    let left = same_system(resume, &identity, &timelines)?;
+    let switch = same_system(resume, &identity, &timelines)?;
     // Of the log that the server has, nothing behind that was ever confirmed.
-    let confirmed = left.map_or(resume.confirmed, |left| resume.confirmed.min(left));
+    let confirmed = switch.map_or(resume.confirmed, |switch| resume.confirmed.min(switch));
     let mut attach = Attach {
         settings,
         resume,
@@ -98,7 +98,7 @@ pub async fn open(
         confirmed: started.confirmed,
         created: started.created,
         gap: started.gap,
-        left,
+        switch,
         confirmer: Confirmer(shared),
         wal_sender_timeout,
     };
@@ -167,6 +167,27 @@ pub async fn intend(settings: &Settings) -> Result<Option<Intent>, Error> {
     let slot = settings.slot.clone();
     let is_there = catalog.slot(&slot).await?.is_some();
     Ok((!is_there).then_some(Intent { system_id, database, slot, lsn }))
+}
+
+impl Intent {
+    /// Whether it is about this slot of this server.
+    #[must_use]
+    pub fn is_of(&self, system_id: &str, database: &str, slot: &str) -> bool {
+        self.system_id == system_id && self.database == database && self.slot == slot
+    }
+
+    /// Whether its slot, which is confirmed up to `seen`, was made by the attempt that stored it,
+    /// and nobody was left to remember that.
+    ///
+    /// It must have come after this state said that it would make it, and nothing may have been
+    /// read from it: then nothing is missed by taking it. One that was there before, or whose
+    /// state was lost, never fits.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn made(&self, seen: Lsn, catalog: &mut Catalog) -> Result<bool, Error> {
+        Ok(seen >= self.lsn && !catalog.slot_was_used(&self.slot).await?)
+    }
 }
 
 /// Compares what the state remembers with the server that answered. Returns where that left the
@@ -368,7 +389,14 @@ impl Attach<'_> {
             return Ok(Ready { at: seen, created: false, gap: false, two_phase });
         }
         if !known && !self.options.adopt_slot {
-            if !self.is_intended(seen).await? {
+            let Identity { system_id, database, .. } = &self.identity;
+            let intent = self.resume.intent.as_ref();
+            let fits = intent.filter(|intent| intent.is_of(system_id, database, &name));
+            let is_ours = match fits {
+                Some(intent) => intent.made(seen, &mut self.catalog).await?,
+                None => false,
+            };
+            if !is_ours {
                 return Err(Error::SlotExists { slot: name, confirmed: seen });
             }
             tracing::info!(slot = %name, "found the slot that an earlier attempt made");
@@ -387,20 +415,6 @@ impl Attach<'_> {
             return Err(Error::SlotAdvanced { slot: name, stored, seen, received });
         }
         Ok(Ready { at: seen, created: false, gap, two_phase })
-    }
-
-    /// Whether a slot that is confirmed up to `seen` was made by an attempt that nobody was left to
-    /// remember.
-    ///
-    /// It must have come after this state said that it would make it, on this server, and nothing
-    /// may have been read from it: then nothing is missed by taking it. One that was there before,
-    /// or whose state was lost, never fits.
-    async fn is_intended(&mut self, seen: Lsn) -> Result<bool, Error> {
-        let Some(intent) = &self.resume.intent else { return Ok(false) };
-        let is_same = intent.system_id == self.identity.system_id
-            && intent.database == self.identity.database
-            && intent.slot == self.settings.slot;
-        Ok(is_same && seen >= intent.lsn && !self.catalog.slot_was_used(&intent.slot).await?)
     }
 
     async fn create(&mut self, fails_over: bool) -> Result<Lsn, Error> {

@@ -125,6 +125,16 @@ pub struct OpenOptions {
     pub reconnect: bool,
 }
 
+impl Opened {
+    /// Returns the end of what the state knows of this log: places behind it never come. None where
+    /// it goes on as it was.
+    #[must_use]
+    pub fn known_up_to(&self) -> Option<Lsn> {
+        let gap = self.gap.map(|gap| gap.from);
+        gap.into_iter().chain(self.switch).min()
+    }
+}
+
 /// What was not read and never will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
@@ -149,9 +159,9 @@ pub struct Opened {
     pub created: bool,
     /// What `accept_gap` let pass.
     pub gap: Option<Gap>,
-    /// The server has left the timeline that was known, here: nothing behind it was ever confirmed
-    /// of the one that it is on.
-    pub left: Option<Lsn>,
+    /// Where the log left the timeline that the state knows; none: it did not. Nothing behind it
+    /// was ever confirmed of the timeline that the server is on.
+    pub switch: Option<Lsn>,
     /// Speaks to the writer.
     pub confirmer: Confirmer,
     /// The server closes the connection after so much silence.

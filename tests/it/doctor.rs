@@ -127,9 +127,10 @@ fn a_slot_that_a_promotion_would_lose_and_a_state_of_another_server_are_named() 
     let mut road = Road::quiet(Cluster::builder(), T, &routes(&["t"]));
     road.sql("CREATE PUBLICATION walgate FOR TABLE t");
     road.start();
+    eventually("the source is noted", PATIENCE, || road.walgate.log().contains("streaming slot="));
     road.stop();
     let (code, seen) = checks(&road, &[]);
-    assert_eq!(code, 0);
+    assert_eq!(code, 0, "{seen:#?}");
     says(&seen, "state.source", "ok", "on timeline 1");
     says(&seen, "slot.wal", "ok", "reserved");
     road.sql("SELECT pg_drop_replication_slot('walgate')");

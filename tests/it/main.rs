@@ -21,6 +21,7 @@ mod forgets;
 mod holds;
 mod isolation;
 mod journal;
+mod large;
 mod layers;
 mod loads;
 mod lost;

@@ -223,11 +223,19 @@ fn a_slot_that_nobody_was_left_to_remember_is_known_as_ours() {
     state.execute(intend, []).unwrap();
     state.execute_batch(forget).unwrap();
     road.sql("INSERT INTO t VALUES (1, 'a')");
+    road.until_free();
+    assert!(check(&road).contains("ours: made by a start that was cut short"));
     road.start();
     road.arrived(&receiver);
 
     road.walgate.kill();
     state.execute_batch(forget).unwrap();
+    road.until_free();
+    assert!(check(&road).contains("the state folder knows nothing of it"));
     road.walgate.start(&[]);
     assert_eq!(road.walgate.exit_code(PATIENCE), 4, "without an intent it is someone else's");
+}
+
+fn check(road: &Road) -> String {
+    String::from_utf8(road.walgate.call(&["check"]).stdout).unwrap()
 }

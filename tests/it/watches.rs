@@ -2,10 +2,12 @@
 
 use serde_json::Value;
 use walgate::demo::cluster::Cluster;
+use walgate::lsn::Lsn;
 
 use super::support::process::eventually;
 use super::support::receiver::{Receiver, Reply};
 use super::support::road::{PATIENCE, Road, T, http, route};
+use super::support::state;
 
 fn sinks(receiver: &Receiver) -> String {
     format!("{}{}", http("far", &receiver.url("/"), ""), route("t", "far"))
@@ -58,8 +60,9 @@ fn a_slow_sink_costs_no_slot_that_the_server_bounds() {
     let builder = Cluster::builder().setting("max_slot_wal_keep_size", "96MB");
     let road = Road::new(builder, T, &sinks(&receiver));
     road.sql("CREATE TABLE noise (v text); INSERT INTO t VALUES (1, 'held')");
+    // What is not behind the row is done, and may be confirmed at any time.
+    let held: Lsn = road.wal_end().parse().unwrap();
     receiver.wait("the row", PATIENCE, |journal| !journal.requests.is_empty());
-    let before = road.confirmed();
     becomes(&road, "what may still be written is known", |source| {
         source["safe_wal_bytes"].is_i64()
     });
@@ -70,7 +73,7 @@ fn a_slow_sink_costs_no_slot_that_the_server_bounds() {
             rounds += 1;
             road.sql("INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 7500)");
         }
-        road.confirmed() > before
+        road.confirmed() > held
     });
     let log = road.walgate.log();
     assert!(log.contains("confirming what is journaled instead"), "{log}");
@@ -81,6 +84,7 @@ fn a_slow_sink_costs_no_slot_that_the_server_bounds() {
     receiver.wait("the row", PATIENCE, |journal| journal.events_processed == 1);
 }
 
+/// D16: a publication without a table, or without deletes, looked as if nothing were written.
 #[test]
 fn a_publication_that_lost_a_table_or_deletes_is_told_and_told_when_mended() {
     let receiver = Receiver::start();
@@ -106,4 +110,34 @@ fn a_publication_that_lost_a_table_or_deletes_is_told_and_told_when_mended() {
     assert!(log.contains("needs a look") && log.contains("this is over"), "{log}");
     road.sql("INSERT INTO t VALUES (1, 'a')");
     road.arrived(&receiver);
+}
+
+/// D23: the rows of a table had other values, and nobody knew.
+///
+/// No event tells that the rows of a table were written anew.
+#[test]
+fn an_alter_table_that_writes_the_rows_anew_asks_for_a_backfill() {
+    let receiver = Receiver::start();
+    let mut road = Road::new(Cluster::builder(), T, &sinks(&receiver));
+    road.sql("INSERT INTO t VALUES (1, 'a')");
+    let known = |what: &str, road: &Road| {
+        let file = road.value("SELECT pg_relation_filenode('t')");
+        let sql = format!("SELECT count(*) FROM files WHERE seen LIKE '[\"{file}\"%'");
+        eventually(what, PATIENCE, || state::number(&road.walgate, &sql) == 1);
+    };
+    let says = |source: &Value| source["warnings"].to_string().contains("rows of public.t anew");
+    known("the file is noted", &road);
+    road.sql("VACUUM FULL t");
+    known("the new file is noted", &road);
+    assert!(!says(&road.walgate.status()["source"]));
+    road.stop();
+    road.sql("ALTER TABLE t ALTER v TYPE text USING upper(v)");
+    road.start();
+    becomes(&road, "it is told", says);
+    let output = road.walgate.call(&["backfill", "start", "public.t"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    becomes(&road, "it is done", |source| source["state"] == "streaming" && !says(source));
+    road.arrived(&receiver);
+    road.sql("ALTER TABLE t ADD w int DEFAULT 7");
+    becomes(&road, "it is told again", says);
 }

@@ -13,6 +13,8 @@ use crate::lsn::Timestamp;
 use crate::mapping::{Selector, TablePattern};
 use crate::pipeline::Request;
 use crate::progress::load::{self, Load, LoadState, Wanted};
+use crate::progress::tables;
+use crate::relation::TableName;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -98,7 +100,15 @@ async fn begin(config: &Config, start: &Start) -> Result<Exit, Failure> {
         asking::needs_journal(config)?;
     }
     let table = start.table.as_deref().map(literal).transpose()?;
-    let routes = routes(config, table.as_ref(), start.sink.as_deref());
+    let reader = asking::reader(config)?;
+    let mut routes = routes(config, table.as_ref(), start.sink.as_deref());
+    if let Some(asked) = table.as_ref().filter(|_| routes.is_empty()) {
+        let former = asking::read(&reader, former_name(asked))?;
+        let former = former.as_deref().map(literal).transpose()?;
+        if former.is_some() {
+            routes = self::routes(config, former.as_ref(), start.sink.as_deref());
+        }
+    }
     if routes.is_empty() {
         let what = table.as_ref().map_or_else(|| "any table".to_owned(), |t| t.as_str().to_owned());
         let of = start.sink.as_ref().map(|sink| format!(" of sink \"{sink}\"")).unwrap_or_default();
@@ -113,7 +123,6 @@ async fn begin(config: &Config, start: &Start) -> Result<Exit, Failure> {
         filter: start.filter.clone(),
         sweep: start.sweep,
     });
-    let reader = asking::reader(config)?;
     let before = asking::read(&reader, |c| load::all(c, false))?;
     let newest = before.last().map_or(0, |load| load.id);
     let is_running = asking::is_running(config);
@@ -163,6 +172,18 @@ fn routes(config: &Config, table: Option<&TablePattern>, sink: Option<&str>) -> 
             && sink.is_none_or(|sink| sink == route.sink)
     });
     routes.map(|route| route.name.clone()).collect()
+}
+
+/// Returns by which name the table was first known that is called so by now.
+fn former_name(
+    asked: &TablePattern,
+) -> impl Fn(&rusqlite::Connection) -> rusqlite::Result<Option<String>> {
+    move |connection| {
+        let known = tables::load(connection)?;
+        let is_it = |now: &TableName| asked.literal() == Some((&now.namespace, &now.name));
+        let mut named = known.into_values().filter(|named| is_it(&named.now));
+        Ok(named.next().map(|named| named.first.quoted()))
+    }
 }
 
 fn list(config: &Config, json: bool) -> Result<Exit, Failure> {

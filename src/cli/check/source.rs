@@ -13,7 +13,7 @@ use crate::mapping::{Selector, TablePattern};
 use crate::relation::quote_identifier;
 use crate::source::catalog::{Publication, Server, SlotRow, SlotWal, Table};
 use crate::source::{self, Catalog, Error};
-use crate::state::{State, meta};
+use crate::state::{State, intent, meta};
 
 /// The oldest server that walgate reads.
 const VERSION_MIN: u32 = 140_000;
@@ -50,19 +50,21 @@ async fn all(config: &Config, catalog: &mut Catalog, report: &mut Report) -> Res
     check_server(&server, report);
     server::check(&server, report);
     server::clock(&server, asked, answered, report);
-    match source::probe(&config.source.settings()).await {
+    let probed = source::probe(&config.source.settings()).await;
+    match &probed {
         Ok(probed) => {
             let system = &probed.identity.system_id;
             let seen = format!("a replication connection opens (system {system})");
             report.ok("source.replication", "source", seen);
-            resume::check(config, catalog, &probed, report).await?;
+            resume::check(config, catalog, probed, report).await?;
         }
         Err(error) => {
-            let fix = replication_fix(&error, &server);
-            report.fail("source.replication", "source", chain(&error), &fix);
+            let fix = replication_fix(error, &server);
+            report.fail("source.replication", "source", chain(error), &fix);
         }
     }
-    check_slot(config, &server, catalog, report).await?;
+    check_slot(config, &server, probed.ok().map(|it| it.identity).as_ref(), catalog, report)
+        .await?;
     let name = &config.source.publication;
     match catalog.publication(name).await? {
         None => {
@@ -149,6 +151,7 @@ fn check_server(server: &Server, report: &mut Report) {
 async fn check_slot(
     config: &Config,
     server: &Server,
+    identity: Option<&source::Identity>,
     catalog: &mut Catalog,
     report: &mut Report,
 ) -> Result<(), Error> {
@@ -189,6 +192,10 @@ async fn check_slot(
         return Ok(());
     }
     if !known && !slot.is_active() {
+        if is_ours(config, identity, &slot, catalog).await? {
+            report.ok("slot.exists", &subject, "ours: made by a start that was cut short");
+            return Ok(());
+        }
         let seen = format!(
             "exists (confirmed {}), and the state folder knows nothing of it",
             slot.confirmed().unwrap_or(Lsn::ZERO)
@@ -205,6 +212,24 @@ async fn check_slot(
     server::failover(server, &slot, &catalog.absent_standbys().await?, &subject, report);
     check_wal(server, &slot, catalog.slot_wal(name).await?, &subject, report);
     Ok(())
+}
+
+/// Whether a slot that the state does not know was made by a start that nobody was left to
+/// remember: the next one takes it.
+async fn is_ours(
+    config: &Config,
+    identity: Option<&source::Identity>,
+    slot: &SlotRow,
+    catalog: &mut Catalog,
+) -> Result<bool, Error> {
+    let stored = State::open_reader(&config.state).ok().and_then(|it| it.read(intent::load).ok());
+    let (Some(intent), Some(here)) = (stored.flatten(), identity) else { return Ok(false) };
+    let intent::Intent { system_id, database, slot: name, lsn } = intent;
+    let intent = source::Intent { system_id, database, slot: name, lsn };
+    if !intent.is_of(&here.system_id, &here.database, &here.slot) {
+        return Ok(false);
+    }
+    intent.made(slot.confirmed().unwrap_or(Lsn::ZERO), catalog).await
 }
 
 /// How much WAL the server keeps for the slot, and how near that is to its end.

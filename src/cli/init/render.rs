@@ -107,20 +107,24 @@ impl Plan<'_> {
     fn table(&self, table: &Table, name: &str, out: &mut String) {
         let sql_name = table_name(table);
         let key = name_of_key(name);
+        // None where it was never analyzed, or is empty.
+        let rows = match table.rows {
+            ..=0 => String::new(),
+            rows => format!(": about {rows} rows"),
+        };
         // Writing to a String can't fail.
         let _ = write!(
             out,
-            "\n# {sql_name}: about {} rows\n[mapping.{key}]\nversion = 1                        \
-             # raise it when the fields change\n\n[mapping.{key}.fields]\n",
-            table.rows.max(0)
+            "\n# {sql_name}{rows}\n[mapping.{key}]\nversion = 1                        \
+             # raise it when the fields change\n\n[mapping.{key}.fields]\n"
         );
         for column in &table.columns {
             self.field(table, column, out);
         }
         let _ = write!(
             out,
-            "\n[[route]]\nname = {}\ntable = {}\nmapping = {}\nsink = \"endpoint\"\nstart = \"now\" \
-             \x20                   # from the first change after the slot is made\n",
+            "\n[[route]]\nname = {}\ntable = {}\nmapping = {}\nsink = \"endpoint\"\nstart = \"load\" \
+             \x20                  # with the rows that are there; \"now\": only what changes from now on\n",
             toml_string(name),
             toml_string(&sql_name),
             toml_string(name),

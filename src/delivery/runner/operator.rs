@@ -132,6 +132,8 @@ impl Runner {
             }
             Order::Hold(route, hold, asked) => {
                 if !hold {
+                    // Behind what a change of shape may have left to be written.
+                    self.ward.add(Write::Hold { route: route.clone(), reason: None });
                     let accepted = self.shapes.accept(&route);
                     accepted.into_iter().for_each(|shape| self.ward.add(Write::Shape(shape)));
                 }
@@ -171,7 +173,7 @@ impl Runner {
                     tracing::error!(sink = %self.name, route, table, what,
                         "a table changed: the route is held until `walgate route release` lets it go on");
                     let reason = format!("{table} changed: {what}");
-                    self.ward.add(Write::Hold { route: route.clone(), reason });
+                    self.ward.add(Write::Hold { route: route.clone(), reason: Some(reason) });
                     self.scheduler.hold_what_comes(route);
                     self.view.changed();
                 }

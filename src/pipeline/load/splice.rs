@@ -14,6 +14,7 @@ use crate::journal::{Journal, record};
 use crate::lsn::{Lsn, Oid, Position, Timestamp, Xid};
 use crate::pgoutput::{self, Message};
 use crate::progress::load::{self, Step};
+use crate::progress::pieces;
 use crate::source::load::{Piece, Seen, WATERMARK_PREFIX, Window};
 use crate::state::{State, meta};
 
@@ -83,7 +84,7 @@ impl Splice {
         state: &State,
         journal: &Arc<Journal>,
     ) -> Result<Self, Error> {
-        let kept = state.read(load::kept).await.map_err(Error::State)?;
+        let kept = state.read(pieces::kept).await.map_err(Error::State)?;
         let inner = Inner { kept: kept.into_iter().collect(), ..Inner::default() };
         let tables = Tables::new(state).await?;
         let (state, journal, inner) = (state.clone(), Arc::clone(journal), Mutex::new(inner));
@@ -133,6 +134,11 @@ impl Splice {
     /// Notes transactions that an earlier run may have read.
     pub(super) fn suspect(&self, xids: Vec<Xid>) {
         self.lock().seen.suspect(xids);
+    }
+
+    /// Forgets pieces whose places end behind `lsn`, as [`pieces::give_back`] did: none comes.
+    pub(in crate::pipeline) fn give_back(&self, lsn: Lsn) {
+        let _never = self.lock().kept.split_off(&lsn);
     }
 
     /// Gives up every piece under way: the stream broke off, and what it brought is not known whole.
@@ -231,9 +237,8 @@ impl Splice {
         let has_journal = self.journal.is_on();
         let now = Timestamp::now();
         let keep = move |connection: &rusqlite::Connection| {
-            load::step(connection, &step, now)?;
             if chunks.is_empty() {
-                return Ok(());
+                return load::step(connection, &step, now);
             }
             let mut records = Vec::new();
             for chunk in &chunks {
@@ -245,7 +250,7 @@ impl Splice {
             let known = meta::load(connection)?;
             // The stream begins with one or the other.
             let safe = if has_journal { known.received } else { known.confirmed };
-            load::keep(connection, step.load, place, &records, safe)
+            pieces::keep(connection, &step, place, &records, safe, now)
         };
         insist::write(&self.state, "a piece of a load", keep).await
     }
@@ -253,7 +258,7 @@ impl Splice {
     /// Returns the piece that was put at this place before.
     async fn again(&self, at: Lsn) -> Result<Vec<Arc<Chunk>>, Error> {
         // Behind what an attempt before may have left to the writer.
-        let read = move |connection: &rusqlite::Connection| load::records(connection, at);
+        let read = move |connection: &rusqlite::Connection| pieces::records(connection, at);
         let records = insist::write(&self.state, "a piece of a load", read).await?;
         let records = records.unwrap_or_default();
         let chunks = record::decode_all(&records).map_err(Error::Piece)?;

@@ -8,7 +8,9 @@ use super::super::Error;
 use crate::change::{Cell, Change, Images};
 use crate::chunk::{Chunk, Operation};
 use crate::journal::Journal;
+use crate::lsn::Oid;
 use crate::pgoutput;
+use crate::relation::TableName;
 
 /// Keys that are remembered at a time; with more of them the journal is read several times, for a
 /// part of them each.
@@ -20,8 +22,9 @@ type Key = Vec<String>;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Candidates {
-    namespace: String,
-    name: String,
+    table: Oid,
+    /// What it is called, and what another was called that was dropped.
+    name: TableName,
     /// The primary key.
     columns: Vec<String>,
     /// The keys are told apart by their hash into so many parts.
@@ -31,8 +34,8 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    pub(super) const fn new(namespace: String, name: String, columns: Vec<String>) -> Self {
-        Self { namespace, name, columns, parts: 1, next_part: 0, keys: Vec::new() }
+    pub(super) const fn new(table: Oid, name: TableName, columns: Vec<String>) -> Self {
+        Self { table, name, columns, parts: 1, next_part: 0, keys: Vec::new() }
     }
 
     /// Returns the next keys, `limit` at most, in no order; none behind the last.
@@ -92,7 +95,10 @@ impl Candidates {
     ) -> Result<(), pgoutput::Error> {
         for entry in &chunk.entries {
             let Some(relation) = chunk.relation(entry) else { continue };
-            if relation.namespace != self.namespace || relation.name != self.name {
+            let TableName { namespace, name } = &self.name;
+            let is_it = relation.oid == self.table
+                || (relation.namespace == *namespace && relation.name == *name);
+            if !is_it {
                 continue;
             }
             if entry.operation == Operation::Truncate {

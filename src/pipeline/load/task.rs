@@ -15,6 +15,7 @@ use crate::journal::Journal;
 use crate::lsn::Timestamp;
 use crate::mapping::TablePattern;
 use crate::progress::load::{self, Load, LoadState, Step};
+use crate::relation::TableName;
 use crate::source::load::{Cursor, Loader, Source};
 use crate::source::{self, Settings};
 use crate::state::State;
@@ -40,6 +41,9 @@ const KEYS_MAX: usize = 1_000;
 /// The first wait after a failure, and the longest.
 const RETRY_INITIAL: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// SQLSTATE of a table that is not there.
+const UNDEFINED_TABLE: &str = "42P01";
 
 /// What can't be noted while the state takes nothing.
 const WHAT: &str = "how far a load is";
@@ -135,7 +139,7 @@ impl Task {
     /// Does the next piece.
     async fn piece(&mut self) -> Result<Result<(), Stop>, Error> {
         let id = self.id;
-        let row = loop {
+        let mut row = loop {
             // Behind what was left to the writer, so that no piece is read twice for nothing.
             let get = move |c: &rusqlite::Connection| load::get(c, id);
             let row = insist::write(&self.means.state, WHAT, get).await?;
@@ -147,7 +151,7 @@ impl Task {
         };
         let (loader, source) = match self.loader.take() {
             Some(open) => open,
-            None => match self.means.open(&row).await? {
+            None => match self.means.open(&mut row).await? {
                 Ok(open) => open,
                 Err(stop) => return Ok(Err(stop)),
             },
@@ -217,7 +221,8 @@ impl Task {
     async fn keys(&mut self, source: &Source) -> Result<Vec<Vec<String>>, Error> {
         let candidates = self.candidates.get_or_insert_with(|| {
             let (namespace, name) = source.name();
-            Candidates::new(namespace.to_owned(), name.to_owned(), source.primary_key().to_vec())
+            let name = TableName { namespace: namespace.to_owned(), name: name.to_owned() };
+            Candidates::new(source.oid(), name, source.primary_key().to_vec())
         });
         Ok(candidates.peek(&self.means.journal, KEYS_MAX).await?.to_vec())
     }
@@ -237,17 +242,20 @@ impl Task {
 }
 
 impl Means {
-    /// Connects, and finds the table.
-    async fn open(&self, row: &Load) -> Result<Result<(Loader, Source), Stop>, Error> {
+    /// Connects, and finds the table. Where that is another than before, the load begins anew.
+    async fn open(&self, row: &mut Load) -> Result<Result<(Loader, Source), Stop>, Error> {
         let Ok(pattern) = TablePattern::parse(&row.table) else {
             return Ok(Err(Stop::Never(format!("{} is no table's name", row.table))));
         };
         let Some((namespace, name)) = pattern.literal() else {
             return Ok(Err(Stop::Never(format!("{} is no single table", row.table))));
         };
+        let asked = TableName { namespace: namespace.to_owned(), name: name.to_owned() };
+        // It may have been renamed: since it was last read, or since it was asked for.
+        let known = row.relation.or_else(|| self.splice.tables().first(&asked));
         let opened = async {
             let mut loader = Loader::connect(&self.settings).await?;
-            let source = loader.find(namespace, name, row.filter.as_deref()).await?;
+            let source = loader.find((namespace, name), known, row.filter.as_deref()).await?;
             Ok(source.map(|source| (loader, source)))
         };
         let (loader, source) = match opened.await {
@@ -259,8 +267,16 @@ impl Means {
             }
             Err(error) => return Ok(Err(failed(&error, row.filter.is_some()))),
         };
-        let (id, rows) = (row.id, source.estimate());
-        let note = move |c: &rusqlite::Connection| load::estimate(c, id, rows);
+        let (id, oid, rows) = (row.id, source.oid(), source.estimate());
+        if row.relation.is_some_and(|before| before != oid) {
+            tracing::warn!(
+                load = id,
+                table = row.table,
+                "a table was made anew while it was loaded: it is read from its first row"
+            );
+            row.cursor = None;
+        }
+        let note = move |c: &rusqlite::Connection| load::found(c, id, oid, rows);
         insist::write(&self.state, WHAT, note).await?;
         Ok(Ok((loader, source)))
     }
@@ -284,7 +300,15 @@ impl Means {
             What::Rows(cursor, limit) => loader.read(source, cursor, *limit).await,
             What::Gone(keys) => loader.missing(source, keys).await,
         };
-        let piece = piece.map_err(stop)?;
+        let piece = match piece {
+            // By its name there is nothing any more: it is looked for by what it is.
+            Err(error) if error.code() == Some(UNDEFINED_TABLE) => {
+                let (namespace, name) = source.name();
+                let moved = source::Error::Moved { table: format!("{namespace}.{name}") };
+                return Err(Stop::Wait(chain(&moved)));
+            }
+            piece => piece.map_err(stop)?,
+        };
         let full = piece.is_full.then(|| piece.len());
         let sweep = row.sweep.then_some(Cursor::Sweep);
         let next = piece.next.clone().or(sweep);

@@ -1,6 +1,6 @@
 //! What the catalog tells of servers, publications and tables (`sql/source/`).
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::lsn::{Lsn, Oid};
 use crate::relation::ReplicaIdentity;
@@ -124,6 +124,33 @@ impl PublishedTable {
             None => !column.generated,
         }
     }
+}
+
+/// In which file a published table lies (`sql/source/table_files.sql`).
+#[derive(Clone, Debug, Deserialize)]
+pub struct TableFile {
+    /// The table's oid.
+    #[serde(deserialize_with = "oid")]
+    pub oid: Oid,
+    /// The schema, unquoted.
+    pub namespace: String,
+    /// The name, unquoted.
+    pub name: String,
+    /// The file's number; those of its partitions where it is partitioned.
+    pub file: String,
+    /// Its columns and their defaults.
+    pub columns: Vec<FileColumn>,
+}
+
+/// A column of a [`TableFile`], or a default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileColumn {
+    /// Its number in the table; of a default that of the column, negative.
+    pub number: i32,
+    /// Another after each change of its row in the catalog.
+    pub version: String,
+    /// Rows that were there before it have a value that is written nowhere in the file.
+    pub filled: bool,
 }
 
 /// A table as it is now.

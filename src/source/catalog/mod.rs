@@ -17,7 +17,8 @@ use std::time::Duration;
 use tokio_postgres::types::ToSql;
 
 pub use described::{
-    GENERATED_SINCE, NotTable, Publication, PublishedTable, Server, SlotWal, Table, TableColumn,
+    FileColumn, GENERATED_SINCE, NotTable, Publication, PublishedTable, Server, SlotWal, Table,
+    TableColumn, TableFile,
 };
 pub use holder::Holder;
 pub use rows::Row;
@@ -208,6 +209,15 @@ impl Catalog {
     pub async fn publication_tables(&mut self, name: &str) -> Result<Vec<PublishedTable>, Error> {
         let sql = include_str!("../../../sql/source/publication_tables.sql");
         self.objects("look at the publication's tables", sql, &[&name]).await
+    }
+
+    /// Returns in which files the publication's tables lie.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn table_files(&mut self, publication: &str) -> Result<Vec<TableFile>, Error> {
+        let sql = include_str!("../../../sql/source/table_files.sql");
+        self.objects("look at the tables' files", sql, &[&publication]).await
     }
 
     /// Returns the tables of users, or those of `oids`.

@@ -66,6 +66,7 @@ impl Error {
             | Self::ServerStopping
             | Self::Silent { .. }
             | Self::Protocol { .. }
+            | Self::Moved { .. }
             | Self::Unloadable { .. }
             | Self::Spill { .. }
             | Self::TooManyUndone { .. }

@@ -211,6 +211,12 @@ pub enum Error {
         /// Its name.
         table: String,
     },
+    /// A table is another by its name than when its reading began.
+    #[error("table {table} was renamed, dropped or made anew while it was read")]
+    Moved {
+        /// The name that it had.
+        table: String,
+    },
     /// The publication does not exist.
     #[error("publication \"{name}\" does not exist")]
     PublicationMissing {

@@ -154,23 +154,26 @@ impl Loader {
         Ok(tables.into_iter().map(|table| (table.namespace, table.name)).collect())
     }
 
-    /// Finds a table of the publication; none where it is not there. `filter` is a condition in
-    /// SQL that rows have to meet.
+    /// Finds a table of the publication by its name, or by its oid where none has that name any
+    /// more; none where it is not there. `filter` is a condition in SQL that rows have to meet.
     ///
     /// # Errors
     /// When the connection breaks, or the condition is none.
     pub async fn find(
         &mut self,
-        namespace: &str,
-        name: &str,
+        (namespace, name): (&str, &str),
+        oid: Option<Oid>,
         filter: Option<&str>,
     ) -> Result<Option<Source>, Error> {
+        let mut tables = self.reader.tables(None).await?;
+        let is_named = |table: &Table| table.namespace == namespace && table.name == name;
+        let place = tables.iter().position(is_named);
+        let place = place.or_else(|| tables.iter().position(|table| Some(table.oid) == oid));
+        let Some(table) = place.map(|place| tables.swap_remove(place)) else { return Ok(None) };
+        let (namespace, name) = (&table.namespace, &table.name);
         if self.published(namespace, name).await?.is_none() {
             return Ok(None);
         }
-        let tables = self.reader.tables(None).await?;
-        let is_it = |table: &Table| table.namespace == namespace && table.name == name;
-        let Some(table) = tables.into_iter().find(is_it) else { return Ok(None) };
         if let Some(filter) = filter {
             // Prepared, so that it can be one condition and nothing else: without parentheses of
             // ours it has no way out of them, and within them it is no more than an expression.
@@ -307,7 +310,8 @@ impl Loader {
             snapshot.ok_or(Error::Protocol { what: "no snapshot where one was asked" })?;
         // As it is now that it is locked.
         let now = self.reader.tables(Some(&[table.oid])).await?.pop();
-        let table = now.ok_or(Error::Protocol { what: "a table that is locked is gone" })?;
+        let is_it = |now: &Table| now.namespace == table.namespace && now.name == table.name;
+        let table = now.filter(is_it).ok_or(Error::Moved { table: name })?;
         // What is published may have changed since the last piece.
         let gone = Error::Protocol { what: "a table that is loaded is published no longer" };
         let published = self.published(&table.namespace, &table.name).await?.ok_or(gone)?;

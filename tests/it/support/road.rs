@@ -119,8 +119,10 @@ impl Road {
     /// Waits until walgate streams.
     #[track_caller]
     pub(crate) fn streams(&mut self) {
-        let pid = "SELECT active_pid FROM pg_replication_slots
-                   WHERE slot_name = 'walgate' AND confirmed_flush_lsn IS NOT NULL";
+        // Not yet where it only makes the slot.
+        let pid =
+            "SELECT pid FROM pg_replication_slots JOIN pg_stat_replication ON pid = active_pid
+                   WHERE slot_name = 'walgate' AND state IN ('catchup', 'streaming')";
         eventually("walgate streams", PATIENCE, || {
             assert!(self.walgate.is_running(), "walgate has ended");
             self.runtime.block_on(self.cluster.value(pid)).is_ok_and(|pid| !pid.is_empty())

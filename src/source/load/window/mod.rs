@@ -16,6 +16,8 @@ use crate::relation::{Relation, ReplicaIdentity};
 
 /// So many keys of the stream are remembered for a piece; past it the piece is read again.
 const KEYS_MAX: usize = 1 << 20;
+/// As [`KEYS_MAX`], in bytes.
+const KEY_BYTES_MAX: usize = 64 << 20;
 
 /// So many transactions are remembered, for those that a snapshot does not see yet.
 const SEEN_MAX: usize = 1 << 16;
@@ -95,6 +97,7 @@ pub struct Window {
     /// The transactions that had come before.
     seen: u64,
     keys: HashSet<Box<[u8]>>,
+    key_bytes: usize,
     /// The table as the stream describes it.
     shape: Option<Arc<Relation>>,
     void: Option<Void>,
@@ -109,6 +112,7 @@ impl Window {
             table,
             seen: seen.count(),
             keys: HashSet::new(),
+            key_bytes: 0,
             shape: None,
             void: None,
             images: Images::default(),
@@ -147,8 +151,18 @@ impl Window {
         self.images = images;
         match keys {
             None => self.void = Some(Void::Keyless),
-            Some(_) if self.keys.len() >= KEYS_MAX => self.void = Some(Void::TooMany),
-            Some(keys) => self.keys.extend(keys.into_iter().flatten()),
+            Some(_) if self.keys.len() >= KEYS_MAX || self.key_bytes >= KEY_BYTES_MAX => {
+                self.void = Some(Void::TooMany);
+                self.keys = HashSet::new();
+            }
+            Some(keys) => {
+                for key in keys.into_iter().flatten() {
+                    let bytes = key.len();
+                    if self.keys.insert(key) {
+                        self.key_bytes += bytes;
+                    }
+                }
+            }
         }
         Ok(())
     }

@@ -56,6 +56,16 @@ fn update(relation: &Arc<Relation>, old: Option<&str>, id: Cell<'_>) -> Chunk {
     chunk(relation, 5, Operation::Update, frame)
 }
 
+#[test]
+fn more_keys_than_may_be_remembered_void_the_piece() {
+    let relation = relation(ReplicaIdentity::Default, &[0]);
+    let keys = |count: usize| -> Vec<Chunk> {
+        (0..count).map(|n| insert(&relation, &format!("{n}{}", "x".repeat(8 << 20)))).collect()
+    };
+    assert_eq!(judged(&relation, &keys(8), &["1"]), Ok(vec![]));
+    assert_eq!(judged(&relation, &keys(9), &["1"]), Err(Void::TooMany));
+}
+
 fn delete(relation: &Arc<Relation>, id: &str) -> Chunk {
     let mut frame = Vec::new();
     build::delete(relation.oid, Old::Key(&[text(id), Cell::Null]), &mut frame).unwrap();
