@@ -121,8 +121,8 @@ impl Intake {
             match source::open(&self.settings, &resume, options).await {
                 Ok(attached) => {
                     let opened = &attached.2;
-                    if let Some(left) = opened.left {
-                        self.shared.lock().left_at(left);
+                    if let Some(switch) = opened.switch {
+                        self.shared.lock().left_at(switch);
                     }
                     remember(&self.state, opened, &resume).await?;
                     if let Some(lsn) = opened.known_up_to() {
@@ -297,7 +297,7 @@ const fn is_final(error: &source::Error, reconnect: bool) -> bool {
 async fn remember(state: &State, opened: &Opened, resume: &Resume) -> Result<(), Error> {
     let Identity { system_id, timeline, began, started, database, slot } = opened.identity.clone();
     let identity = meta::Identity { system_id, timeline, began, started, database, slot };
-    let left = opened.left;
+    let switch = opened.switch;
     let is_new = resume.identity.is_none() || opened.gap.is_some();
     let (started_at, confirmed) = (opened.started_at, opened.confirmed);
     let known_up_to = opened.known_up_to();
@@ -310,8 +310,8 @@ async fn remember(state: &State, opened: &Opened, resume: &Resume) -> Result<(),
         intent::clear(connection)?;
         if is_new {
             meta::restart_at(connection, started_at, confirmed)?;
-        } else if let Some(left) = left {
-            meta::lower_confirmed(connection, left)?;
+        } else if let Some(switch) = switch {
+            meta::lower_confirmed(connection, switch)?;
         }
         known_up_to.map_or(Ok(()), |lsn| pieces::give_back(connection, lsn))
     });

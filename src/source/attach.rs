@@ -49,9 +49,9 @@ pub async fn open(
     let mut connection = Connection::connect(&conninfo).await?;
     let catalog = Catalog::of(&conninfo.narrowed_to(&connection.host)).await?;
     let (identity, timelines) = identify(&mut connection, settings).await?;
-    let left = same_system(resume, &identity, &timelines)?;
+    let switch = same_system(resume, &identity, &timelines)?;
     // Of the log that the server has, nothing behind that was ever confirmed.
-    let confirmed = left.map_or(resume.confirmed, |left| resume.confirmed.min(left));
+    let confirmed = switch.map_or(resume.confirmed, |switch| resume.confirmed.min(switch));
     let mut attach = Attach {
         settings,
         resume,
@@ -98,7 +98,7 @@ pub async fn open(
         confirmed: started.confirmed,
         created: started.created,
         gap: started.gap,
-        left,
+        switch,
         confirmer: Confirmer(shared),
         wal_sender_timeout,
     };

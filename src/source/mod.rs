@@ -131,7 +131,7 @@ impl Opened {
     #[must_use]
     pub fn known_up_to(&self) -> Option<Lsn> {
         let gap = self.gap.map(|gap| gap.from);
-        gap.into_iter().chain(self.left).min()
+        gap.into_iter().chain(self.switch).min()
     }
 }
 
@@ -159,9 +159,9 @@ pub struct Opened {
     pub created: bool,
     /// What `accept_gap` let pass.
     pub gap: Option<Gap>,
-    /// The server has left the timeline that was known, here: nothing behind it was ever confirmed
-    /// of the one that it is on.
-    pub left: Option<Lsn>,
+    /// Where the log left the timeline that the state knows; none: it did not. Nothing behind it
+    /// was ever confirmed of the timeline that the server is on.
+    pub switch: Option<Lsn>,
     /// Speaks to the writer.
     pub confirmer: Confirmer,
     /// The server closes the connection after so much silence.

@@ -308,6 +308,13 @@ fn what_init_sets_up_breaks_no_write_and_passes_a_check() {
     let config = road.walgate.folder().join("walgate.toml");
     std::fs::remove_file(&config).unwrap();
     let tables = "public.t,public.parted";
+    // Who needs a lock is not kept waiting by one that waits for it.
+    let session = road.session();
+    road.sql_in(&session, "BEGIN; SELECT FROM parted");
+    let blocked = road.walgate.call(&["init", "--url", &url, "--tables", tables, "--apply"]);
+    let said = String::from_utf8(blocked.stderr).unwrap();
+    assert!(blocked.status.code() == Some(1) && said.contains("55P03"), "{said}");
+    road.sql_in(&session, "ROLLBACK");
     let made = road.walgate.call(&["init", "--url", &url, "--tables", tables, "--apply"]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     road.sql("INSERT INTO parted VALUES (1, 'a'); UPDATE parted SET v = 'b'");

@@ -342,6 +342,10 @@ fn a_slot_that_nobody_read_for_too_long_is_lost_with_that_reason() {
     });
     road.walgate.start(&[]);
     ended(&mut road, 4, &["slot \"walgate\" is lost (idle_timeout)", WAY_OUT]);
+    checks(&road.walgate, "lost (idle_timeout)\n      fix: `walgate run --accept-gap`");
+    // A state that knows nothing has no gap to accept.
+    std::fs::remove_dir_all(road.walgate.folder().join("walgate-state")).unwrap();
+    checks(&road.walgate, "lost (idle_timeout)\n      fix: drop it with `walgate slot drop`");
 }
 
 #[test]

@@ -7,9 +7,6 @@ use crate::cli::output;
 use crate::config::Config;
 use crate::source::Catalog;
 
-/// A lock that is not free by then is somebody's who needs it more.
-const LOCK_MAX: &str = "SET LOCAL lock_timeout = '5s'";
-
 /// Shows the statements, asks unless told not to, and runs them one by one. False when there was
 /// nothing to run.
 pub(super) async fn run(config: &Config, repairs: &[String], yes: bool) -> Result<bool, Failure> {
@@ -26,8 +23,7 @@ pub(super) async fn run(config: &Config, repairs: &[String], yes: bool) -> Resul
     let connected = Catalog::connect(config.source.url.expose()).await;
     let mut catalog = connected.map_err(|error| Failure::of_stage(Exit::Failed, &error))?;
     for repair in repairs {
-        let statements = format!("{LOCK_MAX}; {repair}");
-        let applied = catalog.apply("mend what was found", &statements).await;
+        let applied = catalog.apply("mend what was found", repair).await;
         applied.map_err(|error| Failure::of_stage(Exit::Failed, &error))?;
     }
     Ok(true)

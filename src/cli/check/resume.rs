@@ -5,7 +5,6 @@ use super::source::broken;
 use crate::config::Config;
 use crate::lsn::Lsn;
 use crate::pipeline;
-use crate::relation::quote_identifier;
 use crate::source::catalog::Moved;
 use crate::source::{Catalog, Error, Probed, Resume};
 use crate::state::{State, meta};
@@ -54,7 +53,7 @@ pub(super) async fn check(
     let Some(slot) = slot.filter(|slot| slot.lost().is_none()) else { return Ok(()) };
     let confirmed = left.map_or(resume.confirmed, |left| resume.confirmed.min(left));
     let (name, seen) = (&config.source.slot, slot.confirmed().unwrap_or(Lsn::ZERO));
-    let subject = format!("slot {}", quote_identifier(name));
+    let subject = format!("slot {name}");
     match slot.moved(confirmed, resume.received) {
         Moved::No => {}
         Moved::Within => {

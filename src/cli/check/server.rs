@@ -65,18 +65,23 @@ const CLOCK_MICROS: i64 = 2_000_000;
 
 /// Compares the clocks: the server's was read somewhere between these two moments.
 pub(super) fn clock(server: &Server, asked: Timestamp, answered: Timestamp, report: &mut Report) {
-    let ahead = server.now.saturating_sub(answered.unix_micros());
-    let behind = asked.unix_micros().saturating_sub(server.now);
-    let (off, how) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };
-    if off < CLOCK_MICROS {
+    let Some((off, how)) = drift(server.now, asked.unix_micros(), answered.unix_micros()) else {
         report.ok("source.clock", "source", "its clock is this machine's");
         return;
-    }
+    };
     let seen = format!(
         "its clock is {} s {how} this machine's: lag and freshness are told wrong by as much",
         off / 1_000_000
     );
     report.warn("source.clock", "source", seen, "let NTP set both clocks");
+}
+
+/// Returns by how much a clock that showed `now` between two moments is off at least, and which
+/// way; none where that is not worth a word.
+fn drift(now: i64, asked: i64, answered: i64) -> Option<(i64, &'static str)> {
+    let ahead = (now.saturating_sub(answered), "ahead of");
+    let behind = (asked.saturating_sub(now), "behind");
+    [ahead, behind].into_iter().find(|(off, _)| *off >= CLOCK_MICROS)
 }
 
 /// What ends a slot, or lets it end the disk.
@@ -200,6 +205,27 @@ pub(super) fn failover(
             let seen = format!("waits for standby {name:?}, which is away: nothing new is sent");
             let fix = "start the standby, or take it out of synchronized_standby_slots";
             report.warn("slot.standbys", subject, seen, fix);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_off_only_by_what_no_delay_of_the_answer_explains() {
+        const SECOND: i64 = 1_000_000;
+        let (asked, answered) = (100 * SECOND, 104 * SECOND);
+        for (now, expected) in [
+            (100, None),
+            (104, None),
+            (105, None),
+            (99, None),
+            (106, Some((2 * SECOND, "ahead of"))),
+            (90, Some((10 * SECOND, "behind"))),
+        ] {
+            assert_eq!(drift(now * SECOND, asked, answered), expected, "{now}");
         }
     }
 }

@@ -161,7 +161,9 @@ async fn check_slot(
     let slot = catalog.slot(name).await?;
     server::transactions(&catalog.holders().await?, slot.is_some(), report);
     let Some(slot) = slot else {
-        if known {
+        if known && server.in_recovery {
+            broken("slot.exists", &subject, &Error::SlotNotHere { slot: name.clone() }, report);
+        } else if known {
             let fix = "`walgate run --accept-gap` goes on behind the gap; then `walgate backfill \
                        start TABLE --sweep`";
             report.fail("slot.exists", &subject, "gone, and the state goes on from it", fix);
@@ -183,11 +185,14 @@ async fn check_slot(
         return Ok(());
     }
     if let Some(reason) = slot.lost() {
-        let fix = format!(
+        let way_on = if known {
             "`walgate run --accept-gap` makes it anew and goes on behind the gap; then `walgate \
-             backfill start TABLE --sweep`; max_slot_wal_keep_size is {}",
-            server.max_slot_wal_keep_size
-        );
+             backfill start TABLE --sweep`"
+        } else {
+            "drop it with `walgate slot drop`: the next start makes one"
+        };
+        let keep = &server.max_slot_wal_keep_size;
+        let fix = format!("{way_on}; max_slot_wal_keep_size is {keep}");
         report.fail("slot.wal", &subject, format!("lost ({reason})"), &fix);
         return Ok(());
     }

@@ -39,6 +39,10 @@ use types::Description;
 /// The prefix of walgate's own logical messages that go the whole road.
 pub const HEARTBEAT_PREFIX: &str = "walgate.heartbeat";
 
+/// How long a statement that is run for a person waits for a lock, as the server reads it: others
+/// wait behind it meanwhile.
+const LOCK_MAX: &str = "5s";
+
 /// A connection for questions. One question at a time; nothing runs between two.
 pub struct Catalog {
     conninfo: Conninfo,
@@ -355,11 +359,13 @@ impl Catalog {
         self.connections
     }
 
-    /// Runs statements as they are, as one transaction (`init --apply`).
+    /// Runs statements as they are, as one transaction (`init --apply`, `check --fix`). Whoever
+    /// holds a lock that they need for longer than five seconds needs it more.
     ///
     /// # Errors
     /// When the server refuses one of them.
     pub async fn apply(&mut self, doing: &'static str, statements: &str) -> Result<(), Error> {
-        self.session.batch(doing, statements).await
+        let bounded = format!("SET LOCAL lock_timeout = '{LOCK_MAX}'; {statements}");
+        self.session.batch(doing, &bounded).await
     }
 }
