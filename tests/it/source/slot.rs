@@ -143,14 +143,17 @@ async fn a_slot_that_another_moved_over_what_was_received_alone_is_no_gap() {
 async fn two_promotions_that_made_timelines_of_the_same_number_are_told_apart() {
     let mut cluster = cluster().await;
     let first = cluster.standby("first", &[]).await.unwrap();
-    cluster.execute("INSERT INTO t VALUES (1, 'a')").await.unwrap();
+    cluster.execute("INSERT INTO t VALUES (1001, 'a')").await.unwrap();
     let second = cluster.standby("second", &[]).await.unwrap();
     let promote = "SELECT pg_promote()::text";
     assert_eq!(first.value(promote).await.unwrap(), "true");
     let resume = remembered(&first).await;
     assert_eq!(resume.identity.as_ref().unwrap().timeline, 2);
     // One that was promoted elsewhere, and has come further since.
-    cluster.execute("INSERT INTO t SELECT g, 'b' FROM generate_series(2, 1000) g").await.unwrap();
+    cluster
+        .execute("INSERT INTO t SELECT g, 'b' FROM generate_series(2001, 3000) g")
+        .await
+        .unwrap();
     let end = cluster.value("SELECT pg_current_wal_lsn()::text").await.unwrap();
     let has = format!("SELECT (pg_last_wal_replay_lsn() >= '{end}')::text");
     until(&second, &has, "true").await;
