@@ -118,6 +118,9 @@ impl Intake {
         loop {
             let resume = self.resume();
             let options = OpenOptions { reconnect: self.options.reconnect, ..self.options };
+            if options.standby && !options.reconnect {
+                self.shared.lock().stands_by();
+            }
             match source::open(&self.settings, &resume, options).await {
                 Ok(attached) => {
                     let opened = &attached.2;

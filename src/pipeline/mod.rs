@@ -187,6 +187,7 @@ pub async fn run(
     if farewell.is_err() {
         tracing::debug!("the server did not take the last word in time");
     }
+    report::ended(&state, &config.source.slot, ended.as_ref().err()).await;
     Ok(ended?.unwrap_or(Outcome::Stopped { unanswered }))
 }
 

@@ -8,11 +8,14 @@ use tokio::time::Instant;
 
 use super::shared::Shared;
 use super::status::{JournalStatus, SinkStatus, SourceState, SourceStatus, Status, seconds};
+use super::{Ending, Error};
 use crate::config::Config;
 use crate::delivery::{SinkProgress, Snapshot};
+use crate::failure::{Classify, chain};
 use crate::journal::Journal;
 use crate::lsn::{Position, Timestamp};
 use crate::progress::store;
+use crate::state::State;
 
 /// What earlier runs did at a sink.
 #[derive(Clone, Copy, Debug, Default)]
@@ -188,6 +191,26 @@ pub(super) fn store(
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     let sql = "INSERT OR REPLACE INTO report (one, time, body) VALUES (1, ?1, ?2)";
     connection.prepare(sql)?.execute((now.unix_micros(), body)).map(drop)
+}
+
+/// Notes for whoever asks later that a run ended with an error that a person has to act on.
+pub(super) async fn ended(state: &State, slot: &str, error: Option<&Error>) {
+    let Some(error) = error.filter(|error| error.ending() == Ending::Halted) else { return };
+    let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
+    let reason = format!("{}{help}", chain(error));
+    let slot = slot.to_owned();
+    let write = state.write(move |connection| {
+        let last = stored(connection)?;
+        let (time, mut status) = last
+            .map_or_else(|| (Timestamp::now(), Status::default()), |last| (last.time, last.status));
+        let source = &mut status.source;
+        (source.state, source.reason, source.slot) =
+            (SourceState::Halted, Some(reason.clone()), slot.clone());
+        store(connection, time, &status)
+    });
+    if let Err(error) = write.await {
+        tracing::debug!(error = chain(&error), "why it ended can't be noted");
+    }
 }
 
 /// Forgets what an earlier run said.

@@ -53,6 +53,13 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
     let state = open_state(config, options).await?;
     // What an earlier run said of itself is not true of this one.
     state.write(report::clear).await.map_err(Error::State)?;
+    let opened = Box::pin(join(config, options, state.clone())).await;
+    report::ended(&state, &config.source.slot, opened.as_ref().err()).await;
+    opened
+}
+
+/// Opens the rest.
+async fn join(config: &Config, options: Options, state: State) -> Result<Opened, Error> {
     let now = Timestamp::now();
     check_mappings(config, &state, now).await?;
     let (mut known, progress) = known(&state).await?;

@@ -168,6 +168,11 @@ impl Inner {
         self.seen = self.seen.min(left);
     }
 
+    /// Notes that the slot may be another's, and that its turn is waited for.
+    pub(super) fn stands_by(&mut self) {
+        (self.state, self.reason) = (SourceState::Standby, None);
+    }
+
     /// Notes that the stream is gone.
     pub(super) fn detached(&mut self, reason: String) {
         self.confirmer = None;

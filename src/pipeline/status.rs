@@ -29,6 +29,10 @@ pub enum SourceState {
     Streaming,
     /// Attached, and rows that were there before are read beside the stream.
     Loading,
+    /// Not attached: another may have the slot, and its turn is waited for.
+    Standby,
+    /// The last run ended as a person has to act.
+    Halted,
     /// No instance runs.
     Stopped,
 }
@@ -41,6 +45,8 @@ impl SourceState {
             Self::Connecting => "connecting",
             Self::Streaming => "streaming",
             Self::Loading => "loading",
+            Self::Standby => "standby",
+            Self::Halted => "halted",
             Self::Stopped => "stopped",
         }
     }

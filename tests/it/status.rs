@@ -173,3 +173,42 @@ fn dead_letters_are_counted_by_category_over_restarts() {
     road.stop();
     assert!(five(&road.walgate.status()), "{}", road.walgate.status());
 }
+
+/// Whoever looks after the run has ended is told what the run said last.
+#[test]
+fn a_run_that_ended_as_a_person_has_to_act_is_halted_until_one_goes_on() {
+    let receiver = Receiver::start();
+    let mut road = Road::of_t(&http("far", &receiver.url("/"), ""));
+    road.stop();
+    road.until_free();
+    road.sql("SELECT pg_drop_replication_slot('walgate')");
+    road.walgate.start(&[]);
+    assert_eq!(road.walgate.exit_code(PATIENCE), 4);
+    let source = road.walgate.status()["source"].take();
+    assert_eq!(source["state"], "halted");
+    let reason = source["reason"].as_str().unwrap();
+    assert!(reason.contains("slot \"walgate\" is gone"), "{reason}");
+    assert!(reason.contains("--accept-gap"), "{reason}");
+    road.start_with(&["--accept-gap"]);
+    becomes(&road, "it goes on", |status| status["source"]["state"] == "streaming");
+    road.stop();
+    assert_eq!(road.walgate.status()["source"]["state"], "stopped");
+}
+
+#[test]
+fn one_that_waits_for_another_to_leave_the_slot_says_so() {
+    let receiver = Receiver::start();
+    let mut road = Road::of_t(&http("far", &receiver.url("/"), ""));
+    road.stop();
+    let state = road.walgate.folder().join("walgate-state");
+    let copied = road.walgate.folder().join("copied");
+    std::fs::rename(&state, &copied).unwrap();
+    road.start_with(&["--adopt-slot"]);
+    let config = std::fs::read_to_string(road.walgate.folder().join("walgate.toml")).unwrap();
+    let mut second = Walgate::new(&config);
+    std::fs::rename(&copied, second.folder().join("walgate-state")).unwrap();
+    second.start(&["--standby"]);
+    eventually("it waits", PATIENCE, || second.status()["source"]["state"] == "standby");
+    assert_eq!(road.walgate.status()["source"]["state"], "streaming");
+    assert!(second.is_running());
+}

@@ -60,13 +60,20 @@ pub(super) fn build(
     state: SourceState,
     now: Timestamp,
 ) -> Status {
+    let last = known.report.as_ref().map(|report| &report.status.source);
+    let halted =
+        last.filter(|source| state == SourceState::Stopped && source.state == SourceState::Halted);
+    let state = if halted.is_some() { SourceState::Halted } else { state };
     let mut source = SourceStatus {
         state,
         slot: config.source.slot.clone(),
         confirmed_lsn: (known.meta.confirmed > Lsn::ZERO).then(|| known.meta.confirmed.to_string()),
         ..SourceStatus::default()
     };
-    let mut reasons = vec![why(known, state)];
+    let mut reasons = match halted {
+        Some(halted) => halted.reason.clone().into_iter().collect(),
+        None => vec![why(known, state)],
+    };
     match asked {
         Ok(asked) => fill(&mut source, asked, known, &mut reasons),
         Err(error) => reasons.push(format!("the server can't be asked: {error}")),
@@ -122,7 +129,8 @@ fn fill(source: &mut SourceStatus, asked: &Asked, known: &Known, reasons: &mut V
     if let Some(lost) = slot.lost() {
         reasons.push(format!("the slot is lost ({lost})"));
     }
-    if source.state == SourceState::Stopped && slot.is_active() {
+    let is_stopped = matches!(source.state, SourceState::Stopped | SourceState::Halted);
+    if is_stopped && slot.is_active() {
         let by = slot.active_pid().map(|pid| format!(" (server process {pid})"));
         reasons.push(format!("another client holds the slot{}", by.unwrap_or_default()));
     }

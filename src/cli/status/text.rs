@@ -47,8 +47,8 @@ impl Paint {
 fn source(source: &SourceStatus, paint: &Paint, out: &mut String) {
     let colour = match source.state {
         SourceState::Streaming | SourceState::Loading => GREEN,
-        SourceState::Connecting => YELLOW,
-        SourceState::Stopped => RED,
+        SourceState::Connecting | SourceState::Standby => YELLOW,
+        SourceState::Halted | SourceState::Stopped => RED,
     };
     let state = paint.state(source.state.as_str(), colour);
     let _ = writeln!(out, "source   {state}, slot {}", source.slot);
