@@ -19,6 +19,9 @@ use crate::source::catalog::{FileColumn, TableFile};
 /// So long it is told of, unless the table is loaded before.
 const TOLD: Duration = Duration::from_hours(24);
 
+/// A new route may have begun to load a table so long before it was found to be published.
+const ROUTED_MICROS: i64 = 60_000_000;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Rewrites {
@@ -76,7 +79,12 @@ impl Rewrites {
     ) -> Vec<Warning> {
         let warn = |file: &TableFile| {
             let (reason, at) = self.known.get(&file.oid)?.missing?;
-            let is_over = loaded.get(&file.oid).is_some_and(|loaded| *loaded >= at)
+            let before = match reason {
+                Reason::Rewritten => 0,
+                Reason::Added => ROUTED_MICROS,
+            };
+            let is_since = |loaded: &Timestamp| loaded.0.saturating_add(before) >= at.0;
+            let is_over = loaded.get(&file.oid).is_some_and(is_since)
                 || Duration::from_micros(now.unix_micros().abs_diff(at.unix_micros())) > TOLD;
             let TableFile { oid, namespace, name, .. } = file;
             let mut takers = routes.iter().filter(|route| takes(route, namespace, name));
@@ -206,6 +214,11 @@ mod tests {
             rewrites.warnings(&files, &routes(start), &BTreeMap::new(), AT).len()
         };
         let other = || BTreeMap::from([(Oid(6), before())]);
+        let mut rewrites = Rewrites::new(other());
+        let _stored = rewrites.look(&file("f", &[]), false, LATER);
+        let loaded = BTreeMap::from([(Oid(7), AT)]);
+        let told = rewrites.warnings(&file("f", &[]), &routes(Start::Load), &loaded, LATER);
+        assert_eq!(told, [], "its route has begun to load it");
         assert_eq!(warned(other(), false, true, Start::Load), 1);
         assert_eq!(warned(other(), false, true, Start::Now), 0, "nobody wants them");
         assert_eq!(warned(other(), false, false, Start::Load), 0, "there are none");

@@ -72,13 +72,13 @@ pub fn save(
     })
 }
 
-/// Returns the tables that were loaded as a whole, and when that was last asked for.
+/// Returns the tables that were loaded as a whole, or are to be, and when that was last asked for.
 ///
 /// # Errors
 /// Any of SQLite's.
 pub fn loaded(connection: &Connection) -> rusqlite::Result<BTreeMap<Oid, Timestamp>> {
     let sql = "SELECT relation, max(started_at) FROM loads
-               WHERE state = 'done' AND relation IS NOT NULL AND \"where\" IS NULL GROUP BY relation";
+               WHERE state IN ('running', 'paused', 'done') AND relation IS NOT NULL AND \"where\" IS NULL GROUP BY relation";
     let mut statement = connection.prepare(sql)?;
     let rows = statement
         .query_map([], |row| Ok((Oid(row.get(0)?), Timestamp::from_unix_micros(row.get(1)?))))?;
