@@ -67,7 +67,7 @@ pub async fn open(
     let wal_sender_timeout = command::wal_sender_timeout(&mut attach.connection).await?;
     let fails_over = server.version_num >= FAILOVER_SINCE && !server.in_recovery;
     let started = attach.start(server.version_num, fails_over).await?;
-    let Attach { connection, catalog, identity, .. } = attach;
+    let Attach { connection, catalog, identity, in_recovery, .. } = attach;
 
     let from = started.from;
     let shared = Arc::new(Shared::new(from, confirmed));
@@ -85,6 +85,7 @@ pub async fn open(
         shared: Arc::clone(&shared),
         publication: settings.publication.clone(),
         binary: settings.binary,
+        in_recovery,
         gap_end: options.accept_gap.then_some(server.lsn),
         wal_sender_timeout,
         gather,

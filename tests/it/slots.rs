@@ -282,7 +282,9 @@ fn a_standby_that_is_promoted_while_it_is_read_is_read_on() {
     assert_eq!(road.value_at(&standby, "SELECT pg_promote()"), "t");
     drop(road.move_to(standby));
     road.sql("INSERT INTO t VALUES (1, 'promoted')");
-    road.arrived(&receiver);
+    let event = road.arrived(&receiver).events().pop().unwrap();
+    let id = event.0["id"].as_str().unwrap();
+    assert!(id.starts_with("00000002-"), "{id} is of the timeline that it was written on");
     let before = road.value(pid);
     assert_eq!(road.value(&format!("SELECT pg_terminate_backend({before})")), "t");
     let anew =

@@ -139,6 +139,18 @@ impl Catalog {
         rows.pop().ok_or(Error::Protocol { what: "the server said nothing of itself" })
     }
 
+    /// Whether the server is a standby.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn in_recovery(&mut self) -> Result<bool, Error> {
+        let doing = "look whether the server is a standby";
+        let rows = self.ask(doing, "SELECT pg_is_in_recovery()", &[]).await?;
+        let row =
+            rows.first().ok_or(Error::Protocol { what: "the server said nothing of itself" })?;
+        row.try_get(0).map_err(|error| Error::sql(doing, error))
+    }
+
     /// Returns the slot's row; none when there is no such slot.
     ///
     /// # Errors

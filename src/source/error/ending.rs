@@ -63,6 +63,7 @@ impl Error {
             | Self::Sql { .. }
             | Self::Io(_)
             | Self::Closed
+            | Self::Promoted
             | Self::ServerStopping
             | Self::Silent { .. }
             | Self::Protocol { .. }

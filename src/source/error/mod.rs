@@ -134,6 +134,9 @@ pub enum Error {
     /// The server closed the connection.
     #[error("the server closed the connection")]
     Closed,
+    /// What a standby sends from its promotion on is of another timeline: it is read anew as that.
+    #[error("the standby was promoted while it was read")]
+    Promoted,
     /// The server is shutting down and waits for us.
     #[error("the server is shutting down")]
     ServerStopping,

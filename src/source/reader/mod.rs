@@ -75,6 +75,9 @@ pub struct Reader {
     shared: Arc<Shared>,
     publication: String,
     binary: bool,
+    in_recovery: bool,
+    /// What is to be returned once a standby is known to be one still.
+    unasked: Option<Received>,
     /// Below it a publication that is missing is part of a gap that was accepted.
     gap_end: Option<Lsn>,
     /// It was missing there.
@@ -111,6 +114,8 @@ pub(super) struct Parts {
     pub(super) publication: String,
     /// Values come in binary.
     pub(super) binary: bool,
+    /// The server is a standby.
+    pub(super) in_recovery: bool,
     pub(super) gap_end: Option<Lsn>,
     pub(super) wal_sender_timeout: Option<Duration>,
     pub(super) gather: Gather,
@@ -128,6 +133,8 @@ impl Reader {
             shared: parts.shared,
             publication: parts.publication,
             binary: parts.binary,
+            in_recovery: parts.in_recovery,
+            unasked: None,
             gap_end: parts.gap_end,
             missed: false,
             silence_max: parts.wal_sender_timeout.map(|timeout| timeout * 2),
@@ -148,13 +155,26 @@ impl Reader {
     /// # Errors
     /// When the connection breaks, the server stops or falls silent, or sends what cannot be read.
     pub async fn next(&mut self) -> Result<Received, Error> {
-        let result = self.receive().await;
+        let result = self.asked().await;
         if result.is_err() {
             // The writer gives up its half too, and with both gone the server is rid of us.
             self.half = None;
             self.shared.close();
         }
         result
+    }
+
+    /// Returns what comes next, written before any promotion of the server: only behind that is
+    /// anything written on the next timeline.
+    async fn asked(&mut self) -> Result<Received, Error> {
+        if self.unasked.is_none() {
+            self.unasked = Some(self.receive().await?);
+        }
+        let is_chunk = matches!(self.unasked, Some(Received::Chunk(_)));
+        if self.in_recovery && is_chunk && !self.catalog.in_recovery().await? {
+            return Err(Error::Promoted);
+        }
+        self.unasked.take().ok_or(Error::Closed)
     }
 
     async fn receive(&mut self) -> Result<Received, Error> {
