@@ -225,27 +225,36 @@ fn a_slot_that_the_promoted_standby_does_not_have_is_missing() {
     assert_eq!(last, 3);
 }
 
+/// Asks which process of the server walgate reads.
+const STREAMS: &str = "SELECT active_pid FROM pg_replication_slots
+                       WHERE active AND confirmed_flush_lsn IS NOT NULL";
+
+/// A primary with a standby, and walgate, which reads the standby; none where that can't be. `keys`
+/// are of `[source]`.
+#[track_caller]
+fn on_standby(receiver: &Receiver, keys: &str) -> Option<(Road, Cluster)> {
+    let mut road = Road::bare(Cluster::builder(), T);
+    if road.cluster.major() < 16 {
+        return None;
+    }
+    road.sql("CREATE PUBLICATION walgate FOR TABLE t; CREATE TABLE noise (v text)");
+    let standby = road.standby("standby", &[("hot_standby_feedback", "on")]);
+    road.configure_at(&standby.url("postgres", "postgres"), "", keys, &sinks(receiver));
+    road.walgate.start(&[]);
+    eventually("walgate streams", PATIENCE, || {
+        // The making of a slot there waits for what only the primary can log.
+        road.sql("SELECT pg_log_standby_snapshot()");
+        !road.value_at(&standby, STREAMS).is_empty()
+    });
+    Some((road, standby))
+}
+
 /// A server that is decoded on a standby: no message can be emitted there, and nothing needs one.
 #[test]
 fn a_standby_is_decoded_and_its_slot_moves_without_heartbeats() {
     let receiver = Receiver::start();
-    let mut road = Road::bare(Cluster::builder(), T);
-    if road.cluster.major() < 16 {
-        return;
-    }
-    road.sql("CREATE PUBLICATION walgate FOR TABLE t; CREATE TABLE noise (v text)");
-    let standby = road.standby("standby", &[("hot_standby_feedback", "on")]);
-    let url = standby.url("postgres", "postgres");
-    let keys = "heartbeat = \"100ms\"";
-    road.configure_at(&url, "", keys, &sinks(&receiver));
-    road.walgate.start(&[]);
-    let active = "SELECT count(*) FROM pg_replication_slots WHERE active
-                  AND confirmed_flush_lsn IS NOT NULL";
-    eventually("walgate streams", PATIENCE, || {
-        // The making of a slot there waits for what only the primary can log.
-        road.sql("SELECT pg_log_standby_snapshot()");
-        road.value_at(&standby, active) == "1"
-    });
+    let started = on_standby(&receiver, "heartbeat = \"100ms\"");
+    let Some((mut road, standby)) = started else { return };
     road.sql("INSERT INTO t VALUES (1, 'a')");
     receiver.wait("the row", PATIENCE, |journal| journal.events_processed == 1);
     road.sql("INSERT INTO noise SELECT repeat('x', 100) FROM generate_series(1, 1000)");
@@ -266,26 +275,14 @@ fn a_standby_is_decoded_and_its_slot_moves_without_heartbeats() {
 #[test]
 fn a_standby_that_is_promoted_while_it_is_read_is_read_on() {
     let receiver = Receiver::start();
-    let mut road = Road::bare(Cluster::builder(), T);
-    if road.cluster.major() < 16 {
-        return;
-    }
-    road.sql("CREATE PUBLICATION walgate FOR TABLE t");
-    let standby = road.standby("standby", &[("hot_standby_feedback", "on")]);
-    road.configure_at(&standby.url("postgres", "postgres"), "", "", &sinks(&receiver));
-    road.walgate.start(&[]);
-    let pid = "SELECT active_pid FROM pg_replication_slots WHERE confirmed_flush_lsn IS NOT NULL";
-    eventually("walgate streams", PATIENCE, || {
-        road.sql("SELECT pg_log_standby_snapshot()");
-        !road.value_at(&standby, pid).is_empty()
-    });
+    let Some((mut road, standby)) = on_standby(&receiver, "") else { return };
     assert_eq!(road.value_at(&standby, "SELECT pg_promote()"), "t");
     drop(road.move_to(standby));
     road.sql("INSERT INTO t VALUES (1, 'promoted')");
     let event = road.arrived(&receiver).events().pop().unwrap();
     let id = event.0["id"].as_str().unwrap();
     assert!(id.starts_with("00000002-"), "{id} is of the timeline that it was written on");
-    let before = road.value(pid);
+    let before = road.value(STREAMS);
     assert_eq!(road.value(&format!("SELECT pg_terminate_backend({before})")), "t");
     let anew =
         format!("SELECT count(*) = 1 FROM pg_replication_slots WHERE active_pid <> {before}");

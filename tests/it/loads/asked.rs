@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use super::super::support::process::eventually;
 use super::super::support::receiver::{Receiver, Reply};
 use super::super::support::road::{PATIENCE, Road, T, http};
-use super::{arrived, backfill, builder, filled, listed, loaded, reads, reason, route};
+use super::{
+    arrived, backfill, behind_a_gap, builder, filled, listed, loaded, reads, reason, route,
+};
 
 #[test]
 fn a_new_route_gets_the_rows_and_others_do_not() {
@@ -113,13 +115,8 @@ fn a_backfill_is_paused_resumed_and_given_up_over_a_restart() {
 #[test]
 fn what_was_deleted_in_a_gap_is_found_by_a_sweep() {
     let receiver = Receiver::start();
-    let mut road = filled(&receiver);
-    road.start();
-    arrived(&road, &receiver);
-    road.stop();
-    road.sql("SELECT pg_drop_replication_slot('walgate')");
-    road.sql("DELETE FROM t WHERE id % 5 = 0; UPDATE t SET v = 'lost' WHERE id = 1");
-    road.start_with(&["--accept-gap"]);
+    let lost = "DELETE FROM t WHERE id % 5 = 0; UPDATE t SET v = 'lost' WHERE id = 1";
+    let road = behind_a_gap(&receiver, lost);
     road.sql("INSERT INTO t VALUES (5, 'again')");
     let (code, said) = backfill(&road, &["start", "public.t", "--sweep"]);
     assert_eq!(code, 0, "{said}");

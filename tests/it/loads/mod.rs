@@ -61,6 +61,19 @@ fn arrived(road: &Road, receiver: &Receiver) -> Journal {
     road.arrived(receiver)
 }
 
+/// A road whose slot is lost after all was loaded, and that goes on behind the gap in which `sql` ran.
+#[track_caller]
+fn behind_a_gap(receiver: &Receiver, sql: &str) -> Road {
+    let mut road = filled(receiver);
+    road.start();
+    arrived(&road, receiver);
+    road.stop();
+    road.sql("SELECT pg_drop_replication_slot('walgate')");
+    road.sql(sql);
+    road.start_with(&["--accept-gap"]);
+    road
+}
+
 fn reads(journal: &Journal) -> usize {
     journal.events().iter().filter(|event| event.op() == "read").count()
 }

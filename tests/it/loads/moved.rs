@@ -6,7 +6,9 @@ use serde_json::json;
 use super::super::support::receiver::{Journal, Receiver};
 use super::super::support::road::{PATIENCE, Road, T};
 use super::super::support::state;
-use super::{FILLED, arrived, backfill, batches, builder, filled, loaded, reads, route};
+use super::{
+    FILLED, arrived, backfill, batches, behind_a_gap, builder, filled, loaded, reads, route,
+};
 
 /// A table that only its load has brought is followed like any other.
 #[test]
@@ -153,13 +155,8 @@ fn a_piece_whose_place_a_gap_took_is_read_again() {
 #[test]
 fn a_sweep_of_a_renamed_table_finds_what_was_deleted_under_its_old_name() {
     let receiver = Receiver::start();
-    let mut road = filled(&receiver);
-    road.start();
-    arrived(&road, &receiver);
-    road.stop();
-    road.sql("SELECT pg_drop_replication_slot('walgate')");
-    road.sql("ALTER TABLE t RENAME TO u; DELETE FROM u WHERE id <= 10");
-    road.start_with(&["--accept-gap"]);
+    let lost = "ALTER TABLE t RENAME TO u; DELETE FROM u WHERE id <= 10";
+    let road = behind_a_gap(&receiver, lost);
     road.sql("INSERT INTO u VALUES (6000, 'x')");
     road.confirms(&road.wal_end());
     let (code, said) = backfill(&road, &["start", "public.u", "--sweep"]);
