@@ -154,6 +154,9 @@ fn a_table_that_is_published_later_with_rows_asks_for_a_backfill() {
     road.start();
     let known = "SELECT count(*) FROM files";
     eventually("what is published is noted", PATIENCE, || state::number(&road.walgate, known) == 1);
+    // The route loads what is published by then.
+    let planned = "SELECT count(*) FROM known WHERE to_load = 1";
+    eventually("the loads are planned", PATIENCE, || state::number(&road.walgate, planned) == 0);
     road.sql("ALTER PUBLICATION walgate ADD TABLE late; INSERT INTO late VALUES (2, 'new')");
     let says = |source: &Value| source["warnings"].to_string().contains("public.late had rows");
     becomes(&road, "it is told", says);

@@ -179,8 +179,8 @@ impl Runner {
     pub async fn run(mut self, stop: CancellationToken, grace: Duration) -> Result<u64, Error> {
         self.restore().await?;
         loop {
-            self.work()?;
-            match self.happened(&stop).await {
+            let now = self.work()?;
+            match self.happened(now, &stop).await {
                 Happened::Stop => break,
                 Happened::Landed(landed) => self.all_landed(landed)?,
                 // What was not read yet may be gone already.
@@ -230,8 +230,8 @@ impl Runner {
         Ok(())
     }
 
-    /// Does all that can be done without waiting.
-    fn work(&mut self) -> Result<(), Error> {
+    /// Does all that can be done without waiting. Returns the time for which that holds.
+    fn work(&mut self) -> Result<Duration, Error> {
         let now = self.now();
         self.gathers(now)?;
         if !self.has_memory() {
@@ -263,7 +263,7 @@ impl Runner {
         self.recount(now);
         self.audit(now);
         self.show();
-        Ok(())
+        Ok(now)
     }
 
     fn read_slice(&mut self, now: Duration) -> Result<(), Error> {
@@ -321,13 +321,13 @@ impl Runner {
         events < self.bounds.events_max && bytes < self.bounds.bytes_max
     }
 
-    /// Waits for the next thing to happen.
-    async fn happened(&mut self, stop: &CancellationToken) -> Happened {
+    /// Waits for the next thing to happen. `now`: that of the work that was done; what became due
+    /// since then was not looked at.
+    async fn happened(&mut self, now: Duration, stop: &CancellationToken) -> Happened {
         let has_room = self.has_room();
         let is_used_up = self.reader.needs_chunk();
         let wants_chunk = has_room && is_used_up && self.is_due();
         let goes_on = !stop.is_cancelled() && !self.progress.is_detached();
-        let now = self.now();
         let reads_on = (has_room && !is_used_up) || self.window_goes_on(now);
         if reads_on && goes_on {
             // More of the chunk can be mapped at once; look at the answers that are there first.
@@ -336,7 +336,7 @@ impl Runner {
             return landed.flatten().map_or(Happened::Woke, Happened::Landed);
         }
         let wants_window = self.wants_window_chunk(now);
-        let wake = self.wake_at();
+        let wake = self.wake_at(now);
         tokio::select! {
             biased;
             () = stop.cancelled() => Happened::Stop,
@@ -353,11 +353,10 @@ impl Runner {
         }
     }
 
-    fn wake_at(&self) -> Option<Instant> {
+    fn wake_at(&self, now: Duration) -> Option<Instant> {
         // While requests are under way their sink tidies itself.
         let tidy = if self.unanswered == 0 { self.sink.tidy() } else { None };
-        let now = self.now();
-        let scheduler = self.scheduler.wake_at(now).filter(|_| !self.ward.is_reopening());
+        let scheduler = self.scheduler.wake_at().filter(|_| !self.ward.is_reopening());
         let window = self.window.as_ref().map(|window| window.next_at).filter(|at| *at > now);
         let look = self.gather.as_ref().map(Gather::wake_at);
         let others = self.recount_at.into_iter().chain(self.view.wake_at()).chain(look);

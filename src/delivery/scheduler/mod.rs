@@ -74,6 +74,8 @@ pub struct Scheduler {
     /// What waits in line behind them, where one request is sent at a time.
     behind: VecDeque<Tracked>,
     numbers: u64,
+    /// When it was last asked what to send.
+    looked_at: Duration,
     in_flight: u32,
     parked_in_flight: u32,
     /// The last request was a stored event's: now a lane's turn.
@@ -140,6 +142,7 @@ impl Scheduler {
             fences: BTreeMap::new(),
             behind: VecDeque::new(),
             numbers: 0,
+            looked_at: Duration::ZERO,
             in_flight: 0,
             parked_in_flight: 0,
             lanes_turn: false,

@@ -65,7 +65,7 @@ fn outage(hours: u64, concurrency: u32, out: Out) -> Sent {
         // All that goes at a time is answered together, later.
         let sent: Vec<Dispatch> = std::iter::from_fn(|| bench.next()).collect();
         if sent.is_empty() {
-            let wake = bench.scheduler.wake_at(bench.now).expect("a timer");
+            let wake = bench.scheduler.wake_at().expect("a timer");
             bench.now = wake.min(seconds(60 * minute)).max(bench.now + Duration::from_millis(1));
             continue;
         }
@@ -101,13 +101,13 @@ fn is_left_alone(hours: u64, concurrency: u32, out: Out, every: Duration) {
 /// The far side is up again: it is met with a ramp, and gets everything once, a key in order.
 #[track_caller]
 fn goes_on(bench: &mut Bench, concurrency: u32) {
-    let wake = bench.scheduler.wake_at(bench.now);
+    let wake = bench.scheduler.wake_at();
     bench.now = wake.unwrap_or(bench.now).max(bench.now);
     let (mut rounds, mut got) = (Vec::new(), Vec::new());
     loop {
         let sent: Vec<Dispatch> = std::iter::from_fn(|| bench.next()).collect();
         if sent.is_empty() {
-            let Some(wake) = bench.scheduler.wake_at(bench.now) else { break };
+            let Some(wake) = bench.scheduler.wake_at() else { break };
             bench.now = wake;
             continue;
         }
@@ -169,7 +169,7 @@ fn what_was_about_to_be_given_up_is_not_because_of_an_outage() {
             while let Some(dispatch) = bench.next() {
                 bench.answer(&dispatch, out.answer());
             }
-            bench.now = bench.scheduler.wake_at(bench.now).expect("a timer");
+            bench.now = bench.scheduler.wake_at().expect("a timer");
         }
         let dead = |effect: &Effect| {
             matches!(

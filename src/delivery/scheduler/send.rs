@@ -10,6 +10,7 @@ use crate::progress::ledger::Ordinal;
 impl Scheduler {
     /// Returns the next request to send, if there is one now.
     pub fn next(&mut self, now: Duration) -> Option<Dispatch> {
+        self.looked_at = now;
         if self.paused.is_some() {
             return None;
         }
@@ -53,10 +54,11 @@ impl Scheduler {
         if self.parked_in_flight < (limit / 2).max(1) { self.next_parked(now, false) } else { None }
     }
 
-    /// Returns when to call [`Scheduler::next`] again though nothing happened. Asked for after it
-    /// returned none at `now`.
+    /// Returns when to call [`Scheduler::next`] again though nothing happened, once it returned
+    /// none. What became due since then lies in the past: to look at it is due as well.
     #[must_use]
-    pub fn wake_at(&self, now: Duration) -> Option<Duration> {
+    pub fn wake_at(&self) -> Option<Duration> {
+        let now = self.looked_at;
         if self.paused.is_some() {
             return None;
         }

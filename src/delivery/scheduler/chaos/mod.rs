@@ -276,7 +276,7 @@ impl World {
         if s.paused.is_some() || reopening || s.has_too_many_dead() {
             return;
         }
-        let wake = s.wake_at(self.now);
+        let wake = s.wake_at();
         assert!(wake.is_none_or(|at| at > self.now), "spins");
         if wake.is_none() && self.requests.is_empty() && self.pending.is_empty() {
             assert_eq!(s.events, 0, "sleeps for ever");
@@ -353,7 +353,7 @@ impl World {
             if self.requests.is_empty() {
                 let is_read = self.read == self.events.len() && self.pending.is_empty();
                 let others_come = !self.is_settled() && self.events.len() < planned + OTHERS_MAX;
-                match self.scheduler.wake_at(self.now) {
+                match self.scheduler.wake_at() {
                     Some(at) => self.now = at,
                     None if self.scheduler.has_too_many_dead() => {}
                     None if is_read && !others_come => break,

@@ -22,7 +22,7 @@ fn all_but_the_poison(bench: &mut Bench) -> Vec<u64> {
         }
         bench.scheduler.relieve(bench.now, &mut bench.effects);
         bench.stored();
-        let Some(at) = bench.scheduler.wake_at(bench.now) else { break };
+        let Some(at) = bench.scheduler.wake_at() else { break };
         bench.now = at;
     }
     got
@@ -109,7 +109,21 @@ fn half_open_with_a_retry_that_is_due_later() {
     assert_eq!(bench.state(), BreakerState::HalfOpen);
     bench.waits();
     assert!(bench.scheduler.parked.wake_at(bench.now, None).is_some());
-    assert!(bench.scheduler.wake_at(bench.now).is_some(), "nobody looks at event 0 again");
+    assert!(bench.scheduler.wake_at().is_some(), "nobody looks at event 0 again");
+}
+
+/// The loop looks what to send, and asks a moment later for how long it may sleep.
+#[test]
+fn what_becomes_due_between_a_look_and_the_sleep_is_not_missed() {
+    let mut bench = Bench::new(|s| s.breaker.failures = 1);
+    bench.push(&[1]);
+    bench.fails(&[0]);
+    assert_eq!(bench.state(), BreakerState::Open);
+    bench.waits();
+    let due = bench.scheduler.wake_at().expect("a timer");
+    bench.pass(due);
+    assert_eq!(bench.scheduler.wake_at(), Some(due));
+    bench.ok(&[0]);
 }
 
 #[test]
@@ -127,7 +141,7 @@ fn half_open_with_a_batch_that_waits_for_more() {
     bench.refused(&[0]);
     bench.push(&[2]);
     bench.waits();
-    assert!(bench.scheduler.wake_at(bench.now).is_some(), "nobody looks at event 1 again");
+    assert!(bench.scheduler.wake_at().is_some(), "nobody looks at event 1 again");
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn a_failing_event_in_a_batch_is_found_by_halving() {
     for _ in 0..60 {
         let Some(dispatch) = bench.next() else {
             bench.stored();
-            if bench.scheduler.wake_at(bench.now).is_some_and(|at| at > bench.now) {
+            if bench.scheduler.wake_at().is_some_and(|at| at > bench.now) {
                 bench.wake();
             }
             continue;
