@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use super::super::support::process::eventually;
 use super::super::support::receiver::{Journal, Receiver};
 use super::super::support::road::{PATIENCE, Road, T};
 use super::super::support::state;
@@ -145,6 +146,8 @@ fn a_piece_whose_place_a_gap_took_is_read_again() {
     state::change(&road.walgate, piece);
     road.sql("SELECT pg_drop_replication_slot('walgate')");
     road.start_with(&["--accept-gap"]);
+    let lost = "SELECT count(*) FROM pieces WHERE records = x''";
+    eventually("the piece is given up", PATIENCE, || state::number(&road.walgate, lost) == 0);
     let journal = arrived(&road, &receiver);
     assert_eq!(reads(&journal), 10_000);
     let rows = "SELECT rows FROM loads WHERE state = 'done'";
