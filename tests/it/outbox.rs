@@ -78,7 +78,9 @@ fn skips_of_an_outbox_are_counted() {
 #[test]
 fn events_of_an_aggregate_keep_their_order_under_failures() {
     let receiver = Receiver::start();
-    let more = "concurrency = 4\nretry = { initial = \"5ms\", max = \"50ms\" }";
+    // Where many of them come in a row the sink looks down for a moment.
+    let more = "concurrency = 4\nretry = { initial = \"5ms\", max = \"50ms\" }\n\
+                breaker = { cooldown = \"30ms\" }";
     let road = road(&http("far", &receiver.url("/"), more), &table());
     for n in 0..40 {
         if n % 5 == 0 {
