@@ -101,6 +101,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::demo::watchdog::signal;
 
     #[tokio::test]
     async fn a_cluster_starts_answers_restarts_and_leaves_nothing_behind() {
@@ -119,6 +120,23 @@ mod tests {
             assert!(!data.exists());
             assert!(!Path::new(&format!("/proc/{pid}")).exists());
         }
+    }
+
+    #[tokio::test]
+    async fn a_cluster_starts_again_once_what_a_kill_left_behind_is_gone() {
+        let mut cluster = Cluster::builder().start().await.unwrap();
+        let session = cluster.connect("postgres").await.unwrap();
+        let rows = session.rows("SELECT pg_backend_pid()").await.unwrap();
+        let backend: u32 = rows[0][0].as_deref().unwrap().parse().unwrap();
+        signal("STOP", backend).unwrap();
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            signal("CONT", backend)
+        };
+        let (restarted, continued) = tokio::join!(cluster.restart(Stop::Kill), later);
+        restarted.unwrap();
+        continued.unwrap();
+        assert_eq!(cluster.value("SELECT 7").await.unwrap(), "7");
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::install::{Account, Installation};
 use super::{Builder, Error, Session, Stop, io as failed};
@@ -13,6 +13,8 @@ use crate::demo::watchdog::{Watchdog, signal};
 
 /// How long a cluster may take to accept connections: crash recovery included.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// What a server logs that finds the processes of a killed one still attached to its memory.
+const MEMORY_IN_USE: &str = "pre-existing shared memory block";
 /// How often the server's state is looked at while waiting for it.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -59,12 +61,27 @@ impl Cluster {
 
     /// Starts the server and waits until it accepts connections.
     ///
+    /// After a [`Stop::Kill`] its processes live on until they notice, and their shared memory
+    /// keeps a new server from starting: it is tried again until they are gone.
+    ///
     /// # Errors
     /// When it ends or does not get ready within a minute.
     pub async fn start(&mut self) -> Result<(), Error> {
-        if self.server.is_some() {
-            return Ok(());
+        let started = Instant::now();
+        while self.server.is_none() {
+            match self.try_start().await {
+                Err(Error::NotStarted { log })
+                    if log.contains(MEMORY_IN_USE) && started.elapsed() < START_TIMEOUT =>
+                {
+                    tokio::time::sleep(POLL).await;
+                }
+                tried => return tried,
+            }
         }
+        Ok(())
+    }
+
+    async fn try_start(&mut self) -> Result<(), Error> {
         let log = File::options()
             .create(true)
             .append(true)
