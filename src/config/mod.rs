@@ -6,7 +6,6 @@
 mod compile;
 mod interpolate;
 mod keys;
-mod kinds;
 mod problem;
 mod reference;
 mod schema;

@@ -11,6 +11,7 @@ use super::binding::{Bindings, Lane, Road};
 use super::key::KeyHash;
 use super::outbox::Sheet;
 use super::plan::{Notes, Plan, Role};
+use super::row::Row;
 use super::rule::{Format, OnDelete, Route, Selector};
 use super::text::{CommitText, write_integer};
 use super::verdict::{Reason, Skip, Verdict};
@@ -481,10 +482,10 @@ impl Pen<'_> {
             }
             Operation::Delete => {
                 let role = if self.operation == Operation::Delete { Role::Gone } else { Role::New };
-                self.plan.write(role, |index| change.old_cell(index), self.notes, out)
+                self.plan.write(role, Row::old(change), self.notes, out)
             }
             Operation::Read | Operation::Insert | Operation::Update => {
-                self.plan.write(Role::New, |index| change.new_cell(index), self.notes, out)
+                self.plan.write(Role::New, Row::new(change), self.notes, out)
             }
         }
     }
@@ -497,7 +498,7 @@ impl Pen<'_> {
         let start = out.len();
         out.extend_from_slice(b",\"before\":");
         let object = out.len();
-        self.plan.write(Role::Before, |index| change.old_cell(index), self.notes, out)?;
+        self.plan.write(Role::Before, Row::old(change), self.notes, out)?;
         if out.get(object..) == Some(b"{}") {
             out.truncate(start);
         }

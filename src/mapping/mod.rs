@@ -9,6 +9,7 @@ mod stored;
 mod mapper;
 mod binding;
 mod key;
+mod row;
 mod plan;
 mod convert;
 mod text;

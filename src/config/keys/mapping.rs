@@ -1,0 +1,78 @@
+//! The keys of a mapping.
+
+use super::Otherwise::{None, Required, Toml};
+use super::Shape::{Any, Boolean, Either, Integer, Named, Table, Text, Word};
+use super::{Section, Shape, key, later};
+
+pub(super) static MAPPING: Section = Section {
+    title: "a mapping",
+    keys: &[
+        key(
+            "version",
+            Integer(1, u32::MAX),
+            Required,
+            "raise it whenever the fields change; the same number with other fields is refused at start",
+        ),
+        key(
+            "fields",
+            Named(&FIELD),
+            Required,
+            "what is sent, in this order; a dot in a name nests",
+        ),
+        key(
+            "rest",
+            Word(&["omit", "include"], &[]),
+            Toml("\"omit\""),
+            "columns that no field names",
+        ),
+        later("mask_key", "the key of `mask = \"hash\"`"),
+        later("test", "rows and what becomes of them"),
+    ],
+};
+
+const POLICY: Shape =
+    Either(&[Word(&["null", "omit", "reject", "skip"], &[]), Table(&POLICY_DEFAULT)]);
+
+static POLICY_DEFAULT: Section = Section {
+    title: "a policy",
+    keys: &[key("default", Any, Required, "the value to send instead")],
+};
+
+static FIELD: Section = Section {
+    title: "a field",
+    keys: &[
+        key("column", Text, None, "the column, as SQL would quote it"),
+        key("value", Any, None, "always this value"),
+        key(
+            "as",
+            Word(&["string", "integer", "number", "boolean", "date", "timestamp", "json"], &[]),
+            None,
+            "what the value becomes; it is never bent to fit",
+        ),
+        key(
+            "required",
+            Boolean,
+            Toml("false"),
+            "a NULL rejects the event, unless `on_null` says otherwise",
+        ),
+        key(
+            "on_null",
+            POLICY,
+            None,
+            "the value is NULL; `null` unless set, `reject` where `required`",
+        ),
+        key("on_missing", POLICY, Toml("\"reject\""), "the table has no such column any more"),
+        key("on_invalid", POLICY, Toml("\"reject\""), "the value can't become `as` without loss"),
+        key(
+            "on_unchanged",
+            Word(&["omit", "reject"], &[]),
+            Toml("\"omit\""),
+            "Postgres did not send it (unchanged TOAST, or a delete without it)",
+        ),
+        later("expr", "a CEL expression over the row"),
+        later("check", "what a value must be"),
+        later("lookup", "a table of values"),
+        later("on_miss", "the value is not in `lookup`"),
+        later("mask", "hides a value"),
+    ],
+};
