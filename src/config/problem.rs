@@ -76,6 +76,11 @@ impl<'a> Notes<'a> {
         (self.problems, self.warnings)
     }
 
+    /// Returns what stands in the file at `span`.
+    pub(super) fn text(&self, span: &Range<usize>) -> Option<&str> {
+        self.text.get(span.clone())
+    }
+
     fn at(&self, span: &Range<usize>, message: String) -> Problem {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::filter::Filter;
 use super::key::{Key, KeyHash};
 use super::name::TablePattern;
 use super::outbox::OutboxPlan;
@@ -66,6 +67,8 @@ pub(super) struct Lane {
     /// `","op":"insert","table":"public.customers","key":`, from the id's closing quote on; one an
     /// operation, by its number.
     heads: [Vec<u8>; Operation::ALL.len()],
+    /// None: everything is let through.
+    pub(super) filter: Option<Filter>,
     pub(super) key: Key,
     pub(super) table_hash: KeyHash,
     pub(super) plan: Plan,
@@ -90,6 +93,7 @@ impl Lane {
         Self {
             road,
             heads: Operation::ALL.map(head),
+            filter: Filter::compile(route, relation),
             key: Key::compile(route.key.as_deref(), relation),
             table_hash: KeyHash::table(relation.oid),
             plan: Plan::compile(mapping, relation),

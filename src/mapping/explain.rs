@@ -1,8 +1,10 @@
 //! [`explain`]: where each field of an event comes from and which policy acted, for people.
 
 use super::convert;
+use super::expression::{Bound, Expression, Found, Scene};
 use super::mapper::Error;
 use super::outbox::OutboxName;
+use super::row;
 use super::rule::{As, Field, From, OnDelete, OnUnchanged, Policy, Rest, Route};
 use crate::change::{Cell, Change, Images};
 use crate::chunk::{Chunk, Operation};
@@ -97,6 +99,36 @@ impl<'a> Row<'a> {
         match &field.from {
             From::Value(_) => "always the same value".to_owned(),
             From::Column(name) => self.column(field, name),
+            From::Expr(expression) => self.expression(field, expression),
+        }
+    }
+
+    fn expression(&self, field: &Field, expression: &Expression) -> String {
+        let bound = match Bound::new(expression, self.relation) {
+            Ok(bound) => bound,
+            Err(column) => return missing(field, &column),
+        };
+        let columns = expression.columns();
+        let columns: Vec<String> = columns.into_iter().map(quote_identifier).collect();
+        let of = match columns.as_slice() {
+            [] => "computed".to_owned(),
+            columns => format!("computed from {}", columns.join(", ")),
+        };
+        let mut value = Vec::new();
+        match bound.evaluate(&Scene::new(row::Row::of(&self.change)), &mut value) {
+            Found::Null => null(field, &format!("{of} is null")),
+            Found::Unsent => unsent(field, &format!("{of}, of which one")),
+            Found::Failed(fault) => {
+                let seen = format!("{of} can't be: {fault}");
+                acted(&seen, "on_invalid", field.on_invalid.as_ref(), &field.invalid_policy())
+            }
+            Found::Value(kind) => match field.convert {
+                Some(target) if !convert::write(target, &kind, &value, &mut Vec::new()) => {
+                    invalid(field, &of, target)
+                }
+                Some(target) => format!("{of}, as {}", target.as_str()),
+                None => of,
+            },
         }
     }
 
@@ -104,31 +136,16 @@ impl<'a> Row<'a> {
         let quoted = quote_identifier(name);
         let column = self.relation.column(name);
         let found = column.and_then(|index| Some((index, self.relation.columns.get(index)?)));
-        let Some((index, column)) = found else {
-            let seen = format!("the table sends no column {quoted}");
-            return acted(&seen, "on_missing", field.on_missing.as_ref(), &field.missing_policy());
-        };
+        let Some((index, column)) = found else { return missing(field, name) };
         match self.cell(index) {
-            Cell::Null => {
-                let seen = format!("column {quoted} is NULL");
-                if field.on_null.is_none() && field.required {
-                    return format!("{seen}: rejected, as the field is required");
-                }
-                acted(&seen, "on_null", field.on_null.as_ref(), &field.null_policy())
-            }
-            Cell::Unchanged | Cell::Absent => {
-                let seen = format!("column {quoted} was not sent by Postgres");
-                match field.on_unchanged {
-                    OnUnchanged::Omit => format!("{seen}: left out"),
-                    OnUnchanged::Reject => format!("{seen}: rejected (on_unchanged = \"reject\")"),
-                }
-            }
+            Cell::Null => null(field, &format!("column {quoted} is NULL")),
+            Cell::Unchanged | Cell::Absent => unsent(field, &format!("column {quoted}")),
             Cell::Value(text) => match field.convert {
                 None => format!("column {quoted}"),
                 Some(target) if convert::write(target, &column.kind, text, &mut Vec::new()) => {
                     format!("column {quoted}, as {}", target.as_str())
                 }
-                Some(target) => invalid(field, &quoted, target),
+                Some(target) => invalid(field, &format!("column {quoted}"), target),
             },
         }
     }
@@ -141,8 +158,28 @@ impl<'a> Row<'a> {
     }
 }
 
-fn invalid(field: &Field, column: &str, target: As) -> String {
-    let seen = format!("column {column} can't become {} without loss", target.as_str());
+fn missing(field: &Field, column: &str) -> String {
+    let seen = format!("the table sends no column {}", quote_identifier(column));
+    acted(&seen, "on_missing", field.on_missing.as_ref(), &field.missing_policy())
+}
+
+fn null(field: &Field, seen: &str) -> String {
+    if field.on_null.is_none() && field.required {
+        return format!("{seen}: rejected, as the field is required");
+    }
+    acted(seen, "on_null", field.on_null.as_ref(), &field.null_policy())
+}
+
+fn unsent(field: &Field, what: &str) -> String {
+    let seen = format!("{what} was not sent by Postgres");
+    match field.on_unchanged {
+        OnUnchanged::Omit => format!("{seen}: left out"),
+        OnUnchanged::Reject => format!("{seen}: rejected (on_unchanged = \"reject\")"),
+    }
+}
+
+fn invalid(field: &Field, what: &str, target: As) -> String {
+    let seen = format!("{what} can't become {} without loss", target.as_str());
     acted(&seen, "on_invalid", field.on_invalid.as_ref(), &field.invalid_policy())
 }
 

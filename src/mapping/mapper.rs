@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use super::binding::{Bindings, Lane, Road};
+use super::filter::Passage;
 use super::key::KeyHash;
 use super::outbox::Sheet;
 use super::plan::{Notes, Plan, Role};
@@ -204,6 +205,14 @@ impl SinkMapper {
             }
             let change = pgoutput::change(chunk, entry, &mut self.images)?;
             self.commit.turn_to(chunk.timeline, change.transaction);
+            let draft = draft(chunk, index, entry, &road.label, out.len());
+            let parts = match passage(lane, &change) {
+                Passage::Skipped(reason) => {
+                    return Ok(Mapped::Skipped { route: draft.route, reason });
+                }
+                Passage::Rejected(verdict) => Err(verdict),
+                Passage::Sent | Passage::Left => outbox.row(&change),
+            };
             let sheet = Sheet {
                 full: self.format == Format::Walgate,
                 head: lane.head(entry.operation),
@@ -211,8 +220,7 @@ impl SinkMapper {
                 commit: &self.commit,
                 tail: &road.tail,
             };
-            let draft = draft(chunk, index, entry, &road.label, out.len());
-            return Ok(sheet.write(outbox.row(&change), draft, out));
+            return Ok(sheet.write(parts, draft, out));
         }
         if entry.operation == Operation::Delete && road.route.on_delete == OnDelete::Ignore {
             let route = Arc::clone(&road.label);
@@ -221,8 +229,18 @@ impl SinkMapper {
         let change = pgoutput::change(chunk, entry, &mut self.images)?;
         self.commit.turn_to(chunk.timeline, change.transaction);
         self.notes.clear();
-        let set = lane.set.as_ref().filter(|_| entry.operation == Operation::Delete);
-        let operation = if set.is_some() { Operation::Update } else { entry.operation };
+        let passage = passage(lane, &change);
+        if let Passage::Skipped(reason) = passage {
+            return Ok(Mapped::Skipped { route: Arc::clone(&road.label), reason });
+        }
+        let left = matches!(passage, Passage::Left);
+        let gone = left || entry.operation == Operation::Delete;
+        let set = lane.set.as_ref().filter(|_| gone);
+        let operation = match entry.operation {
+            _ if set.is_some() => Operation::Update,
+            _ if left => Operation::Delete,
+            operation => operation,
+        };
         let pen = Pen {
             change,
             operation,
@@ -232,6 +250,11 @@ impl SinkMapper {
             full: self.format == Format::Walgate,
             commit: &self.commit,
             notes: &mut self.notes,
+            left,
+            refusal: match passage {
+                Passage::Rejected(verdict) => Some(verdict),
+                Passage::Sent | Passage::Left | Passage::Skipped(_) => None,
+            },
             draft: Draft { operation, ..draft(chunk, index, entry, &road.label, out.len()) },
         };
         Ok(pen.write(out))
@@ -338,6 +361,12 @@ fn draft(
     }
 }
 
+/// Says whether a route lets a change through.
+#[inline]
+fn passage(lane: &Lane, change: &Change<'_>) -> Passage {
+    lane.filter.as_ref().map_or(Passage::Sent, |filter| filter.passage(change))
+}
+
 /// Appends `,"commit":{…}`. A row that was there before has no xid.
 pub(super) fn write_commit(commit: &CommitText, operation: Operation, seq: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&commit.commit);
@@ -398,6 +427,10 @@ struct Pen<'a> {
     road: &'a Road,
     /// The whole event, not the mapping's output alone.
     full: bool,
+    /// An update after which the row is no longer one of the route's.
+    left: bool,
+    /// The route's own, whatever the mapping says.
+    refusal: Option<Verdict>,
     commit: &'a CommitText,
     notes: &'a mut Notes,
     draft: Draft,
@@ -417,6 +450,9 @@ impl Pen<'_> {
             out.extend_from_slice(self.lane.head(self.operation));
         }
         self.write_key(out)?;
+        if let Some(refusal) = self.refusal.take() {
+            return Err(refusal);
+        }
         if self.full {
             out.extend_from_slice(b",\"data\":");
             self.draft.body.start = start;
@@ -455,13 +491,17 @@ impl Pen<'_> {
             return Ok(());
         }
         let start = out.len();
-        lane.key.write(change, out)?;
+        if self.left {
+            lane.key.write_before(change, out)?;
+        } else {
+            lane.key.write(change, out)?;
+        }
         let hash = |start: usize, out: &[u8]| {
             lane.table_hash.with(out.get(start..).unwrap_or_default()).finish()
         };
         self.draft.key_hash = hash(start, out);
         self.draft.key = Some(start..out.len());
-        if lane.key.has_changed(change) {
+        if !self.left && lane.key.has_changed(change) {
             if self.full {
                 out.extend_from_slice(b",\"before_key\":");
             }
@@ -475,14 +515,15 @@ impl Pen<'_> {
 
     fn write_data(&mut self, out: &mut Vec<u8>) -> Result<(), Verdict> {
         let change = &self.change;
+        let role = if self.operation == Operation::Delete { Role::Gone } else { Role::New };
         match change.operation {
             Operation::Truncate | Operation::Message => {
                 out.extend_from_slice(b"null");
                 Ok(())
             }
-            Operation::Delete => {
-                let role = if self.operation == Operation::Delete { Role::Gone } else { Role::New };
-                self.plan.write(role, Row::old(change), self.notes, out)
+            Operation::Delete => self.plan.write(role, Row::gone(change), self.notes, out),
+            Operation::Update if self.left => {
+                self.plan.write(role, Row::left(change), self.notes, out)
             }
             Operation::Read | Operation::Insert | Operation::Update => {
                 self.plan.write(Role::New, Row::new(change), self.notes, out)
@@ -492,13 +533,13 @@ impl Pen<'_> {
 
     fn write_before(&mut self, out: &mut Vec<u8>) -> Result<(), Verdict> {
         let change = &self.change;
-        if change.operation != Operation::Update || !change.images.old.present {
+        if self.left || change.operation != Operation::Update || !change.images.old.present {
             return Ok(());
         }
         let start = out.len();
         out.extend_from_slice(b",\"before\":");
         let object = out.len();
-        self.plan.write(Role::Before, Row::old(change), self.notes, out)?;
+        self.plan.write(Role::Before, Row::before(change), self.notes, out)?;
         if out.get(object..) == Some(b"{}") {
             out.truncate(start);
         }

@@ -10,7 +10,9 @@ mod mapper;
 mod binding;
 mod key;
 mod row;
+mod expression;
 mod plan;
+mod filter;
 mod convert;
 mod text;
 mod verdict;
@@ -18,14 +20,15 @@ mod explain;
 mod outbox;
 
 pub use explain::{Explanation, explain};
+pub use expression::{Expression, ExpressionError, Fault};
 pub use key::key_columns;
 pub use mapper::{Draft, Error, Mapped, SinkMapper, SourceLabel};
 pub use name::{NameError, PrefixPattern, TablePattern, is_reserved_prefix, parse_column};
 pub use outbox::{Outbox, OutboxName};
 pub use registry::Problem;
 pub use rule::{
-    As, Field, Format, From, Mapping, OnDelete, OnUnchanged, Operations, Policy, Rest, Route,
-    Selector, Start,
+    As, Field, Format, From, Mapping, OnDelete, OnLeave, OnUnchanged, OnWhereError, Operations,
+    Policy, Rest, Route, Selector, Start,
 };
 pub use stored::{CanonicalError, routes_at};
 pub use verdict::{Reason, Skip};

@@ -85,7 +85,8 @@ fn field_problems(field: &Field) -> Vec<String> {
     if field.required && matches!(field.on_null, Some(Policy::Null | Policy::Omit)) {
         messages.push("`required` and this `on_null` contradict each other; drop one".to_owned());
     }
-    if field.on_invalid.is_some() && field.convert.is_none() {
+    let computed = matches!(field.from, From::Expr(_));
+    if field.on_invalid.is_some() && field.convert.is_none() && !computed {
         messages.push("`on_invalid` needs `as`".to_owned());
     }
     if let From::Value(_) = field.from {
@@ -109,6 +110,7 @@ fn canonical_field(field: &Field) -> Value {
     put("target", json!(field.target));
     match &field.from {
         From::Column(column) => put("column", json!(column)),
+        From::Expr(expression) => put("expr", json!(expression.source())),
         From::Value(value) => put("value", value.clone()),
     };
     if let Some(convert) = field.convert {

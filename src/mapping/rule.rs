@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::expression::Expression;
 use super::name::{PrefixPattern, TablePattern};
 use super::outbox::Outbox;
 use crate::chunk::Operation;
@@ -21,6 +22,14 @@ pub struct Route {
     pub selector: Selector,
     /// The operations it takes. A route for messages takes only messages, whatever stands here.
     pub on: Operations,
+    /// Only rows for which this is true are sent; none: all.
+    pub condition: Option<Expression>,
+    /// What becomes of a row for which `condition` can't be computed.
+    pub on_where_error: OnWhereError,
+    /// What becomes of an update whose row `condition` no longer lets through.
+    pub on_leave: OnLeave,
+    /// An update goes only when one of these columns (unquoted) changed; none: always.
+    pub columns_changed: Option<Vec<String>>,
     /// How a row becomes the event's data; none: every column as it is.
     pub mapping: Option<Arc<Mapping>>,
     /// The columns of its key, unquoted; none: the primary key, else the replica identity.
@@ -46,6 +55,10 @@ impl Route {
             formerly: Vec::new(),
             selector,
             on: Operations::default(),
+            condition: None,
+            on_where_error: OnWhereError::default(),
+            on_leave: OnLeave::default(),
+            columns_changed: None,
             mapping: None,
             key: None,
             on_delete: OnDelete::default(),
@@ -140,6 +153,28 @@ pub enum OnDelete {
     Ignore,
     /// An update with these fields besides what the delete carries.
     Set(Map<String, Value>),
+}
+
+/// What becomes of a row for which `where` can't be computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnWhereError {
+    /// It is sent.
+    #[default]
+    Send,
+    /// It is skipped and counted.
+    Skip,
+    /// It becomes a dead letter.
+    Reject,
+}
+
+/// What becomes of an update whose row `where` no longer lets through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLeave {
+    /// It is skipped and counted.
+    #[default]
+    Skip,
+    /// It is sent as a delete.
+    Delete,
 }
 
 /// Where a new route begins.
@@ -297,6 +332,8 @@ impl Field {
 pub enum From {
     /// A column, by its unquoted name.
     Column(String),
+    /// Computed from the row.
+    Expr(Expression),
     /// Always the same.
     Value(Value),
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::expression::Expression;
 use super::rule::{As, Field, From, Mapping, OnUnchanged, Policy, Rest, Route};
 
 /// The text is no canonical form that this walgate knows.
@@ -53,9 +54,12 @@ pub fn routes_at(routes: &[Arc<Route>], mapping: &Arc<Mapping>) -> Vec<Arc<Route
 fn field(value: Value) -> Result<Field, CanonicalError> {
     let mut body = Members::new("field", value)?;
     let target = body.text("target")?.ok_or_else(|| unknown("target"))?;
-    let from = match (body.text("column")?, body.take("value")) {
-        (Some(column), None) => From::Column(column),
-        (None, Some(value)) => From::Value(value),
+    let from = match (body.text("column")?, body.text("expr")?, body.take("value")) {
+        (Some(column), None, None) => From::Column(column),
+        (None, Some(source), None) => {
+            From::Expr(Expression::parse(&source).map_err(|_| unknown("expr"))?)
+        }
+        (None, None, Some(value)) => From::Value(value),
         _ => return Err(unknown("column")),
     };
     let required = match body.take("required") {
@@ -236,7 +240,11 @@ mod tests {
         refused(&json!({ "fields": [], "filter": 1 }), "filter");
         refused(&json!({ "fields": [{ "target": "a" }] }), "column");
         refused(&json!({ "fields": [{ "target": "a", "column": "a", "value": 1 }] }), "column");
-        refused(&json!({ "fields": [{ "target": "a", "expr": "row.a" }] }), "column");
+        refused(&json!({ "fields": [{ "target": "a", "expr": "row." }] }), "expr");
+        refused(
+            &json!({ "fields": [{ "target": "a", "expr": "row.a", "column": "a" }] }),
+            "column",
+        );
         refused(&json!({ "fields": [{ "target": "a", "column": "a", "mask": "x" }] }), "mask");
         refused(
             &json!({ "fields": [{ "target": "a", "column": "a", "on_null": "x" }] }),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::expression::Fault;
 use super::rule::As;
 use crate::chunk::Operation;
 use crate::relation::quote_identifier;
@@ -38,6 +39,8 @@ pub enum Reason {
     NoColumn(Arc<str>),
     /// Its value can't become this without loss.
     Invalid(As),
+    /// Its expression can't be computed.
+    Expression(Fault),
     /// It belongs to the key, and Postgres did not send it.
     KeyUnchanged,
     /// The JSON of a logical message has no member of this name.
@@ -61,6 +64,7 @@ impl fmt::Display for Reason {
             Self::Invalid(target) => {
                 write!(f, "can't become `{}` without loss", target.as_str())
             }
+            Self::Expression(fault) => write!(f, "can't be computed: {fault}"),
             Self::NoMember(member) => write!(f, "the message has no member \"{member}\""),
             Self::NotObject => f.write_str("is no JSON object"),
             Self::NotScalar => f.write_str("is an object or a list"),
@@ -78,6 +82,12 @@ impl fmt::Display for Reason {
 pub enum Skip {
     /// The route ignores deletes.
     OnDelete,
+    /// The row is not one that the route's `where` lets through.
+    Where,
+    /// The route's `where` can't be computed.
+    WhereError(Reason),
+    /// None of the columns changed that the route asks for.
+    ColumnsChanged,
     /// Of an outbox only inserts are sent.
     Outbox(Operation),
     /// A field's policy says so.
@@ -93,6 +103,9 @@ impl fmt::Display for Skip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OnDelete => f.write_str("the route ignores deletes"),
+            Self::Where => f.write_str("`where` is false"),
+            Self::WhereError(reason) => write!(f, "`where` {reason}"),
+            Self::ColumnsChanged => f.write_str("no column of `columns_changed` changed"),
             Self::Outbox(operation) => write!(f, "outbox: {}", operation.as_str()),
             Self::Policy { field, reason } => write!(f, "field `{field}`: {reason}"),
         }

@@ -38,27 +38,28 @@ fn mapping(entry: &Entry, notes: &mut Notes<'_>) -> Option<Mapping> {
 
 fn field(entry: &Entry, notes: &mut Notes<'_>) -> Option<Field> {
     let table = entry.table()?;
-    let from = match (table.text("column"), table.any("value")) {
-        (Some(column), None) => match parse_column(column) {
+    let from = match (table.text("column"), table.text("expr"), table.any("value")) {
+        (Some(column), None, None) => match parse_column(column) {
             Ok(column) => From::Column(column),
             Err(error) => {
                 notes.problem(&table.span("column"), error.to_string());
                 return None;
             }
         },
-        (None, Some(value)) => From::Value(value.clone()),
-        (Some(_), Some(_)) => {
-            let message = "a field has \"column\" or \"value\", not both; drop one";
-            notes.problem(&table.span("value"), message);
-            return None;
-        }
-        (None, None) => {
+        (None, Some(_), None) => From::Expr(super::expression::read(table, "expr", notes)?),
+        (None, None, Some(value)) => From::Value(value.clone()),
+        (None, None, None) => {
             // A source that is there but wrong has been noted already.
             if !table.refused {
                 let name = &entry.name;
                 let message = format!("field \"{name}\" has no source; add column = \"…\"");
                 notes.problem(&entry.place, message);
             }
+            return None;
+        }
+        _ => {
+            let message = "a field has one of \"column\", \"expr\" and \"value\"; drop the others";
+            notes.problem(&entry.place, message);
             return None;
         }
     };

@@ -1,5 +1,6 @@
 //! The checked config: from what stands in the file to what the stages take.
 
+mod expression;
 mod mapping;
 mod outbox;
 mod route;

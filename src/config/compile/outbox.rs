@@ -13,6 +13,8 @@ pub(super) fn outbox(table: &Table, notes: &mut Notes<'_>) -> Option<Option<Outb
         ("mapping", "an outbox sends its payload as it is"),
         ("key", "the key of an outbox is its aggregate_id"),
         ("on_delete", "deletes of an outbox are never sent"),
+        ("on_leave", "updates of an outbox are never sent"),
+        ("columns_changed", "updates of an outbox are never sent"),
     ] {
         if table.given(name) {
             let message = format!("\"{name}\" means nothing beside \"outbox\": {why}; drop it");

@@ -9,8 +9,8 @@ use crate::chunk::Operation;
 use crate::config::problem::Notes;
 use crate::config::tree::{Entry, Table, Value};
 use crate::mapping::{
-    Mapping, OnDelete, Operations, PrefixPattern, Route, Selector, Start, TablePattern,
-    is_reserved_prefix, parse_column,
+    Mapping, OnDelete, OnLeave, OnWhereError, Operations, PrefixPattern, Route, Selector, Start,
+    TablePattern, is_reserved_prefix, parse_column,
 };
 
 pub(super) fn all(
@@ -75,13 +75,27 @@ fn can_hold(tree: &Table, table: &Table, notes: &mut Notes<'_>) {
 fn route(table: &Table, mappings: &[Arc<Mapping>], notes: &mut Notes<'_>) -> Option<Route> {
     let selector = selector(table, notes);
     let on = operations(table, notes);
-    let key = key(table, notes);
+    let key = columns(table, "key", "leave it out for the primary key", notes);
+    let watched = columns(table, "columns_changed", "leave it out to send every update", notes);
+    let condition = table.given("where").then(|| super::expression::read(table, "where", notes));
+    needs_where(table, notes);
     let outbox = super::outbox::outbox(table, notes);
     let mapping = table
         .text("mapping")
         .and_then(|name| mappings.iter().find(|mapping| mapping.name == name).map(Arc::clone));
     Some(Route {
         on: on?,
+        condition: condition.map_or(Some(None), |condition| condition.map(Some))?,
+        on_where_error: match table.text("on_where_error")? {
+            "skip" => OnWhereError::Skip,
+            "reject" => OnWhereError::Reject,
+            _ => OnWhereError::Send,
+        },
+        on_leave: match table.text("on_leave")? {
+            "delete" => OnLeave::Delete,
+            _ => OnLeave::Skip,
+        },
+        columns_changed: watched?,
         mapping,
         key: key?,
         on_delete: on_delete(table)?,
@@ -110,7 +124,7 @@ fn selector(table: &Table, notes: &mut Notes<'_>) -> Option<Selector> {
                 let message = format!("messages of \"{prefix}\" are walgate's own; name another");
                 notes.problem(&table.span("message"), message);
             }
-            for name in ["on", "on_delete"] {
+            for name in ["on", "on_delete", "where", "columns_changed"] {
                 if table.given(name) {
                     let message = format!("\"{name}\" means nothing beside \"message\"; drop it");
                     notes.problem(&table.span(name), message);
@@ -145,21 +159,35 @@ fn operations(table: &Table, notes: &mut Notes<'_>) -> Option<Operations> {
         .map(|operations| operations.into_iter().collect())
 }
 
-/// Returns the key's columns, unquoted; the outer none when they are wrong.
-fn key(table: &Table, notes: &mut Notes<'_>) -> Option<Option<Vec<String>>> {
-    if !table.given("key") {
+/// What is about `where` means nothing without it.
+fn needs_where(table: &Table, notes: &mut Notes<'_>) {
+    for name in ["on_where_error", "on_leave"] {
+        if table.given(name) && !table.given("where") {
+            let message = format!("\"{name}\" needs \"where\"; add one, or drop it");
+            notes.problem(&table.span(name), message);
+        }
+    }
+}
+
+/// Returns a list of columns, unquoted; the outer none when they are wrong.
+fn columns(
+    table: &Table,
+    name: &str,
+    cure: &str,
+    notes: &mut Notes<'_>,
+) -> Option<Option<Vec<String>>> {
+    if !table.given(name) {
         return Some(None);
     }
-    let entries = table.list("key");
+    let entries = table.list(name);
     if entries.is_empty() {
-        let message = "\"key\" names no column; leave it out for the primary key";
-        notes.problem(&table.span("key"), message);
+        notes.problem(&table.span(name), format!("\"{name}\" names no column; {cure}"));
     }
     let mut columns = Vec::new();
     for entry in entries {
         match parse_column(entry.text()?) {
             Ok(column) if columns.contains(&column) => {
-                notes.problem(&entry.span, format!("\"{column}\" stands in the key twice"));
+                notes.problem(&entry.span, format!("\"{column}\" stands in \"{name}\" twice"));
             }
             Ok(column) => columns.push(column),
             Err(error) => notes.problem(&entry.span, error.to_string()),

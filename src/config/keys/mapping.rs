@@ -42,6 +42,7 @@ static FIELD: Section = Section {
     title: "a field",
     keys: &[
         key("column", Text, None, "the column, as SQL would quote it"),
+        key("expr", Text, None, "a CEL expression over `row`, `before`, `op`, `table`"),
         key("value", Any, None, "always this value"),
         key(
             "as",
@@ -62,14 +63,18 @@ static FIELD: Section = Section {
             "the value is NULL; `null` unless set, `reject` where `required`",
         ),
         key("on_missing", POLICY, Toml("\"reject\""), "the table has no such column any more"),
-        key("on_invalid", POLICY, Toml("\"reject\""), "the value can't become `as` without loss"),
+        key(
+            "on_invalid",
+            POLICY,
+            Toml("\"reject\""),
+            "the value can't become `as` without loss, or `expr` fails",
+        ),
         key(
             "on_unchanged",
             Word(&["omit", "reject"], &[]),
             Toml("\"omit\""),
             "Postgres did not send it (unchanged TOAST, or a delete without it)",
         ),
-        later("expr", "a CEL expression over the row"),
         later("check", "what a value must be"),
         later("lookup", "a table of values"),
         later("on_miss", "the value is not in `lookup`"),

@@ -2,7 +2,7 @@
 
 use super::Otherwise::{None, Required, Toml};
 use super::Shape::{Either, List, Table, Text, Values, Word};
-use super::{Section, key, later};
+use super::{Section, key};
 
 pub(super) static ROUTE: Section = Section {
     title: "a route",
@@ -48,9 +48,9 @@ pub(super) static ROUTE: Section = Section {
         ),
         key(
             "on_leave",
-            Word(&["skip"], &["delete"]),
+            Word(&["skip", "delete"], &[]),
             Toml("\"skip\""),
-            "an update that leaves `where`",
+            "an update that leaves `where`: nothing is sent, or a delete (needs the old row)",
         ),
         key(
             "sink",
@@ -58,9 +58,24 @@ pub(super) static ROUTE: Section = Section {
             Required,
             "a sink's name; the first route of a sink that fits takes a change",
         ),
-        later("where", "a CEL expression over the row"),
-        later("on_where_error", "`where` can't be computed"),
-        later("columns_changed", "only updates that change one of these"),
+        key(
+            "where",
+            Text,
+            None,
+            "a CEL expression over `row`, `before`, `op`, `table`: only rows for which it is true are sent",
+        ),
+        key(
+            "on_where_error",
+            Word(&["send", "skip", "reject"], &[]),
+            Toml("\"send\""),
+            "`where` can't be computed (a delete that carries only its key, a comparison with null)",
+        ),
+        key(
+            "columns_changed",
+            List(&Text),
+            None,
+            "an update goes only when one of these columns changed (needs their old values)",
+        ),
         key(
             "outbox",
             Table(&OUTBOX),

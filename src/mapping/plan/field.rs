@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::convert;
+use super::super::expression::{Bound, Found, Scene};
 use super::super::row::Row;
 use super::super::rule::{As, Field, OnUnchanged, Policy};
 use super::super::verdict::{Reason, Verdict};
@@ -29,6 +30,7 @@ pub(super) struct FieldStep {
 #[derive(Debug)]
 enum Source {
     Column { index: usize, kind: Kind },
+    Expr(Box<Bound>),
 }
 
 /// A policy whose value is JSON already.
@@ -44,6 +46,11 @@ impl FieldStep {
     /// Compiles a field that reads a column.
     pub(super) fn column(field: &Field, path: &[&str], index: usize, column: &Column) -> Self {
         Self::new(field, path, Source::Column { index, kind: column.kind.clone() })
+    }
+
+    /// Compiles a field that is computed.
+    pub(super) fn expression(field: &Field, path: &[&str], bound: Bound) -> Self {
+        Self::new(field, path, Source::Expr(Box::new(bound)))
     }
 
     fn new(field: &Field, path: &[&str], source: Source) -> Self {
@@ -71,7 +78,28 @@ impl FieldStep {
             Source::Column { index, kind } => {
                 self.write_cell(role, kind, row.cell(*index), notes, out)
             }
+            Source::Expr(bound) => self.write_computed(role, bound, row, notes, out),
         }
+    }
+
+    fn write_computed(
+        &self,
+        role: Role,
+        bound: &Bound,
+        row: Row<'_>,
+        notes: &mut Notes,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Verdict> {
+        let mut value = std::mem::take(&mut notes.value);
+        value.clear();
+        let written = match bound.evaluate(&Scene::new(row), &mut value) {
+            Found::Value(kind) => self.write_value(role, &kind, &value, notes, out),
+            Found::Null => self.write_null(role, notes, out),
+            Found::Unsent => self.write_unchanged(role, notes),
+            Found::Failed(fault) => self.write_invalid(role, Reason::Expression(fault), notes, out),
+        };
+        notes.value = value;
+        written
     }
 
     #[inline]
@@ -85,16 +113,34 @@ impl FieldStep {
     ) -> Result<(), Verdict> {
         match cell {
             Cell::Value(text) => self.write_value(role, kind, text, notes, out),
-            Cell::Null if role == Role::Before => {
-                match &self.on_null {
-                    Rendered::Value(value) => self.put(value, out),
-                    Rendered::Omit => {}
-                    Rendered::Reject | Rendered::Skip => self.put(b"null", out),
-                }
-                Ok(())
-            }
-            Cell::Null => self.apply(&self.on_null, Reason::Null, notes, out),
+            Cell::Null => self.write_null(role, notes, out),
             Cell::Unchanged | Cell::Absent => self.write_unchanged(role, notes),
+        }
+    }
+
+    fn write_null(&self, role: Role, notes: &mut Notes, out: &mut Vec<u8>) -> Result<(), Verdict> {
+        if role != Role::Before {
+            return self.apply(&self.on_null, Reason::Null, notes, out);
+        }
+        match &self.on_null {
+            Rendered::Value(value) => self.put(value, out),
+            Rendered::Omit => {}
+            Rendered::Reject | Rendered::Skip => self.put(b"null", out),
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn write_invalid(
+        &self,
+        role: Role,
+        reason: Reason,
+        notes: &mut Notes,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Verdict> {
+        match (&self.on_invalid, role) {
+            (Rendered::Reject | Rendered::Skip, Role::Before) => Ok(()),
+            (policy, _) => self.apply(policy, reason, notes, out),
         }
     }
 
@@ -115,10 +161,7 @@ impl FieldStep {
             Some(target) if convert::write(target, kind, text, out) => {}
             Some(target) => {
                 out.truncate(start);
-                return match (&self.on_invalid, role) {
-                    (Rendered::Reject | Rendered::Skip, Role::Before) => Ok(()),
-                    (policy, _) => self.apply(policy, Reason::Invalid(target), notes, out),
-                };
+                return self.write_invalid(role, Reason::Invalid(target), notes, out);
             }
         }
         if *kind == Kind::Json

@@ -50,6 +50,8 @@ pub(super) struct Notes {
     pub(super) json_nulls: Vec<u8>,
     /// A policy left a field out.
     pub(super) omitted: bool,
+    /// What an expression computed.
+    value: Vec<u8>,
     /// Where the objects begin that are open.
     open: Vec<usize>,
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::super::expression::Bound;
 use super::super::rule::{Field, From, Mapping, Policy, Rest};
 use super::super::text::write_name;
 use super::super::verdict::{Reason, Verdict};
@@ -69,6 +70,12 @@ impl Outline {
                     .map(|column| FieldStep::column(field, &path, index, column))
                     .map(|step| Step::Field(Box::new(step))),
                 None => self.missing(field, name, &path),
+            },
+            From::Expr(expression) => match Bound::new(expression, relation) {
+                Ok(bound) => {
+                    Some(Step::Field(Box::new(FieldStep::expression(field, &path, bound))))
+                }
+                Err(column) => self.missing(field, &column, &path),
             },
         };
         if let Some(step) = step {

@@ -18,7 +18,9 @@ use crate::relation::{Column, Kind, Relation, ReplicaIdentity};
 
 mod event;
 mod explained;
+mod expressions;
 mod fields;
+mod filters;
 mod invention;
 mod keys;
 mod outbox;

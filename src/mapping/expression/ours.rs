@@ -1,0 +1,180 @@
+//! What the interpreter calls in place of its own: comparisons that round nothing, and patterns
+//! that are compiled once.
+
+use std::any::Any;
+use std::cmp::Ordering;
+use std::sync::{Arc, OnceLock};
+
+use cel::common::ast::operators;
+use cel::common::types::{CelBool, CelDouble, CelInt, CelString, CelUInt, DYN_TYPE, Type};
+use cel::common::value::{CowVal, StaticVal, Val};
+use cel::{DeclarationError, Env, ExecutionError, extensions};
+use regex::Regex;
+
+use super::exact::{self, Number};
+
+/// The name of `matches` with a compiled pattern.
+pub(super) const MATCHES: &str = "@matches";
+
+const EQUALS: &str = "@equals";
+const DIFFERS: &str = "@differs";
+const LESS: &str = "@less";
+const AT_MOST: &str = "@at_most";
+const GREATER: &str = "@greater";
+const AT_LEAST: &str = "@at_least";
+const IN: &str = "@within";
+
+/// Returns the name of what stands in for an operator.
+pub(super) fn name_of(operator: &str) -> Option<&'static str> {
+    Some(match operator {
+        operators::EQUALS => EQUALS,
+        operators::NOT_EQUALS => DIFFERS,
+        operators::LESS => LESS,
+        operators::LESS_EQUALS => AT_MOST,
+        operators::GREATER => GREATER,
+        operators::GREATER_EQUALS => AT_LEAST,
+        operators::IN => IN,
+        _ => return None,
+    })
+}
+
+/// Returns the operator that a name stands in for, as it is written.
+pub(super) fn sign_of(name: &str) -> Option<&'static str> {
+    Some(match name {
+        EQUALS => "==",
+        DIFFERS => "!=",
+        LESS => "<",
+        AT_MOST => "<=",
+        GREATER => ">",
+        AT_LEAST => ">=",
+        IN => "in",
+        MATCHES => "matches",
+        _ => return None,
+    })
+}
+
+/// Returns CEL's standard library with the extensions for strings, lists and numbers, and what is
+/// ours.
+pub(super) fn environment() -> &'static Arc<Env> {
+    static ENVIRONMENT: OnceLock<Arc<Env>> = OnceLock::new();
+    ENVIRONMENT.get_or_init(|| Arc::new(build().unwrap_or_else(|_| Env::stdlib())))
+}
+
+fn build() -> Result<Env, DeclarationError> {
+    let mut env = Env::stdlib();
+    env.add_extension(extensions::strings)?;
+    env.add_extension(extensions::lists)?;
+    env.add_extension(extensions::math)?;
+    let mut add = |name: &str, function| {
+        env.add_overload(name, name, vec![DYN_TYPE.to_owned(), DYN_TYPE.to_owned()], function)
+    };
+    add(EQUALS, |args| two(&args, |left, right| Ok(are_equal(left, right))))?;
+    add(DIFFERS, |args| two(&args, |left, right| Ok(!are_equal(left, right))))?;
+    add(LESS, |args| ordered(&args, "<", Ordering::is_lt))?;
+    add(AT_MOST, |args| ordered(&args, "<=", Ordering::is_le))?;
+    add(GREATER, |args| ordered(&args, ">", Ordering::is_gt))?;
+    add(AT_LEAST, |args| ordered(&args, ">=", Ordering::is_ge))?;
+    add(IN, |args| two(&args, within))?;
+    add(MATCHES, |args| two(&args, matches))?;
+    Ok(env)
+}
+
+type Test = fn(&dyn Val, &dyn Val) -> Result<bool, ExecutionError>;
+
+fn two<'b, 'v>(args: &[CowVal<'b, 'v>], test: Test) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let [left, right] = args else {
+        return Err(ExecutionError::invalid_argument_count(2, args.len()));
+    };
+    test(&**left, &**right).map(|value| CowVal::owned(CelBool::from(value)))
+}
+
+fn ordered<'b, 'v>(
+    args: &[CowVal<'b, 'v>],
+    sign: &str,
+    test: fn(Ordering) -> bool,
+) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let [left, right] = args else {
+        return Err(ExecutionError::invalid_argument_count(2, args.len()));
+    };
+    let (left, right) = (&**left, &**right);
+    let order = match (number(left), number(right)) {
+        (Some(a), Some(b)) => exact::compare(a, b),
+        _ => left.as_comparer().and_then(|comparer| comparer.compare(right).ok()),
+    };
+    let order = order.ok_or_else(|| no_overload(sign, left, right))?;
+    Ok(CowVal::owned(CelBool::from(test(order))))
+}
+
+fn no_overload(operation: &str, left: &dyn Val, right: &dyn Val) -> ExecutionError {
+    let name = |value: &dyn Val| value.get_type().name().to_owned();
+    ExecutionError::no_such_overload(operation, vec![name(left), name(right)])
+}
+
+fn number(value: &dyn Val) -> Option<Number> {
+    if let Some(number) = value.downcast_ref::<CelInt>() {
+        return Some(Number::Integer((*number.inner()).into()));
+    }
+    if let Some(number) = value.downcast_ref::<CelUInt>() {
+        return Some(Number::Integer((*number.inner()).into()));
+    }
+    value.downcast_ref::<CelDouble>().map(|number| Number::Double(*number.inner()))
+}
+
+fn are_equal(left: &dyn Val, right: &dyn Val) -> bool {
+    match (number(left), number(right)) {
+        (Some(a), Some(b)) => exact::compare(a, b) == Some(Ordering::Equal),
+        _ => left.equals(right),
+    }
+}
+
+fn within(value: &dyn Val, container: &dyn Val) -> Result<bool, ExecutionError> {
+    // Of a map the keys are looked up.
+    if container.get_type().name() != "map"
+        && let Some(list) = container.as_iterable()
+    {
+        let mut elements = list.iter();
+        while let Some(element) = elements.next() {
+            if are_equal(value, element) {
+                return Ok(true);
+            }
+        }
+        return Ok(false);
+    }
+    let container_of =
+        container.as_container().ok_or_else(|| no_overload("in", value, container))?;
+    container_of.contains(value).map_err(|_| no_overload("in", value, container))
+}
+
+fn matches(subject: &dyn Val, pattern: &dyn Val) -> Result<bool, ExecutionError> {
+    let text = subject.downcast_ref::<CelString<'_>>();
+    match (text, pattern.downcast_ref::<Pattern>()) {
+        (Some(text), Some(pattern)) => Ok(pattern.0.is_match(text.inner())),
+        _ => Err(no_overload("matches", subject, pattern)),
+    }
+}
+
+/// A compiled pattern, as a value.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern(pub(super) Regex);
+
+static PATTERN: Type = Type::new_unspecified_type("pattern");
+
+impl Val for Pattern {
+    fn get_type(&self) -> &Type {
+        &PATTERN
+    }
+
+    fn cel_type() -> &'static Type {
+        &PATTERN
+    }
+
+    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v> {
+        Box::new(self.clone())
+    }
+
+    fn as_any(&self) -> Option<&dyn Any> {
+        Some(self)
+    }
+}
+
+impl StaticVal for Pattern {}
