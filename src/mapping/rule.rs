@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::check::Check;
+use super::lookup::Lookup;
+use super::mask::Mask;
 use super::name::{PrefixPattern, TablePattern};
 use super::outbox::Outbox;
 use crate::chunk::Operation;
 use crate::envelope::RouteLabel;
+use crate::secret::Secret;
 
 /// Ties a table, or the logical messages of a prefix, to a sink.
 #[derive(Clone, Debug, PartialEq)]
@@ -204,6 +208,26 @@ pub struct Mapping {
     pub fields: Vec<Field>,
     /// What becomes of columns that no field names.
     pub rest: Rest,
+    /// The key of [`Mask::Hash`].
+    pub mask_key: Option<Secret>,
+}
+
+impl Mapping {
+    /// Builds a mapping of these fields and nothing else.
+    #[must_use]
+    pub fn new(name: impl Into<String>, version: u32, fields: Vec<Field>) -> Self {
+        Self { name: name.into(), version, fields, rest: Rest::default(), mask_key: None }
+    }
+
+    /// Returns the columns that masked fields read and no other field does: what stays hidden
+    /// wherever a row is shown.
+    pub fn masked_columns(&self) -> impl Iterator<Item = &str> {
+        let columns = |masked: bool| {
+            let fields = self.fields.iter().filter(move |field| field.mask.is_some() == masked);
+            fields.flat_map(Field::columns)
+        };
+        columns(true).filter(move |column| !columns(false).any(|shown| shown == *column))
+    }
 }
 
 /// What becomes of columns that no field names.
@@ -245,8 +269,16 @@ pub struct Field {
     pub on_null: Option<Policy>,
     /// The table has no such column (any more); none: reject.
     pub on_missing: Option<Policy>,
-    /// The value can't become `convert` without loss; none: reject.
+    /// The value can't become `convert` without loss, or fails a check; none: reject.
     pub on_invalid: Option<Policy>,
+    /// Another value in its place; `convert`, checks and mask are for that then.
+    pub lookup: Option<Lookup>,
+    /// The value is not in `lookup`; none: reject.
+    pub on_miss: Option<Policy>,
+    /// What the value must be, once it is what `convert` says.
+    pub checks: Vec<Check>,
+    /// What is shown of it; none: the value.
+    pub mask: Option<Mask>,
     /// Postgres did not send the value.
     pub on_unchanged: OnUnchanged,
 }
@@ -269,6 +301,10 @@ impl Field {
             on_null: None,
             on_missing: None,
             on_invalid: None,
+            lookup: None,
+            on_miss: None,
+            checks: Vec::new(),
+            mask: None,
             on_unchanged: OnUnchanged::Omit,
         }
     }
@@ -276,6 +312,15 @@ impl Field {
     /// Returns the names from the outer object to the field itself.
     pub fn path(&self) -> impl Iterator<Item = &str> {
         self.target.split('.')
+    }
+
+    /// Returns the columns that its value is made of.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        match &self.from {
+            From::Column(column) => Some(column.as_str()),
+            From::Value(_) => None,
+        }
+        .into_iter()
     }
 
     pub(super) fn null_policy(&self) -> Policy {
@@ -289,6 +334,10 @@ impl Field {
 
     pub(super) fn invalid_policy(&self) -> Policy {
         self.on_invalid.clone().unwrap_or(Policy::Reject)
+    }
+
+    pub(super) fn miss_policy(&self) -> Policy {
+        self.on_miss.clone().unwrap_or(Policy::Reject)
     }
 }
 
