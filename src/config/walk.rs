@@ -9,6 +9,7 @@ use super::keys::{Key, Otherwise, Section, Shape};
 use super::problem::Notes;
 use super::tree::{Entry, Span, Table, Value};
 use super::unit;
+use crate::mapping::is_same_number;
 use crate::secret::Secret;
 
 /// How alike two words must be for one to be offered for the other (0 to 1).
@@ -206,7 +207,8 @@ impl Walker<'_, '_> {
         table
     }
 
-    /// Turns any value into JSON; a date becomes its text.
+    /// Turns any value into JSON; a date becomes its text. A number that a double or 64 bits
+    /// can't hold exactly is refused, never rounded.
     fn json(&mut self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<Json> {
         Some(match value.get_ref() {
             DeValue::String(text) => Json::String(self.interpolated(text, &value.span())?),
@@ -219,11 +221,18 @@ impl Walker<'_, '_> {
                 Json::from(number)
             }
             DeValue::Float(number) => {
-                let read = number.as_str().parse().ok().and_then(serde_json::Number::from_f64);
-                let Some(number) = read else {
-                    return self.not_json(name, "a number that JSON knows", value);
-                };
-                Json::Number(number)
+                let written = number.as_str().strip_prefix('+').unwrap_or(number.as_str());
+                let read = written.parse().ok().and_then(serde_json::Number::from_f64);
+                match read.filter(|read| is_same_number(&read.to_string(), written)) {
+                    Some(number) => Json::Number(number),
+                    None if written.ends_with("inf") || written.ends_with("nan") => {
+                        return self.not_json(name, "a number that JSON knows", value);
+                    }
+                    None => {
+                        let what = "a number that a double holds exactly";
+                        return self.not_json(name, what, value);
+                    }
+                }
             }
             DeValue::Array(items) => {
                 Json::Array(items.iter().filter_map(|item| self.json(name, item)).collect())

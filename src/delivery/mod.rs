@@ -51,7 +51,7 @@ pub use orders::{NotServed, Order, Ordered, Orders};
 pub use parked::LetterState;
 pub use poll::{Asked, Cursor, Page, PollParts, Polled, Poller, Refusal, Tray, WAIT_MAX};
 pub use record::{Record, Records, Sent};
-pub use registry::{NotKept, Versions, mapping as kept_mapping};
+pub use registry::{NotKept, Versions, mapping as kept_mapping, mapping_today};
 pub use runner::{Error, Parts, Runner};
 pub use schedule::{Schedule, ScheduleError};
 pub use scheduler::{Dispatch, DispatchId, Effect, Reopened, Scheduler, What};

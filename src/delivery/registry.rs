@@ -29,6 +29,30 @@ pub enum NotKept {
         /// The cause.
         source: CanonicalError,
     },
+    /// It hid values with another key, which is not stored.
+    #[error(
+        "version {version} of mapping \"{name}\" hid values with another `mask_key`: give the \
+         mapping that key to have this version again"
+    )]
+    OtherKey {
+        /// The mapping.
+        name: String,
+        /// The version.
+        version: u32,
+    },
+    /// It looked values up in a file that was too large to be stored.
+    #[error(
+        "version {version} of mapping \"{name}\" can be had only while the file that its field \
+         `{field}` looked values up in is as it was: it was too large to be kept, and has changed"
+    )]
+    OtherFile {
+        /// The mapping.
+        name: String,
+        /// The version.
+        version: u32,
+        /// The field.
+        field: String,
+    },
     /// What is stored of it is not what ran.
     #[error("version {version} of mapping \"{name}\" is not as it was stored")]
     Changed {
@@ -76,8 +100,15 @@ impl Versions {
     }
 }
 
+/// Returns the mapping of this name that routes have.
+#[must_use]
+pub fn mapping_today<'r>(routes: &'r [Arc<Route>], name: &str) -> Option<&'r Arc<Mapping>> {
+    routes.iter().filter_map(|route| route.mapping.as_ref()).find(|own| own.name == name)
+}
+
 /// Returns a version of a mapping as it was when it ran, for
-/// [`routes_at`](crate::mapping::routes_at). To run inside `State::read` or `Reader::read`.
+/// [`routes_at`](crate::mapping::routes_at). What is not stored of it, the key of masks and large
+/// files, is lent by the mapping as it is `today`. To run inside `State::read` or `Reader::read`.
 ///
 /// # Errors
 /// Any of SQLite's; within, why that version is not to be had.
@@ -85,6 +116,7 @@ pub fn mapping(
     connection: &Connection,
     name: &str,
     version: u32,
+    today: Option<&Mapping>,
 ) -> rusqlite::Result<Result<Mapping, NotKept>> {
     let sql = "SELECT hash, body FROM mappings WHERE name = ?1 AND version = ?2";
     let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
@@ -97,7 +129,11 @@ pub fn mapping(
         let known: Result<Vec<u32>, _> = statement.query_map([name], |row| row.get(0))?.collect();
         return Ok(Err(NotKept::Unknown { name: owned(), version, known: known? }));
     };
-    Ok(match Mapping::from_canonical(name, version, &body) {
+    Ok(match Mapping::from_canonical(name, version, &body, today) {
+        Err(CanonicalError::OtherKey) => Err(NotKept::OtherKey { name: owned(), version }),
+        Err(CanonicalError::OtherFile { field }) => {
+            Err(NotKept::OtherFile { name: owned(), version, field })
+        }
         Err(source) => Err(NotKept::Unreadable { name: owned(), version, source }),
         Ok(mapping) if mapping.hash() != hash => Err(NotKept::Changed { name: owned(), version }),
         Ok(mapping) => Ok(mapping),
@@ -112,7 +148,7 @@ mod tests {
 
     fn version(version: u32, column: &str) -> Mapping {
         let fields = vec![Field::column("email", column)];
-        Mapping { name: "contact".into(), version, fields, rest: Rest::Include }
+        Mapping { rest: Rest::Include, ..Mapping::new("contact", version, fields) }
     }
 
     #[tokio::test]
@@ -132,8 +168,9 @@ mod tests {
         }
         store(3, two.hash(), one.canonical()).await.unwrap();
         store(4, String::new(), "{}".into()).await.unwrap();
-        let load =
-            async |version: u32| state.read(move |c| mapping(c, "contact", version)).await.unwrap();
+        let load = async |version: u32| {
+            state.read(move |c| mapping(c, "contact", version, None)).await.unwrap()
+        };
         assert_eq!(load(1).await.unwrap(), one);
         assert_eq!(load(2).await.unwrap(), two);
         assert!(matches!(load(3).await, Err(NotKept::Changed { version: 3, .. })));

@@ -1,13 +1,16 @@
 //! `as`: a value becomes another type without loss, or not at all.
 
+use jiff::SignedDuration;
+use jiff::civil::{Date, DateTime};
 use serde::de::IgnoredAny;
 
+use super::decimal::Number;
 use super::rule::As;
 use crate::pgoutput::value::{write_json, write_text_json};
 use crate::relation::Kind;
 
-/// The longest exponent of which an integer's zeros are written out; a double's is 308.
-const EXPONENT_MAX: usize = 400;
+/// The most digits of a second's fraction: nanoseconds.
+const FRACTION_DIGITS_MAX: usize = 9;
 
 /// Appends the value as `target`. False: it can't be had without loss, and `out` is as it was.
 pub(super) fn write(target: As, kind: &Kind, text: &[u8], out: &mut Vec<u8>) -> bool {
@@ -123,6 +126,11 @@ fn write_date(kind: &Kind, text: &[u8], out: &mut Vec<u8>) -> bool {
         Kind::Date => write_json(kind, text, out),
         // `2026-11-23 12:00:00+00`, `0044-03-15 12:00:00+00 BC`, `infinity`.
         Kind::Timestamp | Kind::TimestampTz => {
+            let moment = text.strip_suffix(b" BC").unwrap_or(text);
+            let is_utc = moment.ends_with(b"+00") || moment.ends_with(b"infinity");
+            if *kind == Kind::TimestampTz && !is_utc {
+                return false;
+            }
             let end = memchr::memchr(b' ', text).unwrap_or(text.len());
             let mut date = text.get(..end).unwrap_or_default().to_vec();
             if text.ends_with(b" BC") {
@@ -132,10 +140,10 @@ fn write_date(kind: &Kind, text: &[u8], out: &mut Vec<u8>) -> bool {
         }
         Kind::Text => {
             let Some(text) = std::str::from_utf8(text).ok() else { return false };
-            let date = if is_day(text) {
-                text.parse::<jiff::civil::Date>().ok()
+            let date = if is_day(text.as_bytes()) {
+                text.parse::<Date>().ok()
             } else {
-                moment(text).map(jiff::civil::DateTime::date)
+                moment(text).map(|(moment, _)| moment.date())
             };
             let Some(date) = date else { return false };
             write_text_json(date.to_string().as_bytes(), out);
@@ -157,15 +165,10 @@ fn write_timestamp(kind: &Kind, text: &[u8], out: &mut Vec<u8>) -> bool {
             write_text_json(&[date, b"T00:00:00", era].concat(), out);
         }
         Kind::Text => {
-            let Some(text) = std::str::from_utf8(text).ok() else { return false };
-            let written = if let Ok(time) = text.parse::<jiff::Timestamp>() {
-                time.to_string()
-            } else if let (Some(moment), false) = (moment(text), is_day(text)) {
-                moment.to_string()
-            } else {
-                return false;
-            };
-            write_text_json(written.as_bytes(), out);
+            let read = std::str::from_utf8(text).ok().and_then(moment);
+            let Some((moment, is_utc)) = read else { return false };
+            let zone = if is_utc { "Z" } else { "" };
+            write_text_json(format!("{moment}{zone}").as_bytes(), out);
         }
         _ => return false,
     }
@@ -173,94 +176,65 @@ fn write_timestamp(kind: &Kind, text: &[u8], out: &mut Vec<u8>) -> bool {
 }
 
 /// `YYYY-MM-DD` and nothing else, as far as the shape goes.
-fn is_day(text: &str) -> bool {
-    text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+fn is_day(text: &[u8]) -> bool {
+    has_shape(text, b"0000-00-00")
 }
 
-/// Reads a time of day on a day; with an offset, in UTC.
-fn moment(text: &str) -> Option<jiff::civil::DateTime> {
-    match text.parse::<jiff::Timestamp>() {
-        Ok(time) => Some(jiff::tz::Offset::UTC.to_datetime(time)),
-        Err(_) => text.parse().ok(),
-    }
+/// Whether a text has a digit wherever the shape has one, and else what stands there.
+fn has_shape(text: &[u8], shape: &[u8]) -> bool {
+    let fits = |(byte, model): (&u8, &u8)| match model {
+        b'0' => byte.is_ascii_digit(),
+        model => byte == model,
+    };
+    text.len() == shape.len() && text.iter().zip(shape).all(fits)
 }
 
-/// The parts of a JSON number. Its grammar has no leading zeros and no plus sign: what a text
-/// like `007` or `+49` would lose as a number is kept from being lost.
-struct Number<'a> {
-    negative: bool,
-    whole: &'a [u8],
-    fraction: &'a [u8],
-    exponent_negative: bool,
-    exponent: &'a [u8],
-}
-
-impl<'a> Number<'a> {
-    fn read(text: &'a [u8]) -> Option<Self> {
-        let (negative, rest) = strip(text, b"-");
-        let (whole, rest) = digits(rest);
-        if whole.is_empty() || (whole.len() > 1 && whole.starts_with(b"0")) {
-            return None;
+/// Reads a time of day on a day, as RFC 3339 and ISO 8601 write it and Postgres prints it; one
+/// with an offset in UTC, and true. What the parser would bend to fit is no such text: a leap
+/// second, more than nine digits of a fraction, a zone's name.
+fn moment(text: &str) -> Option<(DateTime, bool)> {
+    let (day, rest) = text.split_at_checked(10)?;
+    let time = rest.strip_prefix(['T', 't', ' '])?;
+    let end = time.find(['Z', 'z', '+', '-']).unwrap_or(time.len());
+    let (time, offset) = time.split_at_checked(end)?;
+    let (whole, fraction) = match time.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (time, None),
+    };
+    let has_seconds = has_shape(whole.as_bytes(), b"00:00:00") && !whole.ends_with(":60");
+    let has_time = match fraction {
+        None => has_seconds || has_shape(whole.as_bytes(), b"00:00"),
+        Some(fraction) => {
+            let digits = fraction.bytes().all(|byte| byte.is_ascii_digit());
+            has_seconds && digits && (1..=FRACTION_DIGITS_MAX).contains(&fraction.len())
         }
-        let (fraction, rest) = match rest.strip_prefix(b".") {
-            Some(rest) => some_digits(rest)?,
-            None => (&b""[..], rest),
-        };
-        let (exponent_negative, exponent, rest) = match rest.split_first() {
-            Some((b'e' | b'E', rest)) => {
-                let (negative, rest) = strip(rest, b"-");
-                let (_, rest) = if negative { (false, rest) } else { strip(rest, b"+") };
-                let (exponent, rest) = some_digits(rest)?;
-                (negative, exponent, rest)
-            }
-            _ => (false, &b""[..], rest),
-        };
-        rest.is_empty().then_some(Self { negative, whole, fraction, exponent_negative, exponent })
+    };
+    if !is_day(day.as_bytes()) || !has_time {
+        return None;
     }
-
-    /// Appends it without a fraction, unless that would lose something.
-    fn write_integer(&self, out: &mut Vec<u8>) -> bool {
-        let exponent = std::str::from_utf8(self.exponent).unwrap_or_default();
-        let exponent = if exponent.is_empty() { Ok(0) } else { exponent.parse::<usize>() };
-        let Some(exponent) = exponent.ok().filter(|exponent| *exponent <= EXPONENT_MAX) else {
-            return false;
-        };
-        let mut number = [self.whole, self.fraction].concat();
-        let point = if self.exponent_negative {
-            self.whole.len().saturating_sub(exponent)
-        } else {
-            number.resize(number.len().max(self.whole.len() + exponent), b'0');
-            self.whole.len() + exponent
-        };
-        if number.get(point..).is_some_and(|rest| rest.iter().any(|digit| *digit != b'0')) {
-            return false;
-        }
-        number.truncate(point);
-        let zeros = number.iter().take_while(|digit| **digit == b'0').count();
-        match number.get(zeros..) {
-            None | Some([]) => out.push(b'0'),
-            Some(rest) => {
-                if self.negative {
-                    out.push(b'-');
-                }
-                out.extend_from_slice(rest);
-            }
-        }
-        true
+    let moment: DateTime = format!("{day}T{time}").parse().ok()?;
+    if offset.is_empty() {
+        return Some((moment, false));
     }
+    let moment = moment.checked_sub(SignedDuration::from_secs(offset_seconds(offset)?)).ok()?;
+    (moment.year() >= 0).then_some((moment, true))
 }
 
-fn strip<'a>(text: &'a [u8], sign: &[u8]) -> (bool, &'a [u8]) {
-    text.strip_prefix(sign).map_or((false, text), |rest| (true, rest))
-}
-
-fn digits(text: &[u8]) -> (&[u8], &[u8]) {
-    let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    text.split_at(count)
-}
-
-fn some_digits(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    Some(digits(text)).filter(|(found, _)| !found.is_empty())
+/// `Z`, `+02`, `+0200`, `+02:00`
+fn offset_seconds(offset: &str) -> Option<i64> {
+    if matches!(offset, "Z" | "z") {
+        return Some(0);
+    }
+    let sign = if offset.starts_with('-') { -1 } else { 1 };
+    let digits = offset.get(1..)?;
+    let shapes: [&[u8]; 3] = [b"00", b"0000", b"00:00"];
+    if !shapes.iter().any(|shape| has_shape(digits.as_bytes(), shape)) {
+        return None;
+    }
+    let hours: i64 = digits.get(..2)?.parse().ok()?;
+    let minutes = digits.get(2..)?.trim_start_matches(':');
+    let minutes: i64 = if minutes.is_empty() { 0 } else { minutes.parse().ok()? };
+    (hours < 24 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
 }
 
 #[cfg(test)]
@@ -323,6 +297,18 @@ mod tests {
         check(Number, &Kind::Text, "12,50", None);
         check(Number, &Kind::Numeric, "Infinity", None);
         check(Number, &Kind::Json, "1.10", Some("1.10"));
+        let long = "123456789012345678901234567890.123456789012345678901234567890";
+        for kind in [Kind::Numeric, Kind::Text, Kind::Json] {
+            check(Number, &kind, long, Some(long));
+            check(Number, &kind, "9007199254740993", Some("9007199254740993"));
+        }
+        for word in ["NaN", "Infinity", "-Infinity"] {
+            for kind in [Kind::Numeric, Kind::Float, Kind::Text] {
+                check(Number, &kind, word, None);
+                check(Integer, &kind, word, None);
+                check(Str, &kind, word, Some(&format!("\"{word}\"")));
+            }
+        }
     }
 
     #[test]
@@ -347,6 +333,13 @@ mod tests {
         check(Date, &Kind::Text, "2026-02-30", None);
         check(Date, &Kind::Text, "02.01.2026", None);
         check(Date, &Kind::Integer, "20260102", None);
+        check(Date, &Kind::TimestampTz, "12026-01-02 03:04:05+00", Some("\"12026-01-02\""));
+        check(Date, &Kind::TimestampTz, "infinity", Some("\"infinity\""));
+        check(Date, &Kind::TimestampTz, "2026-01-02 01:00:00+02", None);
+        check(Date, &Kind::Date, "5874897-12-31", Some("\"5874897-12-31\""));
+        for text in ["20260102", "2026-1-2", "+2026-01-02", "12026-01-02", "infinity", ""] {
+            check(Date, &Kind::Text, text, None);
+        }
     }
 
     #[test]
@@ -361,6 +354,42 @@ mod tests {
         check(Timestamp, &Kind::Text, "2026-01-02 03:04:05", Some("\"2026-01-02T03:04:05\""));
         check(Timestamp, &Kind::Text, "2026-01-02", None);
         check(Timestamp, &Kind::Text, "now", None);
+        for (text, expected) in [
+            ("2026-01-02 03:04:05.5+00", "2026-01-02T03:04:05.5Z"),
+            ("2026-01-02t03:04z", "2026-01-02T03:04:00Z"),
+            ("2026-01-02T03:04:05.123456789-0030", "2026-01-02T03:34:05.123456789Z"),
+            ("9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59.999999999Z"),
+            ("2026-03-01T00:30:00+01:00", "2026-02-28T23:30:00Z"),
+        ] {
+            check(Timestamp, &Kind::Text, text, Some(&format!("\"{expected}\"")));
+        }
+    }
+
+    #[test]
+    fn a_text_that_the_parser_would_bend_to_a_time_is_none() {
+        for text in [
+            "2016-12-31T23:59:60Z",
+            "2026-01-02T24:00:00",
+            "2026-01-02T03:04:05.1234567890Z",
+            "2026-01-02T03:04:05.Z",
+            "2026-01-02T03:04:05[Europe/Berlin]",
+            "2026-01-02T03:04:05+02:00[Europe/Berlin]",
+            "9999-12-31T23:59:59-02:00",
+            "0000-01-01T00:00:00+01:00",
+            "2026-01-02T03:04:05+24:00",
+            "2026-01-02T03:04:05+2",
+            "2026-01-02T03",
+            "20260102T030405Z",
+            "2026-01-02  03:04:05",
+            "2026-02-30T03:04:05",
+            "2026-01-02T03:04:05Z ",
+            "0044-03-15 12:00:00 BC",
+            "12026-01-02T03:04:05Z",
+            "2026-01-0\u{661}T03:04:05Z",
+        ] {
+            check(Timestamp, &Kind::Text, text, None);
+            check(Date, &Kind::Text, text, None);
+        }
     }
 
     #[test]

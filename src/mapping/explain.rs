@@ -1,11 +1,11 @@
 //! [`explain`]: where each field of an event comes from and which policy acted, for people.
 
-use super::convert;
 use super::expression::{Bound, Expression, Found, Scene};
 use super::mapper::Error;
 use super::outbox::OutboxName;
+use super::refine::{Shortfall, shortfall};
 use super::row;
-use super::rule::{As, Field, From, OnDelete, OnUnchanged, Policy, Rest, Route};
+use super::rule::{Field, From, OnDelete, OnUnchanged, Policy, Rest, Route};
 use crate::change::{Cell, Change, Images};
 use crate::chunk::{Chunk, Operation};
 use crate::pgoutput;
@@ -50,10 +50,7 @@ pub fn explain(route: &Route, chunk: &Chunk, entry: u32) -> Result<Vec<Explanati
             for field in &mapping.fields {
                 tell(&field.target, row.field(field));
             }
-            let is_named = |column: &Column| {
-                let takes = |from: &From| matches!(from, From::Column(n) if *n == column.name);
-                mapping.fields.iter().any(|field| takes(&field.from))
-            };
+            let is_named = |column: &Column| mapping.names(&column.name);
             if mapping.rest == Rest::Include {
                 for column in relation.columns.iter().filter(|column| !is_named(column)) {
                     let how = row.column(&plain(column), &column.name);
@@ -122,12 +119,9 @@ impl<'a> Row<'a> {
                 let seen = format!("{of} can't be: {fault}");
                 acted(&seen, "on_invalid", field.on_invalid.as_ref(), &field.invalid_policy())
             }
-            Found::Value(kind) => match field.convert {
-                Some(target) if !convert::write(target, &kind, &value, &mut Vec::new()) => {
-                    invalid(field, &of, target)
-                }
-                Some(target) => format!("{of}, as {}", target.as_str()),
-                None => of,
+            Found::Value(kind) => match shortfall(field, &kind, &value) {
+                None => format!("{of}{}", done(field)),
+                Some(shortfall) => fell_short(field, &of, &shortfall),
             },
         }
     }
@@ -140,12 +134,9 @@ impl<'a> Row<'a> {
         match self.cell(index) {
             Cell::Null => null(field, &format!("column {quoted} is NULL")),
             Cell::Unchanged | Cell::Absent => unsent(field, &format!("column {quoted}")),
-            Cell::Value(text) => match field.convert {
-                None => format!("column {quoted}"),
-                Some(target) if convert::write(target, &column.kind, text, &mut Vec::new()) => {
-                    format!("column {quoted}, as {}", target.as_str())
-                }
-                Some(target) => invalid(field, &format!("column {quoted}"), target),
+            Cell::Value(text) => match shortfall(field, &column.kind, text) {
+                None => format!("column {quoted}{}", done(field)),
+                Some(shortfall) => fell_short(field, &format!("column {quoted}"), &shortfall),
             },
         }
     }
@@ -178,9 +169,38 @@ fn unsent(field: &Field, what: &str) -> String {
     }
 }
 
-fn invalid(field: &Field, what: &str, target: As) -> String {
-    let seen = format!("{what} can't become {} without loss", target.as_str());
-    acted(&seen, "on_invalid", field.on_invalid.as_ref(), &field.invalid_policy())
+/// What was done to a value on its way.
+fn done(field: &Field) -> String {
+    let steps = [
+        field.lookup.as_ref().map(|_| "looked up".to_owned()),
+        field.convert.map(|target| format!("as {}", target.as_str())),
+        (!field.checks.is_empty()).then(|| "checked".to_owned()),
+        field.mask.map(|mask| format!("masked ({})", mask.as_str())),
+    ];
+    steps.into_iter().flatten().fold(String::new(), |done, step| format!("{done}, {step}"))
+}
+
+/// What kept a value from becoming the field's, and what was done.
+fn fell_short(field: &Field, origin: &str, shortfall: &Shortfall) -> String {
+    let looked_up = if field.lookup.is_some() { ", looked up," } else { "" };
+    let invalid = |seen: &str| {
+        let seen = format!("{origin}{looked_up} {seen}");
+        acted(&seen, "on_invalid", field.on_invalid.as_ref(), &field.invalid_policy())
+    };
+    match shortfall {
+        Shortfall::Invalid(target) => {
+            invalid(&format!("can't become {} without loss", target.as_str()))
+        }
+        Shortfall::Check(check) => invalid(&format!("fails the check {check}")),
+        Shortfall::Miss => {
+            let seen = format!("{origin} is not in the lookup");
+            acted(&seen, "on_miss", field.on_miss.as_ref(), &field.miss_policy())
+        }
+        Shortfall::Null => {
+            let seen = format!("{origin}, looked up, is null");
+            acted(&seen, "on_null", field.on_null.as_ref(), &field.null_policy())
+        }
+    }
 }
 
 /// What was seen, what was done, and whether the config asked for it.

@@ -3,6 +3,9 @@
 //! A [`Route`] says which changes go to a sink; its [`Mapping`] says what becomes of a row.
 
 mod rule;
+mod check;
+mod lookup;
+mod mask;
 mod name;
 mod registry;
 mod stored;
@@ -13,16 +16,22 @@ mod row;
 mod expression;
 mod plan;
 mod filter;
+mod refine;
 mod convert;
+mod decimal;
 mod text;
 mod verdict;
 mod explain;
 mod outbox;
 
+pub use check::{Check, Pattern};
+pub use decimal::{Decimal, is_same_number};
 pub use explain::{Explanation, explain};
 pub use expression::{Expression, ExpressionError, Fault};
 pub use key::key_columns;
+pub use lookup::{Entry as LookupEntry, Lookup};
 pub use mapper::{Draft, Error, Mapped, SinkMapper, SourceLabel};
+pub use mask::Mask;
 pub use name::{NameError, PrefixPattern, TablePattern, is_reserved_prefix, parse_column};
 pub use outbox::{Outbox, OutboxName};
 pub use registry::Problem;

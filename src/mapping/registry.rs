@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
+use super::check::Check;
+use super::mask::{Mask, fingerprint, hex};
 use super::rule::{Field, From, Mapping, OnUnchanged, Policy, Rest};
 
 /// Something in a mapping that no table can make right.
@@ -28,6 +30,9 @@ impl Mapping {
             if field.path().any(str::is_empty) {
                 report("a name before or behind a dot is empty".to_owned());
                 continue;
+            }
+            if field.mask == Some(Mask::Hash) && self.mask_key.is_none() {
+                report("`mask = \"hash\"` needs a key; give the mapping a `mask_key`".to_owned());
             }
             for message in field_problems(field) {
                 report(message);
@@ -54,7 +59,8 @@ impl Mapping {
     }
 
     /// Returns everything that shapes the output, as one line of JSON: what the registry of
-    /// mappings keeps. Defaults are left out, so that a later walgate writes the same.
+    /// mappings keeps. Defaults are left out, so that a later walgate writes the same. Of the
+    /// key of masks it holds a fingerprint, of the entries of a large file their hash.
     #[must_use]
     pub fn canonical(&self) -> String {
         let fields: Vec<Value> = self.fields.iter().map(canonical_field).collect();
@@ -63,20 +69,24 @@ impl Mapping {
         if self.rest != Rest::Omit {
             body.insert("rest".to_owned(), json!(self.rest.as_str()));
         }
+        if let Some(key) = self.mask_key.as_ref().filter(|_| self.hashes()) {
+            body.insert("mask_key".to_owned(), json!(fingerprint(key)));
+        }
         Value::Object(body).to_string()
+    }
+
+    /// Whether a field is hidden behind a hash with the key.
+    #[must_use]
+    pub fn hashes(&self) -> bool {
+        self.fields.iter().any(|field| field.mask == Some(Mask::Hash))
     }
 
     /// Returns the SHA-256 of the canonical form as hex digits: two mappings with one hash write
     /// the same for every row. Name and version are not part of it.
     #[must_use]
     pub fn hash(&self) -> String {
-        use std::fmt::Write as _;
         let digest = ring::digest::digest(&ring::digest::SHA256, self.canonical().as_bytes());
-        digest.as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a String can't fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hex(digest.as_ref())
     }
 }
 
@@ -85,21 +95,32 @@ fn field_problems(field: &Field) -> Vec<String> {
     if field.required && matches!(field.on_null, Some(Policy::Null | Policy::Omit)) {
         messages.push("`required` and this `on_null` contradict each other; drop one".to_owned());
     }
-    let computed = matches!(field.from, From::Expr(_));
-    if field.on_invalid.is_some() && field.convert.is_none() && !computed {
-        messages.push("`on_invalid` needs `as`".to_owned());
-    }
+    messages.extend(field.checks.iter().filter_map(Check::problem));
     if let From::Value(_) = field.from {
         let policies = [
+            ("lookup", field.lookup.is_some()),
             ("as", field.convert.is_some()),
+            ("check", !field.checks.is_empty()),
+            ("mask", field.mask.is_some()),
             ("required", field.required),
             ("on_null", field.on_null.is_some()),
             ("on_missing", field.on_missing.is_some()),
+            ("on_invalid", field.on_invalid.is_some()),
+            ("on_miss", field.on_miss.is_some()),
             ("on_unchanged", field.on_unchanged != OnUnchanged::Omit),
         ];
         for (name, _) in policies.into_iter().filter(|(_, set)| *set) {
             messages.push(format!("`{name}` means nothing beside `value`; drop it"));
         }
+        return messages;
+    }
+    let can_be_invalid =
+        field.convert.is_some() || !field.checks.is_empty() || matches!(field.from, From::Expr(_));
+    if field.on_invalid.is_some() && !can_be_invalid {
+        messages.push("`on_invalid` needs `as` or `check`".to_owned());
+    }
+    if field.on_miss.is_some() && field.lookup.is_none() {
+        messages.push("`on_miss` needs `lookup`".to_owned());
     }
     messages
 }
@@ -116,6 +137,15 @@ fn canonical_field(field: &Field) -> Value {
     if let Some(convert) = field.convert {
         put("as", json!(convert.as_str()));
     }
+    if let Some(lookup) = &field.lookup {
+        put("lookup", lookup.canonical());
+    }
+    if !field.checks.is_empty() {
+        put("check", field.checks.iter().map(Check::canonical).collect());
+    }
+    if let Some(mask) = field.mask {
+        put("mask", json!(mask.as_str()));
+    }
     if field.required {
         put("required", json!(true));
     }
@@ -123,6 +153,7 @@ fn canonical_field(field: &Field) -> Value {
         ("on_null", &field.on_null),
         ("on_missing", &field.on_missing),
         ("on_invalid", &field.on_invalid),
+        ("on_miss", &field.on_miss),
     ];
     for (name, policy) in policies {
         if let Some(policy) = policy {
@@ -151,7 +182,7 @@ mod tests {
     use crate::mapping::As;
 
     fn mapping(fields: Vec<Field>) -> Mapping {
-        Mapping { name: "contact".to_owned(), version: 1, fields, rest: Rest::Omit }
+        Mapping::new("contact", 1, fields)
     }
 
     #[track_caller]

@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::check::Check;
 use super::expression::Expression;
+use super::lookup::Lookup;
+use super::mask::Mask;
 use super::name::{PrefixPattern, TablePattern};
 use super::outbox::Outbox;
 use crate::chunk::Operation;
 use crate::envelope::RouteLabel;
+use crate::secret::Secret;
 
 /// Ties a table, or the logical messages of a prefix, to a sink.
 #[derive(Clone, Debug, PartialEq)]
@@ -239,6 +243,38 @@ pub struct Mapping {
     pub fields: Vec<Field>,
     /// What becomes of columns that no field names.
     pub rest: Rest,
+    /// The key of [`Mask::Hash`].
+    pub mask_key: Option<Secret>,
+}
+
+impl Mapping {
+    /// Builds a mapping of these fields and nothing else.
+    #[must_use]
+    pub fn new(name: impl Into<String>, version: u32, fields: Vec<Field>) -> Self {
+        Self { name: name.into(), version, fields, rest: Rest::default(), mask_key: None }
+    }
+
+    /// Returns the columns that masked fields read and no other field shows as they are: what
+    /// stays hidden wherever a row is shown.
+    pub fn masked_columns(&self) -> impl Iterator<Item = &str> {
+        let masked = self.fields.iter().filter(|field| field.mask.is_some());
+        let shows = |field: &Field, name: &str| {
+            field.mask.is_none() && matches!(&field.from, From::Column(column) if column == name)
+        };
+        masked
+            .flat_map(Field::columns)
+            .filter(move |name| !self.fields.iter().any(|field| shows(field, name)))
+    }
+
+    /// Whether a field takes the column, or hides what it is made of: it is no part of the rest.
+    #[must_use]
+    pub fn names(&self, column: &str) -> bool {
+        self.fields.iter().any(|field| match &field.from {
+            From::Column(name) => name == column,
+            From::Expr(_) => field.mask.is_some() && field.columns().any(|name| name == column),
+            From::Value(_) => false,
+        })
+    }
 }
 
 /// What becomes of columns that no field names.
@@ -280,8 +316,16 @@ pub struct Field {
     pub on_null: Option<Policy>,
     /// The table has no such column (any more); none: reject.
     pub on_missing: Option<Policy>,
-    /// The value can't become `convert` without loss; none: reject.
+    /// The value can't become `convert` without loss, or fails a check; none: reject.
     pub on_invalid: Option<Policy>,
+    /// Another value in its place; `convert`, checks and mask are for that then.
+    pub lookup: Option<Lookup>,
+    /// The value is not in `lookup`; none: reject.
+    pub on_miss: Option<Policy>,
+    /// What the value must be, once it is what `convert` says.
+    pub checks: Vec<Check>,
+    /// What is shown of it; none: the value.
+    pub mask: Option<Mask>,
     /// Postgres did not send the value.
     pub on_unchanged: OnUnchanged,
 }
@@ -304,6 +348,10 @@ impl Field {
             on_null: None,
             on_missing: None,
             on_invalid: None,
+            lookup: None,
+            on_miss: None,
+            checks: Vec::new(),
+            mask: None,
             on_unchanged: OnUnchanged::Omit,
         }
     }
@@ -311,6 +359,16 @@ impl Field {
     /// Returns the names from the outer object to the field itself.
     pub fn path(&self) -> impl Iterator<Item = &str> {
         self.target.split('.')
+    }
+
+    /// Returns the columns that its value is made of.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        let columns = match &self.from {
+            From::Column(column) => vec![column.as_str()],
+            From::Expr(expression) => expression.columns(),
+            From::Value(_) => Vec::new(),
+        };
+        columns.into_iter()
     }
 
     pub(super) fn null_policy(&self) -> Policy {
@@ -324,6 +382,10 @@ impl Field {
 
     pub(super) fn invalid_policy(&self) -> Policy {
         self.on_invalid.clone().unwrap_or(Policy::Reject)
+    }
+
+    pub(super) fn miss_policy(&self) -> Policy {
+        self.on_miss.clone().unwrap_or(Policy::Reject)
     }
 }
 

@@ -41,6 +41,10 @@ pub enum Reason {
     Invalid(As),
     /// Its expression can't be computed.
     Expression(Fault),
+    /// It fails the check of this description.
+    Check(Arc<str>),
+    /// It is not in the field's `lookup`.
+    Miss,
     /// It belongs to the key, and Postgres did not send it.
     KeyUnchanged,
     /// The JSON of a logical message has no member of this name.
@@ -65,6 +69,8 @@ impl fmt::Display for Reason {
                 write!(f, "can't become `{}` without loss", target.as_str())
             }
             Self::Expression(fault) => write!(f, "can't be computed: {fault}"),
+            Self::Check(check) => write!(f, "fails `check`: {check}"),
+            Self::Miss => f.write_str("is not in `lookup`"),
             Self::NoMember(member) => write!(f, "the message has no member \"{member}\""),
             Self::NotObject => f.write_str("is no JSON object"),
             Self::NotScalar => f.write_str("is an object or a list"),

@@ -21,18 +21,18 @@ pub(super) struct Windows {
     state: State,
     journal: Arc<Journal>,
     /// The mappings of each sink's routes.
-    mappings: BTreeMap<String, Vec<String>>,
+    mappings: BTreeMap<String, Vec<Arc<Mapping>>>,
     under_way: BTreeMap<i64, (String, WindowTold)>,
 }
 
 impl Windows {
     pub(super) fn new(config: &Config, state: &State, journal: &Arc<Journal>) -> Self {
-        let mut mappings: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut mappings: BTreeMap<String, Vec<Arc<Mapping>>> = BTreeMap::new();
         for route in &config.routes {
-            let names = mappings.entry(route.sink.clone()).or_default();
-            names.extend(route.mapping.iter().map(|mapping| mapping.name.clone()));
-            names.sort_unstable();
-            names.dedup();
+            let own = mappings.entry(route.sink.clone()).or_default();
+            own.extend(route.mapping.iter().map(Arc::clone));
+            own.sort_by(|one, other| one.name.cmp(&other.name));
+            own.dedup_by(|one, other| one.name == other.name);
         }
         let (state, journal) = (state.clone(), Arc::clone(journal));
         Self { state, journal, mappings, under_way: BTreeMap::new() }
@@ -121,9 +121,9 @@ impl Windows {
         version: Option<u32>,
     ) -> Result<Vec<Arc<Mapping>>, String> {
         let Some(version) = version else { return Ok(Vec::new()) };
-        let names = self.mappings.get(sink).cloned().unwrap_or_default();
+        let own = self.mappings.get(sink).cloned().unwrap_or_default();
         let read = self.state.read(move |connection| {
-            names.iter().map(|name| kept_mapping(connection, name, version)).collect()
+            own.iter().map(|own| kept_mapping(connection, &own.name, version, Some(own))).collect()
         });
         let found: Vec<_> = read.await.map_err(|error| chain(&error))?;
         let found = found.into_iter().map(|mapping| mapping.map(Arc::new));

@@ -11,7 +11,7 @@ use crate::chunk::{Chunk, Entry, Operation};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::{asking, output, trace};
 use crate::config::{Config, Sink};
-use crate::delivery::{Fate, Versions, fate, has_key, kept_mapping};
+use crate::delivery::{Fate, Versions, fate, has_key, kept_mapping, mapping_today};
 use crate::journal::{self, Archive, Moment, Window, record};
 use crate::mapping::{Mapped, SinkMapper, TablePattern};
 use crate::state::Reader;
@@ -90,7 +90,8 @@ fn wanted(args: &Args, versions: &Versions, reader: &Reader) -> Result<SinkMappe
     let mut found = Vec::new();
     for route in &versions.routes {
         let Some(mapping) = &route.mapping else { continue };
-        let kept = asking::read(reader, |c| kept_mapping(c, &mapping.name, version))?;
+        let kept =
+            asking::read(reader, |c| kept_mapping(c, &mapping.name, version, Some(mapping)))?;
         found.push(Arc::new(kept.map_err(|error| Failure::of(Exit::Usage, &error))?));
     }
     Ok(versions.at(&found))
@@ -164,7 +165,8 @@ impl Earlier<'_> {
     ) -> Result<Option<Vec<u8>>, Failure> {
         if !self.mappers.contains_key(mapping) {
             let (name, version) = mapping;
-            let kept = asking::read(self.reader, |c| kept_mapping(c, name, *version))?;
+            let today = mapping_today(&self.versions.routes, name).map(Arc::as_ref);
+            let kept = asking::read(self.reader, |c| kept_mapping(c, name, *version, today))?;
             let mapper = kept.ok().map(|kept| self.versions.at(&[Arc::new(kept)]));
             self.mappers.insert(mapping.clone(), mapper);
         }

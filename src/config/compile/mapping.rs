@@ -1,33 +1,39 @@
 //! `[mapping.NAME]`
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::problem::Notes;
 use crate::config::tree::{Entry, Table, Value};
-use crate::mapping::{As, Field, From, Mapping, OnUnchanged, Policy, Rest, parse_column};
+use crate::mapping::{As, Field, From, Mapping, Mask, OnUnchanged, Policy, Rest, parse_column};
+use crate::secret::Secret;
 
-pub(super) fn all(tree: &Table, notes: &mut Notes<'_>) -> Option<Vec<Arc<Mapping>>> {
+/// A shorter key can be found by trying all that there are.
+const KEY_BYTES_MIN: usize = 16;
+
+pub(super) fn all(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Option<Vec<Arc<Mapping>>> {
     let entries = tree.named("mapping");
     let mappings: Vec<_> =
-        entries.iter().filter_map(|entry| mapping(entry, notes).map(Arc::new)).collect();
+        entries.iter().filter_map(|entry| mapping(entry, folder, notes).map(Arc::new)).collect();
     (mappings.len() == entries.len()).then_some(mappings)
 }
 
-fn mapping(entry: &Entry, notes: &mut Notes<'_>) -> Option<Mapping> {
+fn mapping(entry: &Entry, folder: &Path, notes: &mut Notes<'_>) -> Option<Mapping> {
     let table = entry.table()?;
     super::check_name("mapping", &entry.name, &entry.place, notes);
     let entries = table.named("fields");
     if table.given("fields") && entries.is_empty() {
         notes.problem(&table.span("fields"), "a mapping needs at least one field");
     }
-    let fields: Vec<Field> = entries.iter().filter_map(|entry| field(entry, notes)).collect();
+    let fields = entries.iter().filter_map(|entry| field(entry, folder, notes));
+    let fields: Vec<Field> = fields.collect();
     let all = fields.len() == entries.len();
     let rest = match table.text("rest")? {
         "include" => Rest::Include,
         _ => Rest::Omit,
     };
-    let mapping =
-        Mapping { name: entry.name.clone(), version: table.integer("version")?, fields, rest };
+    let own = Mapping::new(entry.name.clone(), table.integer("version")?, fields);
+    let mapping = Mapping { rest, mask_key: mask_key(table, own.hashes(), all, notes), ..own };
     for problem in mapping.problems() {
         let field = entries.iter().find(|entry| entry.name == problem.field);
         let place = field.map_or(&entry.place, |field| &field.place);
@@ -36,7 +42,7 @@ fn mapping(entry: &Entry, notes: &mut Notes<'_>) -> Option<Mapping> {
     all.then_some(mapping)
 }
 
-fn field(entry: &Entry, notes: &mut Notes<'_>) -> Option<Field> {
+fn field(entry: &Entry, folder: &Path, notes: &mut Notes<'_>) -> Option<Field> {
     let table = entry.table()?;
     let from = match (table.text("column"), table.text("expr"), table.any("value")) {
         (Some(column), None, None) => match parse_column(column) {
@@ -64,6 +70,13 @@ fn field(entry: &Entry, notes: &mut Notes<'_>) -> Option<Field> {
         }
     };
     Some(Field {
+        lookup: match table.entry("lookup") {
+            Some(entry) => Some(super::lookup::lookup(entry, folder, notes)?),
+            None => None,
+        },
+        on_miss: policy(table, "on_miss"),
+        checks: super::check::checks(table, notes)?,
+        mask: table.text("mask").and_then(mask),
         convert: table.text("as").and_then(convert),
         required: table.boolean("required")?,
         on_null: policy(table, "on_null"),
@@ -75,6 +88,29 @@ fn field(entry: &Entry, notes: &mut Notes<'_>) -> Option<Field> {
         },
         ..Field::new(entry.name.clone(), from)
     })
+}
+
+/// Reads the key that hashes are made with; `all`: every field could be read.
+fn mask_key(table: &Table, hashes: bool, all: bool, notes: &mut Notes<'_>) -> Option<Secret> {
+    let key = table.secret("mask_key")?;
+    let place = table.span("mask_key");
+    if key.expose().is_empty() {
+        notes.problem(&place, "\"mask_key\" is empty; give it a long random text");
+    } else if key.expose().len() < KEY_BYTES_MIN {
+        let message = format!(
+            "\"mask_key\" is short: who tries all such keys can tell what was hidden; give it \
+             {KEY_BYTES_MIN} bytes or more"
+        );
+        notes.warning(&place, message);
+    }
+    if all && !hashes {
+        notes.warning(&place, "no field has mask = \"hash\": \"mask_key\" is not used");
+    }
+    Some(key.clone())
+}
+
+fn mask(word: &str) -> Option<Mask> {
+    Mask::ALL.into_iter().find(|mask| mask.as_str() == word)
 }
 
 fn convert(word: &str) -> Option<As> {

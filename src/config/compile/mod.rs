@@ -1,6 +1,8 @@
 //! The checked config: from what stands in the file to what the stages take.
 
+mod check;
 mod expression;
+mod lookup;
 mod mapping;
 mod outbox;
 mod route;
@@ -139,7 +141,7 @@ pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Opt
     let source = tree.table("source").and_then(|table| read_source(table, folder, spill, notes));
     let journal = tree.table("journal").and_then(|table| journal(table, notes));
     let admin = tree.table("admin").and_then(|table| admin(table, notes));
-    let mappings = mapping::all(tree, notes);
+    let mappings = mapping::all(tree, folder, notes);
     let sinks = sink::all(tree, notes);
     let routes = route::all(tree, &mappings, notes);
     outbox::headers(tree, sinks.as_deref().unwrap_or_default(), notes);

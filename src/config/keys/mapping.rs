@@ -1,7 +1,7 @@
 //! The keys of a mapping.
 
 use super::Otherwise::{None, Required, Toml};
-use super::Shape::{Any, Boolean, Either, Integer, Named, Table, Text, Word};
+use super::Shape::{Any, Boolean, Either, Integer, List, Named, Secret, Table, Text, Values, Word};
 use super::{Section, Shape, key, later};
 
 pub(super) static MAPPING: Section = Section {
@@ -25,7 +25,12 @@ pub(super) static MAPPING: Section = Section {
             Toml("\"omit\""),
             "columns that no field names",
         ),
-        later("mask_key", "the key of `mask = \"hash\"`"),
+        key(
+            "mask_key",
+            Secret,
+            None,
+            "the key of `mask = \"hash\"`; only a fingerprint of it is ever stored",
+        ),
         later("test", "rows and what becomes of them"),
     ],
 };
@@ -36,6 +41,20 @@ const POLICY: Shape =
 static POLICY_DEFAULT: Section = Section {
     title: "a policy",
     keys: &[key("default", Any, Required, "the value to send instead")],
+};
+
+const CHECK: Shape =
+    Either(&[Word(&["email", "url", "uuid", "nonempty"], &[]), Table(&CHECK_TABLE)]);
+
+static CHECK_TABLE: Section = Section {
+    title: "a check",
+    keys: &[
+        key("max_length", Integer(1, u32::MAX), None, "the most characters that it may have"),
+        key("pattern", Text, None, "a regular expression, found anywhere in it unless anchored"),
+        key("one_of", List(&Any), None, "what it may be; numbers are compared by their digits"),
+        key("min", Any, None, "the least number that it may be"),
+        key("max", Any, None, "the largest number that it may be"),
+    ],
 };
 
 static FIELD: Section = Section {
@@ -67,7 +86,26 @@ static FIELD: Section = Section {
             "on_invalid",
             POLICY,
             Toml("\"reject\""),
-            "the value can't become `as` without loss, or `expr` fails",
+            "the value can't become `as` without loss, fails `check`, or `expr` fails",
+        ),
+        key(
+            "lookup",
+            Values,
+            None,
+            "another value in its place, by its text: a table, or `{ file = \"x.csv\", key = \"COLUMN\", value = \"COLUMN\" }`, or `{ file = \"x.json\" }`, which holds an object",
+        ),
+        key("on_miss", POLICY, Toml("\"reject\""), "the value is not in `lookup`"),
+        key(
+            "check",
+            Either(&[CHECK, List(&CHECK)]),
+            None,
+            "what the value must be, once it is what `as` says; a list: all of them",
+        ),
+        key(
+            "mask",
+            Word(&["redact", "last4", "hash"], &[]),
+            None,
+            "what is shown in its place: `***`, `***` and its last four characters, or its HMAC-SHA-256 with the mapping's `mask_key`",
         ),
         key(
             "on_unchanged",
@@ -75,9 +113,5 @@ static FIELD: Section = Section {
             Toml("\"omit\""),
             "Postgres did not send it (unchanged TOAST, or a delete without it)",
         ),
-        later("check", "what a value must be"),
-        later("lookup", "a table of values"),
-        later("on_miss", "the value is not in `lookup`"),
-        later("mask", "hides a value"),
     ],
 };

@@ -111,7 +111,8 @@ impl Poller {
         let journal = Arc::clone(&self.polled.0.journal);
         let mut tries = 1;
         let loaded = loop {
-            match original::load(&self.state, Arc::clone(&journal), row, id).await {
+            let routes = self.polled.0.recipe.routes.clone();
+            match original::load(&self.state, Arc::clone(&journal), row, id, routes).await {
                 Ok(Some(loaded)) => break loaded,
                 Ok(None) => return Ok(None),
                 // It must not hold up the others for ever: dead again, it is not lost.

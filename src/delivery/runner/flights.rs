@@ -42,10 +42,10 @@ impl Runner {
     /// Loads the original of a stored event, to try it again.
     pub(super) fn load(&mut self, id: DispatchId, event: EventId) {
         let (state, journal) = (self.state.clone(), Arc::clone(&self.journal));
-        let row = self.ward.row(event);
+        let (row, routes) = (self.ward.row(event), self.operator.versions().routes.clone());
         self.flights.push(Box::pin(async move {
             let found = match row {
-                Some(row) => load(&state, journal, row, event).await,
+                Some(row) => load(&state, journal, row, event, routes).await,
                 None => Ok(None),
             };
             Landed::Loaded { id, event, found }

@@ -9,7 +9,7 @@ use crate::envelope::Envelope;
 use crate::failure::{Category, chain};
 use crate::journal::{Journal, record};
 use crate::lsn::EventId;
-use crate::mapping::Mapping;
+use crate::mapping::{Mapping, Route};
 use crate::sink::Failure;
 use crate::state::State;
 
@@ -27,12 +27,14 @@ pub(in crate::delivery) struct Loaded {
     pub(super) sent: Option<Box<Envelope>>,
 }
 
-/// Reads the original of a stored event, from its row or from the journal.
+/// Reads the original of a stored event, from its row or from the journal. Its version of a
+/// mapping is read for the mappings that the routes have today.
 pub(in crate::delivery) async fn load(
     state: &State,
     journal: Arc<Journal>,
     row: i64,
     event: EventId,
+    routes: Vec<Arc<Route>>,
 ) -> Result<Found, Failure> {
     let broken = |message: String| Failure::new(Category::Transient, message);
     let source = state.read(move |connection| {
@@ -40,7 +42,10 @@ pub(in crate::delivery) async fn load(
             return Ok(None);
         };
         let mapping = match mapping {
-            Some((name, version)) => Some(registry::mapping(connection, &name, version)?),
+            Some((name, version)) => {
+                let today = registry::mapping_today(&routes, &name).map(Arc::as_ref);
+                Some(registry::mapping(connection, &name, version, today)?)
+            }
             None => None,
         };
         Ok(Some((original, mapping.transpose())))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::convert;
 use super::super::expression::{Bound, Found, Scene};
+use super::super::refine::{Refine, Shortfall};
 use super::super::row::Row;
 use super::super::rule::{As, Field, OnUnchanged, Policy};
 use super::super::verdict::{Reason, Verdict};
@@ -12,6 +13,7 @@ use super::{Notes, Role};
 use crate::change::Cell;
 use crate::pgoutput::value::{is_json_null, write_json, write_text_json};
 use crate::relation::{Column, Kind};
+use crate::secret::Secret;
 
 #[derive(Debug)]
 pub(super) struct FieldStep {
@@ -19,8 +21,11 @@ pub(super) struct FieldStep {
     name: Vec<u8>,
     source: Source,
     convert: Option<As>,
+    /// None: nothing but `convert` happens to a value.
+    refine: Option<Box<Refine>>,
     on_null: Rendered,
     on_invalid: Rendered,
+    on_miss: Rendered,
     on_unchanged: OnUnchanged,
     /// The field's full name, as `unchanged` and rejections say it.
     field: Arc<str>,
@@ -43,23 +48,36 @@ enum Rendered {
 }
 
 impl FieldStep {
-    /// Compiles a field that reads a column.
-    pub(super) fn column(field: &Field, path: &[&str], index: usize, column: &Column) -> Self {
-        Self::new(field, path, Source::Column { index, kind: column.kind.clone() })
+    /// Compiles a field that reads a column; `key` is the mapping's `mask_key`.
+    pub(super) fn column(
+        field: &Field,
+        path: &[&str],
+        index: usize,
+        column: &Column,
+        key: Option<&Secret>,
+    ) -> Self {
+        Self::new(field, path, Source::Column { index, kind: column.kind.clone() }, key)
     }
 
     /// Compiles a field that is computed.
-    pub(super) fn expression(field: &Field, path: &[&str], bound: Bound) -> Self {
-        Self::new(field, path, Source::Expr(Box::new(bound)))
+    pub(super) fn expression(
+        field: &Field,
+        path: &[&str],
+        bound: Bound,
+        key: Option<&Secret>,
+    ) -> Self {
+        Self::new(field, path, Source::Expr(Box::new(bound)), key)
     }
 
-    fn new(field: &Field, path: &[&str], source: Source) -> Self {
+    fn new(field: &Field, path: &[&str], source: Source, key: Option<&Secret>) -> Self {
         Self {
             name: last_name(path),
             source,
             convert: field.convert,
+            refine: Refine::of(field, key),
             on_null: Rendered::new(&field.null_policy()),
             on_invalid: Rendered::new(&field.invalid_policy()),
+            on_miss: Rendered::new(&field.miss_policy()),
             on_unchanged: field.on_unchanged,
             field: field.target.as_str().into(),
         }
@@ -96,7 +114,10 @@ impl FieldStep {
             Found::Value(kind) => self.write_value(role, &kind, &value, notes, out),
             Found::Null => self.write_null(role, notes, out),
             Found::Unsent => self.write_unchanged(role, notes),
-            Found::Failed(fault) => self.write_invalid(role, Reason::Expression(fault), notes, out),
+            Found::Failed(fault) => {
+                let reason = Reason::Expression(fault);
+                self.fall_back(role, &self.on_invalid, reason, notes, out)
+            }
         };
         notes.value = value;
         written
@@ -118,6 +139,7 @@ impl FieldStep {
         }
     }
 
+    #[inline]
     fn write_null(&self, role: Role, notes: &mut Notes, out: &mut Vec<u8>) -> Result<(), Verdict> {
         if role != Role::Before {
             return self.apply(&self.on_null, Reason::Null, notes, out);
@@ -130,20 +152,6 @@ impl FieldStep {
         Ok(())
     }
 
-    #[cold]
-    fn write_invalid(
-        &self,
-        role: Role,
-        reason: Reason,
-        notes: &mut Notes,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Verdict> {
-        match (&self.on_invalid, role) {
-            (Rendered::Reject | Rendered::Skip, Role::Before) => Ok(()),
-            (policy, _) => self.apply(policy, reason, notes, out),
-        }
-    }
-
     #[inline]
     fn write_value(
         &self,
@@ -153,6 +161,9 @@ impl FieldStep {
         notes: &mut Notes,
         out: &mut Vec<u8>,
     ) -> Result<(), Verdict> {
+        if let Some(refine) = &self.refine {
+            return self.write_refined(refine, role, kind, text, notes, out);
+        }
         let start = out.len();
         comma(out);
         out.extend_from_slice(&self.name);
@@ -161,9 +172,45 @@ impl FieldStep {
             Some(target) if convert::write(target, kind, text, out) => {}
             Some(target) => {
                 out.truncate(start);
-                return self.write_invalid(role, Reason::Invalid(target), notes, out);
+                let reason = Reason::Invalid(target);
+                return self.fall_back(role, &self.on_invalid, reason, notes, out);
             }
         }
+        self.note_json_null(role, kind, text, notes);
+        Ok(())
+    }
+
+    /// As `write_value`, for a field that looks values up, checks or hides them.
+    fn write_refined(
+        &self,
+        refine: &Refine,
+        role: Role,
+        kind: &Kind,
+        text: &[u8],
+        notes: &mut Notes,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Verdict> {
+        let start = out.len();
+        comma(out);
+        out.extend_from_slice(&self.name);
+        let Err(shortfall) = refine.write(self.convert, kind, text, out) else {
+            if refine.keeps_values() {
+                self.note_json_null(role, kind, text, notes);
+            }
+            return Ok(());
+        };
+        out.truncate(start);
+        let (policy, reason) = match shortfall {
+            Shortfall::Null => return self.write_null(role, notes, out),
+            Shortfall::Miss => (&self.on_miss, Reason::Miss),
+            Shortfall::Invalid(target) => (&self.on_invalid, Reason::Invalid(target)),
+            Shortfall::Check(check) => (&self.on_invalid, Reason::Check(check)),
+        };
+        self.fall_back(role, policy, reason, notes, out)
+    }
+
+    #[inline]
+    fn note_json_null(&self, role: Role, kind: &Kind, text: &[u8], notes: &mut Notes) {
         if *kind == Kind::Json
             && role != Role::Before
             && matches!(self.convert, None | Some(As::Json))
@@ -171,7 +218,21 @@ impl FieldStep {
         {
             note(&self.field, &mut notes.json_nulls);
         }
-        Ok(())
+    }
+
+    /// Does what a policy says of a value that does not fit. An old one rejects nothing.
+    fn fall_back(
+        &self,
+        role: Role,
+        policy: &Rendered,
+        reason: Reason,
+        notes: &mut Notes,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Verdict> {
+        match (policy, role) {
+            (Rendered::Reject | Rendered::Skip, Role::Before) => Ok(()),
+            (policy, _) => self.apply(policy, reason, notes, out),
+        }
     }
 
     #[cold]

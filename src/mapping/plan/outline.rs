@@ -11,6 +11,7 @@ use super::super::verdict::{Reason, Verdict};
 use super::field::FieldStep;
 use super::{Plan, Step};
 use crate::relation::{Column, Relation};
+use crate::secret::Secret;
 
 /// The output's objects while they are put together; steps once they are.
 #[derive(Debug, Default)]
@@ -36,14 +37,10 @@ impl Outline {
             return outline;
         };
         for field in &mapping.fields {
-            outline.field(field, relation);
+            outline.field(field, relation, mapping.mask_key.as_ref());
         }
         if mapping.rest == Rest::Include {
-            let named = |column: &Column| {
-                let takes = |from: &From| matches!(from, From::Column(n) if *n == column.name);
-                mapping.fields.iter().any(|field| takes(&field.from))
-            };
-            outline.columns(relation, |column| !named(column));
+            outline.columns(relation, |column| !mapping.names(&column.name));
         }
         outline
     }
@@ -53,13 +50,13 @@ impl Outline {
             if wanted(column) {
                 let field = Field::column(column.name.as_str(), column.name.as_str());
                 let path = [column.name.as_str()];
-                let step = Step::Field(Box::new(FieldStep::column(&field, &path, index, column)));
-                insert(&mut self.nodes, &path, step, false);
+                let step = FieldStep::column(&field, &path, index, column, None);
+                insert(&mut self.nodes, &path, Step::Field(Box::new(step)), false);
             }
         }
     }
 
-    fn field(&mut self, field: &Field, relation: &Relation) {
+    fn field(&mut self, field: &Field, relation: &Relation, key: Option<&Secret>) {
         let path: Vec<&str> = field.path().collect();
         let step = match &field.from {
             From::Value(value) => Some(constant(&path, value)),
@@ -67,13 +64,13 @@ impl Outline {
                 Some(index) => relation
                     .columns
                     .get(index)
-                    .map(|column| FieldStep::column(field, &path, index, column))
+                    .map(|column| FieldStep::column(field, &path, index, column, key))
                     .map(|step| Step::Field(Box::new(step))),
                 None => self.missing(field, name, &path),
             },
             From::Expr(expression) => match Bound::new(expression, relation) {
                 Ok(bound) => {
-                    Some(Step::Field(Box::new(FieldStep::expression(field, &path, bound))))
+                    Some(Step::Field(Box::new(FieldStep::expression(field, &path, bound, key))))
                 }
                 Err(column) => self.missing(field, &column, &path),
             },

@@ -20,6 +20,28 @@ fn any_policy() -> impl Strategy<Value = Option<Policy>> {
     ])
 }
 
+fn any_lookup() -> impl Strategy<Value = Lookup> {
+    let values =
+        prop_oneof![Just("null"), Just("true"), Just("1.50"), Just("{\"a\": 1}"), Just("\"x\"")];
+    proptest::collection::vec(("[0-9]", values), 1..8).prop_map(|entries| {
+        let entries = entries.iter().map(|(key, json)| (key.as_str(), LookupEntry::Json(json)));
+        Lookup::inline(entries)
+    })
+}
+
+fn any_check() -> impl Strategy<Value = Check> {
+    let zero = || Decimal::parse("0");
+    proptest::sample::select(vec![
+        Check::Email,
+        Check::Url,
+        Check::Nonempty,
+        Check::MaxLength(3),
+        Check::OneOf(vec!["1".to_owned()]),
+        Check::Range { min: zero(), max: None },
+        Check::Range { min: None, max: zero() },
+    ])
+}
+
 prop_compose! {
     fn any_field(target: &'static str)(
         column in proptest::sample::select(&["id", "email", "bio", "settings", "city", "none"][..]),
@@ -27,9 +49,24 @@ prop_compose! {
         on_null in any_policy(),
         on_missing in any_policy(),
         on_invalid in any_policy(),
+        on_miss in any_policy(),
+        lookup in proptest::option::of(any_lookup()),
+        checks in proptest::collection::vec(any_check(), 0..3),
+        mask in proptest::option::of(proptest::sample::select(&Mask::ALL[..])),
     ) -> Field {
-        let on_invalid = on_invalid.filter(|_| convert.is_some());
-        Field { convert, on_null, on_missing, on_invalid, ..Field::column(target, column) }
+        let on_invalid = on_invalid.filter(|_| convert.is_some() || !checks.is_empty());
+        let on_miss = on_miss.filter(|_| lookup.is_some());
+        Field {
+            convert,
+            on_null,
+            on_missing,
+            on_invalid,
+            on_miss,
+            lookup,
+            checks,
+            mask,
+            ..Field::column(target, column)
+        }
     }
 }
 
@@ -52,6 +89,13 @@ proptest! {
             let mut out = Vec::new();
             let mut mapper = mapper(vec![route.clone()], Format::Walgate);
             let result = mapper.map(&chunk(&relation, act), 0, &mut out).unwrap();
+            let mut again = Vec::new();
+            let twice = [&mut mapper, &mut self::mapper(vec![route.clone()], Format::Walgate)];
+            for mapper in twice {
+                again.clear();
+                mapper.map(&chunk(&relation, act), 0, &mut again).unwrap();
+                prop_assert_eq!(&again, &out);
+            }
             let Mapped::Event(draft) = result else { continue };
             let body = &out[draft.body.clone()];
             prop_assert!(!body.contains(&b'\n'));

@@ -7,14 +7,16 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    As, Draft, Field, Format, From, Mapped, Mapping, OnDelete, OnUnchanged, Operations, Policy,
-    PrefixPattern, Rest, Route, Selector, SinkMapper, Skip, SourceLabel, TablePattern, explain,
+    As, Check, Decimal, Draft, Field, Format, From, Lookup, LookupEntry, Mapped, Mapping, Mask,
+    OnDelete, OnUnchanged, Operations, Policy, PrefixPattern, Rest, Route, Selector, SinkMapper,
+    Skip, SourceLabel, TablePattern, explain,
 };
 use crate::change::Cell;
 use crate::chunk::{Chunk, Operation, Transaction};
 use crate::lsn::{Lsn, Oid, Timestamp, Xid};
 use crate::pgoutput::build::{self, Old};
 use crate::relation::{Column, Kind, Relation, ReplicaIdentity};
+use crate::secret::Secret;
 
 mod event;
 mod explained;
@@ -23,7 +25,10 @@ mod fields;
 mod filters;
 mod invention;
 mod keys;
+mod looked_up;
+mod masks;
 mod outbox;
+mod policies;
 mod routes;
 
 const COMMIT: &str =
@@ -159,7 +164,8 @@ fn mapped(fields: Vec<Field>) -> Route {
 }
 
 fn with_rest(fields: Vec<Field>, rest: Rest) -> Route {
-    let mapping = Mapping { name: "contact".to_owned(), version: 3, fields, rest };
+    let mask_key = Some(Secret::new("a key of the tests".to_owned()));
+    let mapping = Mapping { rest, mask_key, ..Mapping::new("contact", 3, fields) };
     assert_eq!(mapping.problems(), []);
     Route { mapping: Some(Arc::new(mapping)), ..route() }
 }
