@@ -16,7 +16,12 @@ mod text;
 mod verdict;
 mod explain;
 mod outbox;
+mod columns;
+mod decimal;
+mod case;
 
+pub use case::{Case, Expected, Given, Json, Mismatch, Outcome};
+pub use decimal::Decimal;
 pub use explain::{Explanation, explain};
 pub use key::key_columns;
 pub use mapper::{Draft, Error, Mapped, SinkMapper, SourceLabel};

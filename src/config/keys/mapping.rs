@@ -1,7 +1,8 @@
 //! The keys of a mapping.
 
 use super::Otherwise::{None, Required, Toml};
-use super::Shape::{Any, Boolean, Either, Integer, Named, Table, Text, Word};
+use super::Shape::{Any, Boolean, Either, Integer, List, Named, Table, Text, Word};
+use super::test::TEST;
 use super::{Section, Shape, key, later};
 
 pub(super) static MAPPING: Section = Section {
@@ -26,7 +27,7 @@ pub(super) static MAPPING: Section = Section {
             "columns that no field names",
         ),
         later("mask_key", "the key of `mask = \"hash\"`"),
-        later("test", "rows and what becomes of them"),
+        key("test", List(&Table(&TEST)), None, "a row and what becomes of it, for `walgate test`"),
     ],
 };
 

