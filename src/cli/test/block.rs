@@ -53,6 +53,8 @@ struct Block<'a> {
 #[derive(Default)]
 struct Image {
     row: Vec<(String, Given)>,
+    /// NULL, of columns that only `rest = "include"` takes: they have to be named to be there.
+    null: Vec<String>,
     unchanged: Vec<String>,
     made_up: Vec<String>,
 }
@@ -77,7 +79,7 @@ impl Block<'_> {
             is_full: images.old_is_full && has_old,
             unchanged: if operation == Operation::Update { new.unchanged } else { Vec::new() },
             missing: self.missing(),
-            kinds: BTreeMap::new(),
+            kinds: new.null.into_iter().chain(old.null).map(|name| (name, Kind::Text)).collect(),
             expected: Expected::Skipped { field: None },
         };
         let mut made_up = new.made_up;
@@ -106,6 +108,9 @@ impl Block<'_> {
                     image.row.push((name.to_owned(), plain(&column.kind, text)));
                 }
                 Cell::Unchanged => image.unchanged.push(name.to_owned()),
+                Cell::Null if !read.contains(&name) && !also(column) => {
+                    image.null.push(name.to_owned());
+                }
                 Cell::Null | Cell::Absent => {}
             }
         }
@@ -119,7 +124,8 @@ impl Block<'_> {
     }
 
     fn write(&self, mut case: Case, made_up: &[String]) -> Result<String, Failure> {
-        let mut types: BTreeMap<String, &str> = BTreeMap::new();
+        let mut types: BTreeMap<String, &str> =
+            case.kinds.keys().map(|name| (name.clone(), "text")).collect();
         let mut row = |given: &[(String, Given)]| {
             let members = given.iter().map(|(name, given)| {
                 let (literal, word) = literal(given);
@@ -132,7 +138,7 @@ impl Block<'_> {
         };
         let (after, before) = (row(&case.row), case.before.as_deref().map(&mut row));
         // As the types of the test's columns will be when it is read.
-        case.kinds = self.kinds(&case);
+        case.kinds.extend(kinds(&case));
         let outcome = case.outcome(self.mapping);
         let outcome = outcome.map_err(|error| Failure::of_stage(Exit::Failed, &error))?;
         let mut lines = vec![
@@ -165,12 +171,12 @@ impl Block<'_> {
         lines.extend(expectation(&outcome));
         Ok(format!("\n{}\n", lines.join("\n")))
     }
+}
 
-    /// The kinds of the columns that have a value.
-    fn kinds(&self, case: &Case) -> BTreeMap<String, Kind> {
-        let given = case.row.iter().chain(case.before.iter().flatten());
-        given.map(|(name, given)| (name.clone(), given.kind.clone())).collect()
-    }
+/// The kinds of the columns that have a value.
+fn kinds(case: &Case) -> BTreeMap<String, Kind> {
+    let given = case.row.iter().chain(case.before.iter().flatten());
+    given.map(|(name, given)| (name.clone(), given.kind.clone())).collect()
 }
 
 /// Takes a value for the JSON that it becomes where TOML has no such type.

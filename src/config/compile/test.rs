@@ -255,3 +255,98 @@ fn fields_once(test: &Table, notes: &mut Notes<'_>) {
 fn names(test: &Table, key: &str) -> Vec<String> {
     test.list(key).iter().filter_map(|entry| entry.text().map(str::to_owned)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::{self, Environment};
+
+    const BEFORE: &str = "[source]\nurl = \"postgres://h/d\"\n[sink.s]\n[sink.s.stdout]\n[[route]]\n\
+                          name = \"r\"\ntable = \"public.t\"\nmapping = \"m\"\nsink = \"s\"\n\
+                          [mapping.m]\nversion = 1\n[mapping.m.fields]\nid = { column = \"id\" }\n\
+                          [[mapping.m.test]]\n";
+
+    /// The problems of a test, each as `line:column: message` with lines from the test's first.
+    #[track_caller]
+    fn check(test: &str, problems: &[&str]) {
+        let text = format!("{BEFORE}{test}\n");
+        let environment = Environment { variable: &|_| None, folder: Path::new(".") };
+        let first = BEFORE.lines().count();
+        let found: Vec<String> = match config::parse("f", &text, &environment) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems
+                .0
+                .iter()
+                .map(|p| format!("{}:{}: {}", p.line - first, p.column, p.message))
+                .collect(),
+        };
+        assert_eq!(found, problems);
+    }
+
+    #[test]
+    fn a_test_may_say_whatever_a_change_can_be() {
+        check("name = 'a'\nrow = { id = 1 }\nexpect = { id = 1 }", &[]);
+        check("name = 'a'\nop = 'delete'\nbefore = { id = 1 }\nskip = true", &[]);
+        check(
+            "name = 'a'\nrow = { id = 1 }\nbefore = { id = 2 }\nidentity = 'full'\n\
+             unchanged = ['bio']\nmissing = ['x']\ntypes = { bio = 'jsonb' }\n\
+             table = 'sales.\"T\"'\nnull = ['a']\nabsent = ['bio']\nexact = true",
+            &[],
+        );
+        check("name = 'a'\nreject = { field = 'id', reason = 'NULL' }", &[]);
+        check("name = 'a'\nskip = 'id'", &[]);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_told_at_its_place_with_the_cure() {
+        check(
+            "name = 'a'\nrow = { id = 1 }",
+            &[
+                "0:1: a test expects something; add expect = { … }, reject = \"FIELD\" or skip = true",
+            ],
+        );
+        check(
+            "name = 'a'\nexpect = { id = 1 }\nreject = 'id'",
+            &["3:10: \"reject\" and \"expect\" contradict each other: a row is sent, rejected or \
+                 skipped; drop one of them"],
+        );
+        check(
+            "name = 'a'\nop = 'update'\nrow = { id = 1 }\nunchanged = ['bio', 'id']\n\
+             missing = ['bio']\nexpect = { id = 1 }\nabsent = ['id']",
+            &[
+                "4:21: column \"id\" stands in \"row\" and in \"unchanged\"; drop one of them",
+                "5:12: column \"bio\" stands in \"unchanged\" and in \"missing\"; drop one of them",
+                "7:11: field \"id\" stands in \"expect\" and in \"absent\"; drop one of them",
+            ],
+        );
+        check(
+            "name = 'a'\nop = 'delete'\nrow = { id = 1 }\nexact = true",
+            &[
+                "0:1: a delete needs \"before\": the old row as Postgres sends it, its key at least",
+                "3:7: a delete has no new row; name its columns in \"before\"",
+                "4:9: \"exact\" needs \"expect\"; add expect = { … }",
+            ],
+        );
+        check(
+            "name = 'a'\nop = 'read'\nunchanged = ['id']\nidentity = 'full'\nskip = false",
+            &[
+                "3:13: of a read there is no \"unchanged\"; leave it out, or op = \"update\"",
+                "4:12: \"identity\" says what \"before\" leaves out, and there is none; drop it",
+                "5:8: \"skip\" is true or a field's name; leave it out",
+            ],
+        );
+        check(
+            "name = 'a'\nrows = 1\ntypes = { a = 'numerics' }\ntable = 'public.*'\nskip = true",
+            &[
+                "2:1: unknown key \"rows\"; did you mean \"row\"?",
+                "3:15: the type of \"a\" is none of those known; did you mean \"numeric\"?",
+                "4:9: a test is of one table; leave the glob out",
+            ],
+        );
+        check(
+            "name = 'a'\nskip = true\n[[mapping.m.test]]\nname = 'a'\nskip = true",
+            &["4:8: there are two tests \"a\"; give one another name"],
+        );
+    }
+}
