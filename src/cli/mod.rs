@@ -17,6 +17,7 @@ mod run;
 mod schema;
 mod slot;
 mod status;
+mod test;
 mod trace;
 
 use std::path::PathBuf;
@@ -97,6 +98,8 @@ enum Command {
     Run(run::Args),
     /// Shows what a route would send for one row, and why
     Map(map::Args),
+    /// Runs the mapping tests of the config, or makes one of a real event
+    Test(test::Args),
     /// Shows lag, slot, sinks and dead letters, with or without a running instance
     Status(status::Args),
     /// Tells the life of one row: each change, and what became of it at each sink
@@ -148,6 +151,7 @@ fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
         Command::Completions(args) => return completions::run(args),
         // Files alone: it waits for nobody.
         Command::Trace(args) => return trace::run(args, global),
+        Command::Test(args) => return test::run(args, global),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -168,7 +172,9 @@ fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
             Command::Sink(args) => Box::pin(named::sink(args, global)).await,
             Command::Route(args) => Box::pin(named::route(args, global)).await,
             Command::Slot(args) => Box::pin(slot::run(args, global)).await,
-            Command::Schema(_) | Command::Completions(_) | Command::Trace(_) => Ok(Exit::Done),
+            Command::Schema(_) | Command::Completions(_) | Command::Trace(_) | Command::Test(_) => {
+                Ok(Exit::Done)
+            }
         }
     });
     runtime.shutdown_timeout(LINGER);

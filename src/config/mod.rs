@@ -3,6 +3,7 @@
 //! Knows the stages' settings and nothing of what they do. What only the server can tell (tables,
 //! rights, replica identities) is for `walgate check`.
 
+mod cell;
 mod compile;
 mod interpolate;
 mod keys;

@@ -78,8 +78,10 @@ fn form(shape: &Shape) -> String {
             let words: Vec<String> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
             words.join(", ")
         }
-        Shape::Any => "any".to_owned(),
-        Shape::Table(_) | Shape::Named(_) | Shape::Secrets | Shape::Values => "table".to_owned(),
+        Shape::Any | Shape::Cell => "any".to_owned(),
+        Shape::Table(_) | Shape::Named(_) | Shape::Secrets | Shape::Values | Shape::Cells => {
+            "table".to_owned()
+        }
         Shape::List(inner) => format!("list of {}", form(inner)),
         Shape::Either(shapes) => {
             let forms: Vec<String> = shapes

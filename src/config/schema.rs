@@ -72,13 +72,13 @@ fn shape(shape_: &Shape) -> Value {
         Shape::Word(words, _) => json!({
             "anyOf": [{ "enum": words }, { "type": "string", "pattern": "\\$\\{" }]
         }),
-        Shape::Any => json!({}),
+        Shape::Any | Shape::Cell => json!({}),
         Shape::Table(inner) => section(inner),
         Shape::Named(inner) => json!({ "type": "object", "additionalProperties": section(inner) }),
         Shape::Secrets => {
             json!({ "type": "object", "additionalProperties": { "type": "string" } })
         }
-        Shape::Values => json!({ "type": "object", "additionalProperties": {} }),
+        Shape::Values | Shape::Cells => json!({ "type": "object", "additionalProperties": {} }),
         Shape::List(item) => json!({ "type": "array", "items": shape(item) }),
         Shape::Either(shapes) => json!({ "anyOf": shapes.iter().map(shape).collect::<Vec<_>>() }),
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::unit::Rate;
+use crate::mapping::Given;
 use crate::secret::Secret;
 
 /// A place in the text, in bytes.
@@ -47,6 +48,7 @@ pub(super) enum Value {
     Size(u64),
     Rate(Rate),
     Any(Json),
+    Cell(Given),
     /// A table with keys of its own, named tables, headers, values of any form.
     Table(Table),
     List(Vec<Entry>),
@@ -123,6 +125,16 @@ impl Table {
             Value::Any(json) => Some(json),
             _ => None,
         }
+    }
+
+    /// Returns the values of a row, by column; empty where there is none.
+    pub(super) fn cells(&self, name: &str) -> Vec<(String, Given)> {
+        let entries = self.named(name).iter();
+        let cells = entries.filter_map(|entry| match &entry.value {
+            Value::Cell(given) => Some((entry.name.clone(), given.clone())),
+            _ => None,
+        });
+        cells.collect()
     }
 
     pub(super) fn table(&self, name: &str) -> Option<&Self> {

@@ -126,12 +126,14 @@ impl Walker<'_, '_> {
                 }
             }
             (Shape::Any, _) => self.json(name, value).map(Value::Any),
+            (Shape::Cell, _) => self.cell(name, value).map(Value::Cell),
             (Shape::Table(section), DeValue::Table(found)) => {
                 Some(Value::Table(self.table(section, found, key.clone())))
             }
-            (Shape::Named(_) | Shape::Secrets | Shape::Values, DeValue::Table(found)) => {
-                Some(Value::Table(self.names(shape, found, key.clone())))
-            }
+            (
+                Shape::Named(_) | Shape::Secrets | Shape::Values | Shape::Cells,
+                DeValue::Table(found),
+            ) => Some(Value::Table(self.names(shape, found, key.clone()))),
             (Shape::List(item), DeValue::Array(found)) => {
                 let mut entries = Vec::new();
                 for element in found {
@@ -191,6 +193,7 @@ impl Walker<'_, '_> {
             let inner = match shape {
                 Shape::Named(section) => Shape::Table(section),
                 Shape::Secrets => Shape::Secret,
+                Shape::Cells => Shape::Cell,
                 _ => Shape::Any,
             };
             let Some(read) = self.value(name.get_ref(), &inner, value, &name.span()) else {
@@ -248,13 +251,19 @@ impl Walker<'_, '_> {
         })
     }
 
-    fn not_json(&mut self, name: &str, what: &str, value: &Spanned<DeValue<'_>>) -> Option<Json> {
+    /// Notes that a value is not to be had. Returns none, always.
+    pub(super) fn not_json<T>(
+        &mut self,
+        name: &str,
+        what: &str,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Option<T> {
         let message = format!("\"{name}\" must be {what}; write it as a string");
         self.notes.problem(&value.span(), message);
         None
     }
 
-    fn interpolated(&mut self, raw: &str, span: &Span) -> Option<String> {
+    pub(super) fn interpolated(&mut self, raw: &str, span: &Span) -> Option<String> {
         match interpolate(raw, self.environment) {
             Ok(text) => Some(text),
             Err(problems) => {
@@ -345,10 +354,12 @@ fn example(key: &Key) -> String {
 
 fn takes(shape: &Shape, found: &DeValue<'_>) -> bool {
     match shape {
-        Shape::Any => true,
+        Shape::Any | Shape::Cell => true,
         Shape::Boolean => found.is_bool(),
         Shape::Integer(..) => found.is_integer(),
-        Shape::Table(_) | Shape::Named(_) | Shape::Secrets | Shape::Values => found.is_table(),
+        Shape::Table(_) | Shape::Named(_) | Shape::Secrets | Shape::Values | Shape::Cells => {
+            found.is_table()
+        }
         Shape::List(_) => found.is_array(),
         Shape::Either(shapes) => shapes.iter().any(|shape| takes(shape, found)),
         _ => found.is_str(),
@@ -372,8 +383,10 @@ fn expected(shape: &Shape) -> String {
         Shape::Rate => "a rate such as \"50/s\" or \"1000/m\"".to_owned(),
         Shape::ByteRate => "a rate such as \"10MiB/s\"".to_owned(),
         Shape::Word(words, _) => one_of(words),
-        Shape::Any => "a value".to_owned(),
-        Shape::Table(_) | Shape::Named(_) | Shape::Secrets | Shape::Values => "a table".to_owned(),
+        Shape::Any | Shape::Cell => "a value".to_owned(),
+        Shape::Table(_) | Shape::Named(_) | Shape::Secrets | Shape::Values | Shape::Cells => {
+            "a table".to_owned()
+        }
         Shape::List(item) => format!("a list, each {}", expected(item)),
         Shape::Either(shapes) => shapes.iter().map(expected).collect::<Vec<_>>().join(", or "),
     }
@@ -393,9 +406,9 @@ fn shown(found: &DeValue<'_>) -> String {
 }
 
 /// The entries as they stand in the file; the parser sorts them by name.
-type Pair<'t, 'i> = (&'t Spanned<std::borrow::Cow<'i, str>>, &'t Spanned<DeValue<'i>>);
+pub(super) type Pair<'t, 'i> = (&'t Spanned<std::borrow::Cow<'i, str>>, &'t Spanned<DeValue<'i>>);
 
-fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Pair<'t, 'i>> {
+pub(super) fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Pair<'t, 'i>> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
     entries

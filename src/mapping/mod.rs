@@ -23,7 +23,10 @@ mod text;
 mod verdict;
 mod explain;
 mod outbox;
+mod columns;
+mod case;
 
+pub use case::{Case, Expected, Given, Json, Mismatch, Outcome};
 pub use check::{Check, Pattern};
 pub use decimal::{Decimal, is_same_number};
 pub use explain::{Explanation, explain};

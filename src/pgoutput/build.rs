@@ -1,7 +1,12 @@
 //! Frames built from values: what Postgres would send, for `walgate map --row`, loads and tests.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
 use super::Error;
 use crate::change::Cell;
+use crate::chunk::{Chunk, Operation, Transaction};
 use crate::lsn::{Lsn, Oid, Timestamp, Xid};
 use crate::relation::{Relation, ReplicaIdentity};
 
@@ -12,6 +17,27 @@ pub enum Old<'a> {
     Key(&'a [Cell<'a>]),
     /// The whole row.
     Full(&'a [Cell<'a>]),
+}
+
+/// Returns a chunk that holds one change of a table, whose message `frame` is. Its place in the log,
+/// its time and its transaction are zero: nothing was committed.
+///
+/// # Errors
+/// When the message is longer than a chunk can say.
+pub fn chunk(
+    relation: &Arc<Relation>,
+    operation: Operation,
+    frame: Vec<u8>,
+) -> Result<Arc<Chunk>, Error> {
+    let transaction = Transaction {
+        commit_lsn: Lsn::ZERO,
+        end_lsn: Some(Lsn::ZERO),
+        xid: Some(Xid(0)),
+        commit_time: Some(Timestamp(0)),
+    };
+    let (relation, frame) = (Some(Arc::clone(relation)), Bytes::from(frame));
+    let chunk = Chunk::of_one(0, transaction, relation, 0, operation, frame);
+    chunk.map(Arc::new).ok_or(Error::TooLong)
 }
 
 /// Appends an Insert message. An absent value is written as NULL.

@@ -26,6 +26,7 @@ mod layers;
 mod loads;
 mod lost;
 mod map;
+mod mapping_tests;
 mod messages;
 mod off;
 mod order;

@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::change::Cell;
-use crate::chunk::{Chunk, Operation, Transaction};
-use crate::lsn::{Lsn, Timestamp, Xid};
+use crate::chunk::{Chunk, Operation};
 use crate::pgoutput::Error;
 use crate::pgoutput::build::{self, Old};
 use crate::relation::{Relation, ReplicaIdentity};
@@ -38,15 +35,7 @@ pub(super) fn chunk(
         }
         Operation::Truncate | Operation::Message => return Ok(None),
     }
-    let transaction = Transaction {
-        commit_lsn: Lsn::ZERO,
-        end_lsn: Some(Lsn::ZERO),
-        xid: Some(Xid(0)),
-        commit_time: Some(Timestamp(0)),
-    };
-    let (relation, frame) = (Some(Arc::clone(relation)), Bytes::from(frame));
-    let chunk = Chunk::of_one(0, transaction, relation, 0, operation, frame);
-    chunk.map(|chunk| Some(Arc::new(chunk))).ok_or(Error::TooLong)
+    build::chunk(relation, operation, frame).map(Some)
 }
 
 fn cell_of(value: Option<&str>) -> Cell<'_> {

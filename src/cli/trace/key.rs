@@ -8,22 +8,23 @@ use serde_json::value::RawValue;
 use crate::change::{Cell, Change};
 use crate::chunk::Operation;
 use crate::cli::failure::{Exit, Failure};
+use crate::mapping::Json;
 use crate::pgoutput::value::write_json;
 use crate::relation::Relation;
 
 /// The values of a row's key, by column.
 #[derive(Debug)]
-pub(super) struct Key {
+pub(in crate::cli) struct Key {
     columns: Vec<(String, Json)>,
 }
 
 /// Where the key's columns lie in one version of a table.
 #[derive(Clone, Debug)]
-pub(super) struct Place(Vec<usize>);
+pub(in crate::cli) struct Place(Vec<usize>);
 
 /// How a change has to do with the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bond {
+pub(in crate::cli) enum Bond {
     /// It is of this key, before and after.
     Same,
     /// It gave this key to a row that had another.
@@ -34,7 +35,7 @@ pub(super) enum Bond {
 
 impl Key {
     /// Reads a JSON object.
-    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
+    pub(in crate::cli) fn parse(text: &str) -> Result<Self, Failure> {
         let help = "write it as {\"id\": 42}, with every column of the route's key";
         let wrong = |what: String| Failure::new(Exit::Usage, what).help(help);
         let columns: BTreeMap<String, &RawValue> = serde_json::from_str(text)
@@ -48,18 +49,18 @@ impl Key {
     }
 
     /// Returns the names of its columns.
-    pub(super) fn names(&self) -> BTreeSet<&str> {
+    pub(in crate::cli) fn names(&self) -> BTreeSet<&str> {
         self.columns.iter().map(|(name, _)| name.as_str()).collect()
     }
 
     /// Finds its columns in a version of the table; none when one is missing.
-    pub(super) fn place(&self, relation: &Relation) -> Option<Place> {
+    pub(in crate::cli) fn place(&self, relation: &Relation) -> Option<Place> {
         self.columns.iter().map(|(name, _)| relation.column(name)).collect::<Option<_>>().map(Place)
     }
 
     /// Returns how a change has to do with this key; none: nothing at all. A TRUNCATE has to do
     /// with every row.
-    pub(super) fn bond<'a>(
+    pub(in crate::cli) fn bond<'a>(
         &self,
         place: &Place,
         relation: &Relation,
@@ -67,7 +68,7 @@ impl Key {
     ) -> Option<Bond> {
         let is = |cell: &dyn Fn(usize) -> Cell<'a>| {
             let mut pairs = self.columns.iter().zip(&place.0);
-            pairs.all(|((_, wanted), index)| wanted.is(cell(*index), relation, *index))
+            pairs.all(|((_, wanted), index)| is(wanted, cell(*index), relation, *index))
         };
         match change.operation {
             Operation::Truncate => Some(Bond::Same),
@@ -90,7 +91,7 @@ impl Key {
 
 impl Place {
     /// Returns the key that a change leaves its row with, as JSON; none for a TRUNCATE.
-    pub(super) fn json(&self, relation: &Relation, change: &Change<'_>) -> Option<String> {
+    pub(in crate::cli) fn json(&self, relation: &Relation, change: &Change<'_>) -> Option<String> {
         match change.operation {
             Operation::Truncate | Operation::Message => None,
             Operation::Delete => Some(self.write(relation, |index| change.old_cell(index))),
@@ -101,7 +102,7 @@ impl Place {
     }
 
     /// Returns the key that the row had before, as JSON.
-    pub(super) fn json_before(&self, relation: &Relation, change: &Change<'_>) -> String {
+    pub(in crate::cli) fn json_before(&self, relation: &Relation, change: &Change<'_>) -> String {
         self.write(relation, |index| old(change, index))
     }
 
@@ -149,66 +150,8 @@ fn json(cell: Cell<'_>, relation: &Relation, index: usize) -> Option<String> {
     }
 }
 
-/// A JSON value that is compared by what it says: numbers by their digits, however many.
-#[derive(Debug, PartialEq, Eq)]
-enum Json {
-    Number(Decimal),
-    Other(String),
-}
-
-impl Json {
-    fn read(text: &str) -> Self {
-        match Decimal::read(text) {
-            Some(number) => Self::Number(number),
-            // Escapes and blanks may differ.
-            None => Self::Other(
-                serde_json::from_str::<Value>(text)
-                    .map_or_else(|_| text.to_owned(), |value| value.to_string()),
-            ),
-        }
-    }
-
-    fn is(&self, cell: Cell<'_>, relation: &Relation, index: usize) -> bool {
-        json(cell, relation, index).is_some_and(|json| Self::read(&json) == *self)
-    }
-}
-
-/// A number as its digits, without those that say nothing: `-0012.50` and `-1.25e1` are one.
-#[derive(Debug, PartialEq, Eq)]
-struct Decimal {
-    negative: bool,
-    /// From the first digit to the last that is not 0.
-    digits: String,
-    /// Of the digit behind the last, as a power of ten.
-    exponent: i64,
-}
-
-impl Decimal {
-    fn read(text: &str) -> Option<Self> {
-        let (negative, text) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
-            None => (text, 0),
-        };
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        if whole.is_empty() || !is_digits(whole) || !is_digits(fraction) {
-            return None;
-        }
-        let all = format!("{whole}{fraction}");
-        let digits = all.trim_start_matches('0');
-        let significant = digits.trim_end_matches('0');
-        if significant.is_empty() {
-            return Some(Self { negative: false, digits: String::new(), exponent: 0 });
-        }
-        let dropped = i64::try_from(digits.len() - significant.len()).ok()?;
-        let behind_point = i64::try_from(fraction.len()).ok()?;
-        let exponent = exponent.checked_sub(behind_point)?.checked_add(dropped)?;
-        Some(Self { negative, digits: significant.to_owned(), exponent })
-    }
+fn is(value: &Json, cell: Cell<'_>, relation: &Relation, index: usize) -> bool {
+    json(cell, relation, index).is_some_and(|json| Json::read(&json) == *value)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `walgate trace`: the life of one row, from the journal, what was delivered and the dead letters.
 
-mod key;
+pub(super) mod key;
 mod life;
 mod tell;
 

@@ -7,6 +7,7 @@ mod mapping;
 mod outbox;
 mod route;
 mod sink;
+mod test;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ pub use self::sink::{Sink, SinkKind};
 use super::problem::{Notes, Problem};
 use super::tree::{Entry, Table};
 use super::walk::suggestion;
-use crate::mapping::{Mapping, Route};
+use crate::mapping::{Case, Mapping, Route};
 use crate::secret::Secret;
 use crate::source;
 use crate::source::conninfo::{Conninfo, anchored};
@@ -37,6 +38,8 @@ pub struct Config {
     pub admin: Admin,
     /// In the order of the file.
     pub mappings: Vec<Arc<Mapping>>,
+    /// The tests of the mappings, in the order of the file.
+    pub tests: Vec<Case>,
     /// In the order of the file. Never empty.
     pub sinks: Vec<Sink>,
     /// In the order of the file. Never empty; each names one of `sinks`.
@@ -142,6 +145,7 @@ pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Opt
     let journal = tree.table("journal").and_then(|table| journal(table, notes));
     let admin = tree.table("admin").and_then(|table| admin(table, notes));
     let mappings = mapping::all(tree, folder, notes);
+    let tests = test::all(tree, notes);
     let sinks = sink::all(tree, notes);
     let routes = route::all(tree, &mappings, notes);
     outbox::headers(tree, sinks.as_deref().unwrap_or_default(), notes);
@@ -153,6 +157,7 @@ pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Opt
         journal: journal?,
         admin: admin?,
         mappings: mappings?,
+        tests: tests?,
         sinks: sinks?,
         routes: routes?,
         warnings: Vec::new(),

@@ -2,7 +2,8 @@
 
 use super::Otherwise::{None, Required, Toml};
 use super::Shape::{Any, Boolean, Either, Integer, List, Named, Secret, Table, Text, Values, Word};
-use super::{Section, Shape, key, later};
+use super::test::TEST;
+use super::{Section, Shape, key};
 
 pub(super) static MAPPING: Section = Section {
     title: "a mapping",
@@ -31,7 +32,7 @@ pub(super) static MAPPING: Section = Section {
             None,
             "the key of `mask = \"hash\"`; only a fingerprint of it is ever stored",
         ),
-        later("test", "rows and what becomes of them"),
+        key("test", List(&Table(&TEST)), None, "a row and what becomes of it, for `walgate test`"),
     ],
 };
 

@@ -4,6 +4,7 @@ mod kind;
 mod mapping;
 mod route;
 mod sink;
+mod test;
 
 use self::mapping::MAPPING;
 use self::route::ROUTE;
@@ -85,6 +86,10 @@ pub(super) enum Shape {
     Secrets,
     /// Names and values of any form.
     Values,
+    /// A value of a row, with its type and all its digits.
+    Cell,
+    /// Columns and their values.
+    Cells,
     /// A list.
     List(&'static Self),
     /// Whichever of these has the form of what stands there.

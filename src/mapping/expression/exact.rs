@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use crate::mapping::decimal::is_same_number;
+
 /// A number of CEL.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Number {
@@ -59,46 +61,7 @@ pub(super) fn double(text: &str) -> Option<f64> {
     if plain && text.len() <= DIGITS_SURE {
         return Some(double);
     }
-    (Decimal::read(text)? == Decimal::read(&format!("{double:e}"))?).then_some(double)
-}
-
-/// A decimal without zeros at its ends: equal numbers are equal.
-#[derive(Debug, PartialEq, Eq)]
-struct Decimal {
-    negative: bool,
-    /// No zero at either end; empty for zero.
-    digits: Vec<u8>,
-    /// The power of ten of the last digit.
-    exponent: i64,
-}
-
-impl Decimal {
-    fn read(text: &str) -> Option<Self> {
-        let (negative, text) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
-            None => (text, 0),
-        };
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let mut digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
-        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-            return None;
-        }
-        let mut exponent = exponent.checked_sub(i64::try_from(fraction.len()).ok()?)?;
-        while digits.last() == Some(&b'0') {
-            digits.pop();
-            exponent = exponent.checked_add(1)?;
-        }
-        let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
-        digits.drain(..zeros);
-        if digits.is_empty() {
-            return Some(Self { negative: false, digits, exponent: 0 });
-        }
-        Some(Self { negative, digits, exponent })
-    }
+    is_same_number(text, &format!("{double:e}")).then_some(double)
 }
 
 #[cfg(test)]
