@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::convert;
+use super::super::event;
 use super::super::row::Row;
 use super::super::rule::{As, Field, OnUnchanged, Policy};
 use super::super::verdict::{Reason, Verdict};
@@ -94,7 +95,7 @@ impl FieldStep {
                 Ok(())
             }
             Cell::Null => self.apply(&self.on_null, Reason::Null, notes, out),
-            Cell::Unchanged | Cell::Absent => self.write_unchanged(role, notes),
+            Cell::Unchanged | Cell::Absent => self.write_unchanged(role, kind, notes, out),
         }
     }
 
@@ -132,13 +133,25 @@ impl FieldStep {
     }
 
     #[cold]
-    fn write_unchanged(&self, role: Role, notes: &mut Notes) -> Result<(), Verdict> {
+    fn write_unchanged(
+        &self,
+        role: Role,
+        kind: &Kind,
+        notes: &mut Notes,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Verdict> {
         match (role, self.on_unchanged) {
             (Role::Before, _) => {}
             (_, OnUnchanged::Reject) => {
                 return Err(Verdict::reject(&self.field, Reason::Unchanged));
             }
-            (Role::New, OnUnchanged::Omit) => note(&self.field, &mut notes.unchanged),
+            (Role::New, OnUnchanged::Omit) => {
+                note(&self.field, &mut notes.unchanged);
+                if notes.stands_in {
+                    self.put(b"", out);
+                    event::unavailable(Some(kind).filter(|_| self.convert.is_none()), out);
+                }
+            }
             (Role::Gone, OnUnchanged::Omit) => {}
         }
         Ok(())

@@ -19,6 +19,7 @@ use crate::relation::{Column, Kind, Relation, ReplicaIdentity};
 mod event;
 mod explained;
 mod fields;
+mod formats;
 mod invention;
 mod keys;
 mod outbox;
