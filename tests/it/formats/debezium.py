@@ -1,9 +1,9 @@
 """Runs Debezium's own engine on a server and prints its events, a JSON line each.
 
-    python debezium.py PROPERTIES OUTPUT
+    python debezium.py PROPERTIES EVENTS
 
-PROPERTIES is a file with a JSON object of the connector's properties. Once the engine streams it
-writes `{"ready": true}`; it ends with the logical message of prefix `end`.
+PROPERTIES is a file with a JSON object of the connector's properties. It ends with the logical
+message of prefix `end`.
 """
 
 import json
@@ -34,7 +34,9 @@ def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         properties = json.load(file)
     with open(sys.argv[2], "w", encoding="utf-8") as output:
-        engine = DebeziumJsonEngine(properties=properties, handler=Printer(output))
+        # Short and small: it runs beside other tests.
+        options = ["-Xmx256m", "-XX:TieredStopAtLevel=1"]
+        engine = DebeziumJsonEngine(properties, Printer(output), jvm_opts=options)
         engine.run()
 
 
