@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::event;
 use super::filter::Filter;
 use super::key::{Key, KeyHash};
+use super::mapper::SourceLabel;
 use super::name::TablePattern;
 use super::outbox::OutboxPlan;
 use super::plan::Plan;
-use super::rule::{OnDelete, Route, Selector};
-use super::text::write_name;
+use super::rule::{Format, OnDelete, Route, Selector};
 use crate::chunk::{Chunk, Operation};
 use crate::envelope::RouteLabel;
-use crate::pgoutput::value::write_text_json;
 use crate::relation::Relation;
 
 /// Table versions whose plans are kept; past it all are compiled anew as they come.
@@ -26,29 +26,16 @@ const RECENT_MAX: usize = 8;
 pub(super) struct Road {
     pub(super) route: Arc<Route>,
     pub(super) label: Arc<RouteLabel>,
-    /// `,"source":{…},"route":"…","mapping":{…}}`
+    pub(super) format: Format,
+    /// What its events share, as their format has it.
     pub(super) tail: Vec<u8>,
 }
 
 impl Road {
-    /// `source` is the JSON object of the events' source.
-    pub(super) fn new(route: Arc<Route>, source: &[u8]) -> Self {
+    pub(super) fn new(route: Arc<Route>, source: &SourceLabel, format: Format) -> Self {
         let label = Arc::new(route.label());
-        let mut tail = Vec::new();
-        tail.extend_from_slice(b",\"source\":");
-        tail.extend_from_slice(source);
-        tail.extend_from_slice(b",\"route\":");
-        write_text_json(label.name.as_bytes(), &mut tail);
-        if let Some((name, version)) = &label.mapping {
-            tail.extend_from_slice(b",\"mapping\":{\"name\":");
-            write_text_json(name.as_bytes(), &mut tail);
-            tail.push(b',');
-            write_name("version", &mut tail);
-            super::text::write_integer(*version, &mut tail);
-            tail.push(b'}');
-        }
-        tail.push(b'}');
-        Self { route, label, tail }
+        let tail = event::tail(format, source, &label);
+        Self { route, label, format, tail }
     }
 
     fn takes(&self, operation: Operation, is_it: impl Fn(&TablePattern) -> bool) -> bool {
@@ -64,8 +51,7 @@ impl Road {
 pub(super) struct Lane {
     /// Index of the route.
     pub(super) road: usize,
-    /// `","op":"insert","table":"public.customers","key":`, from the id's closing quote on; one an
-    /// operation, by its number.
+    /// What its events of an operation share, as their format has it; by the operation's number.
     heads: [Vec<u8>; Operation::ALL.len()],
     /// None: everything is let through.
     pub(super) filter: Option<Filter>,
@@ -79,20 +65,11 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    fn compile(road: usize, route: &Route, relation: &Relation) -> Self {
+    fn compile(road: usize, route: &Route, format: Format, relation: &Relation) -> Self {
         let mapping = route.mapping.as_deref();
-        let head = |operation: Operation| {
-            let mut head = Vec::new();
-            head.extend_from_slice(b"\",\"op\":\"");
-            head.extend_from_slice(operation.as_str().as_bytes());
-            head.extend_from_slice(b"\",\"table\":");
-            write_text_json(relation.quoted_name().as_bytes(), &mut head);
-            head.extend_from_slice(b",\"key\":");
-            head
-        };
         Self {
             road,
-            heads: Operation::ALL.map(head),
+            heads: Operation::ALL.map(|operation| event::head(format, relation, operation)),
             filter: Filter::compile(route, relation),
             key: Key::compile(route.key.as_deref(), relation),
             table_hash: KeyHash::table(relation.oid),
@@ -127,7 +104,7 @@ impl Binding {
             if let Some(lane) = lanes.iter().position(|lane| lane.road == index) {
                 return Some(lane);
             }
-            lanes.push(Lane::compile(index, &road.route, relation));
+            lanes.push(Lane::compile(index, &road.route, road.format, relation));
             Some(lanes.len() - 1)
         });
         Self { relation: Arc::clone(relation), lanes, by_operation }

@@ -3,25 +3,20 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use super::binding::{Bindings, Lane, Road};
+use super::event::{self, CommitText, OutboxPen, Pen, Sheet};
 use super::filter::Passage;
 use super::key::KeyHash;
-use super::outbox::Sheet;
-use super::plan::{Notes, Plan, Role};
-use super::row::Row;
+use super::plan::Notes;
 use super::rule::{Format, OnDelete, Route, Selector};
-use super::text::{CommitText, write_integer};
-use super::verdict::{Reason, Skip, Verdict};
+use super::verdict::{Reason, Skip};
 use crate::change::{Change, Images};
 use crate::chunk::{Chunk, Entry, Operation};
 use crate::envelope::{Envelope, RouteLabel};
 use crate::failure::{Category, Classify};
 use crate::lsn::{EventId, Timestamp};
-use crate::pgoutput::value::write_text_json;
 use crate::pgoutput::{self, LogicalMessage, Message};
 
 /// Where events come from, as they say it.
@@ -33,22 +28,6 @@ pub struct SourceLabel {
     pub database: String,
     /// The replication slot.
     pub slot: String,
-}
-
-impl SourceLabel {
-    fn json(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        for (mark, text) in [
-            (&b"{\"system\":"[..], &self.system),
-            (b",\"database\":", &self.database),
-            (b",\"slot\":", &self.slot),
-        ] {
-            out.extend_from_slice(mark);
-            write_text_json(text.as_bytes(), &mut out);
-        }
-        out.push(b'}');
-        out
-    }
 }
 
 /// A frame could not be read, or a chunk's index lies. The stream must not go on.
@@ -147,7 +126,6 @@ impl Draft {
 /// on nothing but the change, the routes and the source.
 #[derive(Debug)]
 pub struct SinkMapper {
-    format: Format,
     roads: Vec<Road>,
     takes_messages: bool,
     bindings: Bindings,
@@ -161,18 +139,17 @@ impl SinkMapper {
     /// operation fit takes a change.
     #[must_use]
     pub fn new(routes: Vec<Arc<Route>>, source: &SourceLabel, format: Format) -> Self {
-        let source = source.json();
-        let roads: Vec<Road> = routes.into_iter().map(|route| Road::new(route, &source)).collect();
+        let road = |route| Road::new(route, source, format);
+        let roads: Vec<Road> = routes.into_iter().map(road).collect();
         Self {
-            format,
             takes_messages: roads
                 .iter()
                 .any(|road| matches!(road.route.selector, Selector::Message(_))),
             roads,
             bindings: Bindings::default(),
-            commit: CommitText::default(),
+            commit: CommitText::new(format),
             images: Images::default(),
-            notes: Notes::default(),
+            notes: Notes::new(format),
         }
     }
 
@@ -214,13 +191,15 @@ impl SinkMapper {
                 Passage::Sent | Passage::Left => outbox.row(&change),
             };
             let sheet = Sheet {
-                full: self.format == Format::Walgate,
-                head: lane.head(entry.operation),
-                hash: lane.table_hash,
+                road,
                 commit: &self.commit,
-                tail: &road.tail,
+                operation: entry.operation,
+                seq: entry.seq,
+                head: lane.head(entry.operation),
+                prefix: None,
             };
-            return Ok(sheet.write(parts, draft, out));
+            let pen = OutboxPen { sheet, hash: lane.table_hash, draft };
+            return Ok(pen.write(parts, out));
         }
         if entry.operation == Operation::Delete && road.route.on_delete == OnDelete::Ignore {
             let route = Arc::clone(&road.label);
@@ -241,14 +220,19 @@ impl SinkMapper {
             _ if left => Operation::Delete,
             operation => operation,
         };
-        let pen = Pen {
-            change,
+        let sheet = Sheet {
+            road,
+            commit: &self.commit,
             operation,
+            seq: entry.seq,
+            head: lane.head(operation),
+            prefix: None,
+        };
+        let pen = Pen {
+            sheet,
+            change,
             plan: set.unwrap_or(&lane.plan),
             lane,
-            road,
-            full: self.format == Format::Walgate,
-            commit: &self.commit,
             notes: &mut self.notes,
             left,
             refusal: match passage {
@@ -291,32 +275,20 @@ impl SinkMapper {
         };
         let transaction = chunk.transaction(entry).ok_or(pgoutput::Error::Index)?;
         self.commit.turn_to(chunk.timeline, transaction);
-        let mut draft = draft(chunk, index, entry, &road.label, out.len());
+        let draft = draft(chunk, index, entry, &road.label, out.len());
+        let sheet = Sheet {
+            road,
+            commit: &self.commit,
+            operation: entry.operation,
+            seq: entry.seq,
+            head: b"",
+            prefix: Some(message.prefix),
+        };
         if let Some(outbox) = &road.route.outbox {
-            let mut head = b"\",\"op\":\"message\",\"message\":{\"prefix\":".to_vec();
-            write_text_json(message.prefix.as_bytes(), &mut head);
-            head.extend_from_slice(b"},\"key\":");
-            let sheet = Sheet {
-                full: self.format == Format::Walgate,
-                head: &head,
-                hash: KeyHash::outbox(),
-                commit: &self.commit,
-                tail: &road.tail,
-            };
-            return Ok(sheet.write(outbox.message(message.content), draft, out));
+            let pen = OutboxPen { sheet, hash: KeyHash::outbox(), draft };
+            return Ok(pen.write(outbox.message(message.content), out));
         }
-        draft.key_hash = KeyHash::message(message.prefix).finish();
-        if self.format == Format::Walgate {
-            self.commit.write_id(draft.id.position, out);
-            out.extend_from_slice(b"\",\"op\":\"message\",\"message\":");
-        }
-        write_message(message.prefix, message.content, out);
-        if self.format == Format::Walgate {
-            write_commit(&self.commit, entry.operation, entry.seq, out);
-            out.extend_from_slice(&road.tail);
-        }
-        draft.body.end = out.len();
-        Ok(Mapped::Event(draft))
+        Ok(event::message(&sheet, &message, draft, out))
     }
 }
 
@@ -365,184 +337,4 @@ fn draft(
 #[inline]
 fn passage(lane: &Lane, change: &Change<'_>) -> Passage {
     lane.filter.as_ref().map_or(Passage::Sent, |filter| filter.passage(change))
-}
-
-/// Appends `,"commit":{…}`. A row that was there before has no xid.
-pub(super) fn write_commit(commit: &CommitText, operation: Operation, seq: u32, out: &mut Vec<u8>) {
-    out.extend_from_slice(&commit.commit);
-    write_integer(seq, out);
-    if operation != Operation::Read {
-        out.extend_from_slice(&commit.xid);
-    }
-    out.extend_from_slice(&commit.time);
-}
-
-fn write_message(prefix: &str, content: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"prefix\":");
-    write_text_json(prefix.as_bytes(), out);
-    out.extend_from_slice(b",\"content\":");
-    if std::str::from_utf8(content).is_ok() {
-        write_text_json(content, out);
-    } else {
-        write_text_json(STANDARD.encode(content).as_bytes(), out);
-        out.extend_from_slice(b",\"encoding\":\"base64\"");
-    }
-    out.push(b'}');
-}
-
-/// Says what became of a change whose event began at `start`.
-pub(super) fn finish(
-    written: Result<(), Verdict>,
-    mut draft: Draft,
-    start: usize,
-    out: &mut Vec<u8>,
-) -> Mapped {
-    match written {
-        Ok(()) => {
-            draft.body.end = out.len();
-            Mapped::Event(draft)
-        }
-        Err(Verdict { field, reason, skip: true }) => {
-            out.truncate(start);
-            Mapped::Skipped { route: draft.route, reason: Skip::Policy { field, reason } }
-        }
-        Err(Verdict { field, reason, skip: false }) => {
-            let end = draft.key.as_ref().map_or(start, |key| key.end);
-            out.truncate(end);
-            draft.body = end..end;
-            draft.before_key = None;
-            draft.outbox = None;
-            Mapped::Rejected { draft, field, reason }
-        }
-    }
-}
-
-/// Everything at hand while one row is written.
-struct Pen<'a> {
-    change: Change<'a>,
-    /// As the event says it.
-    operation: Operation,
-    plan: &'a Plan,
-    lane: &'a Lane,
-    road: &'a Road,
-    /// The whole event, not the mapping's output alone.
-    full: bool,
-    /// An update after which the row is no longer one of the route's.
-    left: bool,
-    /// The route's own, whatever the mapping says.
-    refusal: Option<Verdict>,
-    commit: &'a CommitText,
-    notes: &'a mut Notes,
-    draft: Draft,
-}
-
-impl Pen<'_> {
-    fn write(mut self, out: &mut Vec<u8>) -> Mapped {
-        let start = out.len();
-        let written = self.write_event(start, out);
-        finish(written, self.draft, start, out)
-    }
-
-    fn write_event(&mut self, start: usize, out: &mut Vec<u8>) -> Result<(), Verdict> {
-        self.draft.key_hash = self.lane.table_hash.finish();
-        if self.full {
-            self.commit.write_id(self.draft.id.position, out);
-            out.extend_from_slice(self.lane.head(self.operation));
-        }
-        self.write_key(out)?;
-        if let Some(refusal) = self.refusal.take() {
-            return Err(refusal);
-        }
-        if self.full {
-            out.extend_from_slice(b",\"data\":");
-            self.draft.body.start = start;
-        } else {
-            self.draft.body.start = out.len();
-        }
-        self.write_data(out)?;
-        self.draft.whole = self.operation == Operation::Delete
-            || (self.notes.unchanged.is_empty() && !self.notes.omitted);
-        if !self.full {
-            return Ok(());
-        }
-        self.write_before(out)?;
-        for (name, list) in [
-            (&b",\"unchanged\":["[..], &self.notes.unchanged),
-            (b",\"json_nulls\":[", &self.notes.json_nulls),
-        ] {
-            if !list.is_empty() {
-                out.extend_from_slice(name);
-                out.extend_from_slice(list);
-                out.push(b']');
-            }
-        }
-        write_commit(self.commit, self.operation, self.change.seq, out);
-        out.extend_from_slice(&self.road.tail);
-        Ok(())
-    }
-
-    /// In the full format the keys are a part of the body; else they lie before it.
-    fn write_key(&mut self, out: &mut Vec<u8>) -> Result<(), Verdict> {
-        let (lane, change) = (self.lane, &self.change);
-        if change.operation == Operation::Truncate || lane.key.is_none() {
-            if self.full {
-                out.extend_from_slice(b"null");
-            }
-            return Ok(());
-        }
-        let start = out.len();
-        if self.left {
-            lane.key.write_before(change, out)?;
-        } else {
-            lane.key.write(change, out)?;
-        }
-        let hash = |start: usize, out: &[u8]| {
-            lane.table_hash.with(out.get(start..).unwrap_or_default()).finish()
-        };
-        self.draft.key_hash = hash(start, out);
-        self.draft.key = Some(start..out.len());
-        if !self.left && lane.key.has_changed(change) {
-            if self.full {
-                out.extend_from_slice(b",\"before_key\":");
-            }
-            let start = out.len();
-            lane.key.write_before(change, out)?;
-            self.draft.before_key_hash = Some(hash(start, out));
-            self.draft.before_key = Some(start..out.len());
-        }
-        Ok(())
-    }
-
-    fn write_data(&mut self, out: &mut Vec<u8>) -> Result<(), Verdict> {
-        let change = &self.change;
-        let role = if self.operation == Operation::Delete { Role::Gone } else { Role::New };
-        match change.operation {
-            Operation::Truncate | Operation::Message => {
-                out.extend_from_slice(b"null");
-                Ok(())
-            }
-            Operation::Delete => self.plan.write(role, Row::gone(change), self.notes, out),
-            Operation::Update if self.left => {
-                self.plan.write(role, Row::left(change), self.notes, out)
-            }
-            Operation::Read | Operation::Insert | Operation::Update => {
-                self.plan.write(Role::New, Row::new(change), self.notes, out)
-            }
-        }
-    }
-
-    fn write_before(&mut self, out: &mut Vec<u8>) -> Result<(), Verdict> {
-        let change = &self.change;
-        if self.left || change.operation != Operation::Update || !change.images.old.present {
-            return Ok(());
-        }
-        let start = out.len();
-        out.extend_from_slice(b",\"before\":");
-        let object = out.len();
-        self.plan.write(Role::Before, Row::before(change), self.notes, out)?;
-        if out.get(object..) == Some(b"{}") {
-            out.truncate(start);
-        }
-        Ok(())
-    }
 }

@@ -11,6 +11,7 @@ mod registry;
 mod stored;
 mod mapper;
 mod binding;
+mod event;
 mod key;
 mod row;
 mod expression;

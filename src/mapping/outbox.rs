@@ -6,10 +6,8 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::convert;
-use super::key::KeyHash;
-use super::mapper::{Draft, Mapped, finish, write_commit};
 use super::rule::As;
-use super::text::{CommitText, write_name};
+use super::text::write_name;
 use super::verdict::{Reason, Verdict};
 use crate::change::{Cell, Change};
 use crate::pgoutput::value::{is_json_null, write_json};
@@ -188,7 +186,7 @@ pub(super) enum Part<'a> {
 }
 
 impl Part<'_> {
-    fn write(self, out: &mut Vec<u8>) {
+    pub(super) fn write(self, out: &mut Vec<u8>) {
         match self {
             Self::Null => out.extend_from_slice(b"null"),
             Self::Cell(kind, text) => write_json(kind, text, out),
@@ -212,7 +210,17 @@ impl Part<'_> {
     }
 }
 
-impl Parts<'_> {
+impl<'a> Parts<'a> {
+    /// Returns what names the event and its aggregate, by its word.
+    pub(super) const fn named(&self) -> [(&'static str, Part<'a>); 4] {
+        [
+            ("id", self.id),
+            ("type", self.kind),
+            ("aggregate_type", self.aggregate_type),
+            ("aggregate_id", self.aggregate_id),
+        ]
+    }
+
     /// Appends the event's key.
     pub(super) fn write_key(&self, out: &mut Vec<u8>) -> Result<(), Verdict> {
         out.extend_from_slice(b"{\"aggregate_id\":");
@@ -234,12 +242,7 @@ impl Parts<'_> {
     /// Appends the event's `outbox`.
     pub(super) fn write_outbox(&self, out: &mut Vec<u8>) -> Result<(), Verdict> {
         let mut mark = b'{';
-        for (word, part) in [
-            ("id", self.id),
-            ("type", self.kind),
-            ("aggregate_type", self.aggregate_type),
-            ("aggregate_id", self.aggregate_id),
-        ] {
+        for (word, part) in self.named() {
             out.push(mark);
             mark = b',';
             write_name(word, out);
@@ -257,7 +260,8 @@ impl Parts<'_> {
         Ok(())
     }
 
-    fn write_headers(&self, out: &mut Vec<u8>) -> Result<(), Verdict> {
+    /// Appends the headers: an object or null.
+    pub(super) fn write_headers(&self, out: &mut Vec<u8>) -> Result<(), Verdict> {
         let start = out.len();
         let written = match self.headers {
             Part::Cell(kind, text) => convert::write(As::Json, kind, text, out),
@@ -270,66 +274,5 @@ impl Parts<'_> {
             Some(b'{' | b'n') if written => Ok(()),
             _ => Err(Verdict::reject(&field("headers"), Reason::NotObject)),
         }
-    }
-}
-
-/// Everything at hand while an event of an outbox is written.
-pub(super) struct Sheet<'a> {
-    /// The whole event, not the payload alone.
-    pub(super) full: bool,
-    /// From the id's closing quote up to the key.
-    pub(super) head: &'a [u8],
-    pub(super) hash: KeyHash,
-    pub(super) commit: &'a CommitText,
-    pub(super) tail: &'a [u8],
-}
-
-impl Sheet<'_> {
-    pub(super) fn write(
-        self,
-        parts: Result<Parts<'_>, Verdict>,
-        mut draft: Draft,
-        out: &mut Vec<u8>,
-    ) -> Mapped {
-        let start = out.len();
-        draft.key_hash = self.hash.finish();
-        let written = parts.and_then(|parts| self.write_event(&parts, &mut draft, out));
-        finish(written, draft, start, out)
-    }
-
-    /// In the full format key and outbox are a part of the body; else they lie before it.
-    fn write_event(
-        &self,
-        parts: &Parts<'_>,
-        draft: &mut Draft,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Verdict> {
-        if self.full {
-            self.commit.write_id(draft.id.position, out);
-            out.extend_from_slice(self.head);
-        }
-        let key = out.len();
-        parts.write_key(out)?;
-        draft.key_hash = self.hash.with(out.get(key..).unwrap_or_default()).finish();
-        draft.key = Some(key..out.len());
-        if self.full {
-            out.extend_from_slice(b",\"data\":");
-            parts.write_payload(out);
-            if parts.payload_is_json_null() {
-                out.extend_from_slice(b",\"json_nulls\":[\"payload\"]");
-            }
-            out.extend_from_slice(b",\"outbox\":");
-        }
-        let outbox = out.len();
-        parts.write_outbox(out)?;
-        draft.outbox = Some(outbox..out.len());
-        if self.full {
-            write_commit(self.commit, draft.operation, draft.id.position.seq, out);
-            out.extend_from_slice(self.tail);
-        } else {
-            draft.body.start = out.len();
-            parts.write_payload(out);
-        }
-        Ok(())
     }
 }

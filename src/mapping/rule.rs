@@ -216,11 +216,15 @@ pub enum Format {
     Walgate,
     /// The mapping's output alone.
     Mapped,
+    /// What Debezium's connector writes, without schemas.
+    Debezium,
+    /// CloudEvents 1.0, structured JSON.
+    CloudEvents,
 }
 
 impl Format {
     /// Every word that the config knows.
-    pub const ALL: [Self; 2] = [Self::Walgate, Self::Mapped];
+    pub const ALL: [Self; 4] = [Self::Walgate, Self::Mapped, Self::Debezium, Self::CloudEvents];
 
     /// Returns the config's word.
     #[must_use]
@@ -228,6 +232,8 @@ impl Format {
         match self {
             Self::Walgate => "walgate",
             Self::Mapped => "mapped",
+            Self::Debezium => "debezium",
+            Self::CloudEvents => "cloudevents",
         }
     }
 }

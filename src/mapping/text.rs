@@ -1,63 +1,7 @@
-//! Pieces of an event that many rows share, written once.
+//! Names, numbers and times, as text.
 
-use crate::chunk::Transaction;
-use crate::lsn::{Position, Timestamp};
+use crate::lsn::Timestamp;
 use crate::pgoutput::value::{civil, write_text_json};
-
-/// What an event says of its transaction, kept while the rows of one transaction pass.
-#[derive(Debug, Default)]
-pub(super) struct CommitText {
-    key: Option<(u32, Transaction)>,
-    /// `{"id":"00000001-00000000017C8338-`
-    pub(super) id: Vec<u8>,
-    /// `,"commit":{"lsn":"0/17C8338","seq":`
-    pub(super) commit: Vec<u8>,
-    /// `,"xid":790`
-    pub(super) xid: Vec<u8>,
-    /// `,"time":"2026-11-23T12:00:00.123456Z"}`
-    pub(super) time: Vec<u8>,
-}
-
-impl CommitText {
-    /// Makes the pieces those of `transaction` on `timeline`.
-    pub(super) fn turn_to(&mut self, timeline: u32, transaction: &Transaction) {
-        if self.key == Some((timeline, *transaction)) {
-            return;
-        }
-        self.key = Some((timeline, *transaction));
-        let lsn = transaction.commit_lsn.0;
-        self.id.clear();
-        self.id.extend_from_slice(b"{\"id\":\"");
-        write_hex(u64::from(timeline), 8, &mut self.id);
-        self.id.push(b'-');
-        write_hex(lsn, 16, &mut self.id);
-        self.id.push(b'-');
-        self.commit.clear();
-        self.commit.extend_from_slice(b",\"commit\":{\"lsn\":\"");
-        write_hex(lsn >> 32, 1, &mut self.commit);
-        self.commit.push(b'/');
-        write_hex(lsn & 0xFFFF_FFFF, 1, &mut self.commit);
-        self.commit.extend_from_slice(b"\",\"seq\":");
-        self.xid.clear();
-        if let Some(xid) = transaction.xid {
-            self.xid.extend_from_slice(b",\"xid\":");
-            write_integer(xid.0, &mut self.xid);
-        }
-        self.time.clear();
-        if let Some(time) = transaction.commit_time {
-            self.time.extend_from_slice(b",\"time\":\"");
-            write_timestamp(time, &mut self.time);
-            self.time.push(b'"');
-        }
-        self.time.push(b'}');
-    }
-
-    /// Appends the event's start up to the id's end, without the quote behind it.
-    pub(super) fn write_id(&self, position: Position, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.id);
-        write_hex(u64::from(position.seq), 8, out);
-    }
-}
 
 /// Appends a number in decimal digits.
 pub(super) fn write_integer(number: u32, out: &mut Vec<u8>) {
@@ -65,7 +9,7 @@ pub(super) fn write_integer(number: u32, out: &mut Vec<u8>) {
 }
 
 /// Appends a number in upper-case hex, with leading zeros up to `width` digits.
-fn write_hex(number: u64, width: u32, out: &mut Vec<u8>) {
+pub(super) fn write_hex(number: u64, width: u32, out: &mut Vec<u8>) {
     let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(width);
     for place in (0..digits).rev() {
         let digit = ((number >> (place * 4)) & 0xF).to_le_bytes()[0];

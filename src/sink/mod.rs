@@ -51,8 +51,22 @@ pub struct Common {
     /// Events in a batch at most (`batch.max_events`). 1: an HTTP body is the event itself, more:
     /// an array of events.
     pub max_events: usize,
-    /// A body is the mapping's output alone (`format = "mapped"`).
-    pub mapped: bool,
+    /// What a body is.
+    pub form: Form,
+}
+
+/// What a body is (`format`), where that matters to a sink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// The whole event.
+    #[default]
+    Walgate,
+    /// The mapping's output alone.
+    Mapped,
+    /// What Debezium writes.
+    Debezium,
+    /// CloudEvents 1.0, structured JSON.
+    CloudEvents,
 }
 
 /// A sink that can't be made from its settings.

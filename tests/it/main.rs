@@ -18,6 +18,7 @@ mod disk;
 mod docs;
 mod doctor;
 mod forgets;
+mod formats;
 mod holds;
 mod isolation;
 mod journal;

@@ -13,7 +13,7 @@ use crate::cli::{asking, output, trace};
 use crate::config::{Config, Sink};
 use crate::delivery::{Fate, Versions, fate, has_key, kept_mapping, mapping_today};
 use crate::journal::{self, Archive, Moment, Window, record};
-use crate::mapping::{Mapped, SinkMapper, TablePattern};
+use crate::mapping::{Format, Mapped, SinkMapper, TablePattern};
 use crate::state::Reader;
 
 /// A line of the output.
@@ -140,7 +140,10 @@ fn line(
         Some(None) if draft.route.mapping.is_none() => Some(Vec::new()),
         Some(was) if *was == draft.route.mapping => Some(Vec::new()),
         Some(None) => None,
-        Some(Some(was)) => earlier.body(was, chunk)?.map(|before| differing(&before, &sent)),
+        Some(Some(was)) => {
+            let format = sink.format;
+            earlier.body(was, chunk)?.map(|before| differing(format, &before, &sent))
+        }
     };
     let relation = chunk.entries.first().and_then(|entry| chunk.relation(entry));
     Ok(Some(Line {
@@ -180,13 +183,19 @@ impl Earlier<'_> {
     }
 }
 
-/// Returns the fields of the data that differ; a body without `data` is data itself.
-fn differing(before: &[u8], after: &[u8]) -> Vec<String> {
+/// Returns the fields of the data that differ.
+fn differing(format: Format, before: &[u8], after: &[u8]) -> Vec<String> {
+    type Members = BTreeMap<String, Box<RawValue>>;
     let fields = |body: &[u8]| -> BTreeMap<String, String> {
         let text = std::str::from_utf8(body).unwrap_or_default();
-        let whole: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text).unwrap_or_default();
-        let data = whole.get("data").and_then(|data| serde_json::from_str(data.get()).ok());
-        let data: BTreeMap<String, Box<RawValue>> = data.unwrap_or(whole);
+        let whole: Members = serde_json::from_str(text).unwrap_or_default();
+        let member = |name: &str| serde_json::from_str(whole.get(name)?.get()).ok();
+        let data: Members = match format {
+            Format::Walgate | Format::CloudEvents => member("data").unwrap_or_default(),
+            Format::Mapped => whole,
+            // Of a delete the one is null.
+            Format::Debezium => member("after").or_else(|| member("before")).unwrap_or_default(),
+        };
         data.into_iter().map(|(name, value)| (name, value.get().to_owned())).collect()
     };
     let (before, after) = (fields(before), fields(after));
@@ -214,11 +223,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_differ_by_their_text_in_either_format() {
-        let before = br#"{"id":"x","data":{"a":1,"b":"s","c":null}}"#;
-        let after = br#"{"id":"x","data":{"a":1.0,"b":"s","d":null}}"#;
-        assert_eq!(differing(before, after), ["a", "c", "d"]);
-        assert_eq!(differing(br#"{"a":1}"#, br#"{"a":2}"#), ["a"]);
-        assert_eq!(differing(before, before), Vec::<String>::new());
+    fn fields_differ_by_their_text_in_each_format() {
+        let (one, other) = (r#"{"a":1,"b":"s","c":null}"#, r#"{"a":1.0,"b":"s","d":null}"#);
+        for (format, start, end) in [
+            (Format::Walgate, r#"{"id":"x","data":"#, "}"),
+            (Format::CloudEvents, r#"{"id":"x","data":"#, "}"),
+            (Format::Mapped, "", ""),
+            (Format::Debezium, r#"{"before":{"c":1},"after":"#, "}"),
+            (Format::Debezium, r#"{"before":"#, r#","after":null}"#),
+        ] {
+            let body = |data: &str| format!("{start}{data}{end}").into_bytes();
+            assert_eq!(differing(format, &body(one), &body(other)), ["a", "c", "d"]);
+            assert_eq!(differing(format, &body(one), &body(one)), Vec::<String>::new());
+        }
     }
 }

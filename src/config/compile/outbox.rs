@@ -65,7 +65,9 @@ pub(super) fn headers(tree: &Table, sinks: &[Sink], notes: &mut Notes<'_>) {
             continue;
         }
         let stay = match sink.format {
-            Format::Walgate => "they stand in its events alone",
+            Format::Walgate | Format::Debezium | Format::CloudEvents => {
+                "they stand in its events alone"
+            }
             Format::Mapped => "they are sent nowhere",
         };
         notes.warning(

@@ -68,7 +68,12 @@ impl Sink {
             timeout: self.delivery.timeout,
             concurrency: count(self.delivery.concurrency),
             max_events: count(self.delivery.batch.max_events),
-            mapped: self.format == Format::Mapped,
+            form: match self.format {
+                Format::Walgate => sink::Form::Walgate,
+                Format::Mapped => sink::Form::Mapped,
+                Format::Debezium => sink::Form::Debezium,
+                Format::CloudEvents => sink::Form::CloudEvents,
+            },
         }
     }
 }
@@ -88,10 +93,8 @@ fn sink(entry: &Entry, notes: &mut Notes<'_>) -> Option<Sink> {
     super::check_name("sink", &entry.name, &entry.place, notes);
     let delivery = delivery(table, notes);
     let kind = kind(entry, table, notes);
-    let format = match table.text("format")? {
-        "mapped" => Format::Mapped,
-        _ => Format::Walgate,
-    };
+    let word = table.text("format")?;
+    let format = Format::ALL.into_iter().find(|format| format.as_str() == word)?;
     let sink = Sink { name: entry.name.clone(), kind: kind?, format, delivery: delivery? };
     match &sink.kind {
         SinkKind::Sent(config) => sent(&sink, config, table, notes),
@@ -106,6 +109,10 @@ fn sent(sink: &Sink, config: &sink::Config, table: &Table, notes: &mut Notes<'_>
         let (kind_span, key) = (table.span(sink.kind.kind()), error.key());
         let span = place_of(table.table(sink.kind.kind()), key).unwrap_or(kind_span);
         notes.problem(&span, chain(&error));
+    }
+    let mode = table.table("http").filter(|http| http.text("cloudevents") == Some("structured"));
+    if let Some(http) = mode.filter(|_| sink.format != Format::CloudEvents) {
+        notes.problem(&http.span("cloudevents"), sink::http::Error::NoCloudEvents.to_string());
     }
     if matches!(config, sink::Config::Http(_))
         && sink.format == Format::Mapped
@@ -225,6 +232,7 @@ fn http(table: &Table) -> Option<sink::Config> {
         method: table.text("method")?.to_owned(),
         headers: headers(table),
         on,
+        binary: table.text("cloudevents") == Some("binary"),
         signing_secret,
         ca: table.path("ca").cloned(),
         cert: table.path("cert").cloned(),

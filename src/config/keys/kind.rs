@@ -1,7 +1,7 @@
 //! The keys of each kind of sink.
 
 use super::Otherwise::{Later, None, Required, Toml};
-use super::Shape::{Any, Either, List, Path, Secret, Secrets, Size, Table, Text};
+use super::Shape::{Any, Either, List, Path, Secret, Secrets, Size, Table, Text, Word};
 use super::{Section, key};
 
 /// `[sink.NAME.http]`
@@ -12,6 +12,12 @@ pub(super) static HTTP: Section = Section {
         key("method", Text, Toml("\"POST\""), "may have `{{ }}` templates"),
         key("headers", Secrets, None, "names and values; values may have `{{ }}` templates"),
         key("on", Table(&ON), None, "what differs for an operation"),
+        key(
+            "cloudevents",
+            Word(&["structured", "binary"], &[]),
+            None,
+            "with that format: whole events, as it is unless set, or attributes in headers and the data as the body",
+        ),
         key(
             "signing_secret",
             Either(&[Secret, List(&Secret)]),

@@ -9,9 +9,9 @@ pub(super) static SINK: Section = Section {
     keys: &[
         key(
             "format",
-            Word(&["walgate", "mapped"], &["debezium", "cloudevents"]),
+            Word(&["walgate", "mapped", "debezium", "cloudevents"], &[]),
             Toml("\"walgate\""),
-            "the whole event, or the mapping's output alone",
+            "the whole event, the mapping's output alone, what Debezium writes, or CloudEvents 1.0",
         ),
         key("batch", Table(&BATCH), Toml("{}"), "how much goes in one request"),
         key(

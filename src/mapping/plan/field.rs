@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::convert;
+use super::super::event;
 use super::super::expression::{Bound, Found, Scene};
 use super::super::refine::{Refine, Shortfall};
 use super::super::row::Row;
@@ -113,7 +114,7 @@ impl FieldStep {
         let written = match bound.evaluate(&Scene::new(row), &mut value) {
             Found::Value(kind) => self.write_value(role, &kind, &value, notes, out),
             Found::Null => self.write_null(role, notes, out),
-            Found::Unsent => self.write_unchanged(role, notes),
+            Found::Unsent => self.write_unchanged(role, None, notes, out),
             Found::Failed(fault) => {
                 let reason = Reason::Expression(fault);
                 self.fall_back(role, &self.on_invalid, reason, notes, out)
@@ -135,7 +136,7 @@ impl FieldStep {
         match cell {
             Cell::Value(text) => self.write_value(role, kind, text, notes, out),
             Cell::Null => self.write_null(role, notes, out),
-            Cell::Unchanged | Cell::Absent => self.write_unchanged(role, notes),
+            Cell::Unchanged | Cell::Absent => self.write_unchanged(role, Some(kind), notes, out),
         }
     }
 
@@ -236,13 +237,26 @@ impl FieldStep {
     }
 
     #[cold]
-    fn write_unchanged(&self, role: Role, notes: &mut Notes) -> Result<(), Verdict> {
+    fn write_unchanged(
+        &self,
+        role: Role,
+        kind: Option<&Kind>,
+        notes: &mut Notes,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Verdict> {
         match (role, self.on_unchanged) {
             (Role::Before, _) => {}
             (_, OnUnchanged::Reject) => {
                 return Err(Verdict::reject(&self.field, Reason::Unchanged));
             }
-            (Role::New, OnUnchanged::Omit) => note(&self.field, &mut notes.unchanged),
+            (Role::New, OnUnchanged::Omit) => {
+                note(&self.field, &mut notes.unchanged);
+                if notes.stands_in {
+                    self.put(b"", out);
+                    let plain = self.convert.is_none() && self.refine.is_none();
+                    event::unavailable(kind.filter(|_| plain), out);
+                }
+            }
             (Role::Gone, OnUnchanged::Omit) => {}
         }
         Ok(())

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use self::field::FieldStep;
 use self::outline::Outline;
 use super::row::Row;
-use super::rule::Mapping;
+use super::rule::{Format, Mapping};
 use super::verdict::Verdict;
 use crate::relation::Relation;
 
@@ -52,11 +52,19 @@ pub(super) struct Notes {
     pub(super) omitted: bool,
     /// What an expression computed.
     value: Vec<u8>,
+    /// What was not sent has a value that says so, as the format has it.
+    stands_in: bool,
+    /// For whoever writes the event.
+    pub(super) text: Vec<u8>,
     /// Where the objects begin that are open.
     open: Vec<usize>,
 }
 
 impl Notes {
+    pub(super) fn new(format: Format) -> Self {
+        Self { stands_in: format == Format::Debezium, ..Self::default() }
+    }
+
     pub(super) fn clear(&mut self) {
         self.unchanged.clear();
         self.json_nulls.clear();

@@ -23,6 +23,7 @@ mod explained;
 mod expressions;
 mod fields;
 mod filters;
+mod formats;
 mod invention;
 mod keys;
 mod looked_up;

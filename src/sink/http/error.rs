@@ -65,6 +65,15 @@ pub enum Error {
         /// The setting.
         key: String,
     },
+    /// Several events a request, but the headers are of one.
+    #[error(
+        "`cloudevents`: in binary mode the headers are the event's, so that a request has one: \
+         set batch.max_events = 1"
+    )]
+    BinaryBatch,
+    /// A mode of CloudEvents, but bodies are none.
+    #[error("`cloudevents` is about `format = \"cloudevents\"`; set that, or leave it out")]
+    NoCloudEvents,
     /// A secret that can't sign.
     #[error("`signing_secret`")]
     SigningSecret(#[source] SecretError),
@@ -121,6 +130,7 @@ impl Error {
             | Self::ReservedHeader { key }
             | Self::OneEvent { key } => key,
             Self::SigningSecret(_) => "signing_secret",
+            Self::BinaryBatch | Self::NoCloudEvents => "cloudevents",
             Self::Pem { key, .. } | Self::CertWithoutKey { key } | Self::Tls { key, .. } => key,
         }
     }

@@ -1,7 +1,7 @@
 //! The `http` sink: one event or an array of them a request; a 2xx is the acknowledgement.
 //!
 //! What is sent and what an answer means is decided without I/O: `plan`, `template`, `outbox`,
-//! `request` and `signature` make the request, `answer` and `limit` judge what comes back. `transport` connects,
+//! `cloudevents`, `request` and `signature` make the request, `answer` and `limit` judge what comes back. `transport` connects,
 //! `pool` keeps the connections, `body` and `rest` are what is sent and read on them.
 
 mod settings;
@@ -10,6 +10,7 @@ mod target;
 mod plan;
 mod template;
 mod outbox;
+mod cloudevents;
 mod request;
 mod signature;
 mod body;

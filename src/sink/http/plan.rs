@@ -13,8 +13,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use url::{Position, Url};
 
 use super::template::{Event, Part, Template};
-use super::{Config, Error, Overrides};
+use super::{Config, Error, Overrides, cloudevents};
 use crate::secret::Secret;
+use crate::sink::{Common, Form};
 
 /// What needs no escape in a URL: RFC 3986's unreserved characters.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -54,6 +55,8 @@ pub(super) struct Plan {
     made_headers: Vec<(HeaderName, Template)>,
     /// Headers that the settings name.
     configured: Vec<HeaderName>,
+    /// The attributes of a CloudEvent are headers.
+    pub(super) binary: bool,
     /// Scheme, host and port, for the check.
     pub(super) origin: Url,
     /// Host and port: what messages may show.
@@ -76,7 +79,11 @@ pub(super) struct Head {
 
 impl Plan {
     /// Reads the settings. `key` is where they stand: empty, or `on.delete.`.
-    pub(super) fn new(base: &Config, over: Option<(&str, &Overrides)>) -> Result<Self, Error> {
+    pub(super) fn new(
+        base: &Config,
+        over: Option<(&str, &Overrides)>,
+        common: &Common,
+    ) -> Result<Self, Error> {
         let prefix = over.map_or_else(String::new, |(word, _)| format!("on.{word}."));
         let over = over.map(|(_, over)| over);
         let url = over.and_then(|over| over.url.as_ref()).unwrap_or(&base.url);
@@ -86,9 +93,10 @@ impl Plan {
         let mut plan = Self {
             method: method_plan(&format!("{prefix}method"), method)?,
             url,
-            headers: headers_of(&origin).ok_or(Error::Host { key })?,
+            headers: headers_of(&origin, content_type(base, common)).ok_or(Error::Host { key })?,
             made_headers: Vec::new(),
             configured: Vec::new(),
+            binary: base.binary,
             host: authority(&origin),
             origin,
         };
@@ -104,7 +112,7 @@ impl Plan {
             let key = format!("{prefix}{name}");
             let name: HeaderName =
                 name.parse().map_err(|_| Error::HeaderName { key: key.clone() })?;
-            if RESERVED.contains(&name.as_str()) {
+            if self.sets(&name) {
                 return Err(Error::ReservedHeader { key });
             }
             let template = Template::parse(value.expose())
@@ -124,9 +132,15 @@ impl Plan {
         Ok(())
     }
 
+    /// Whether walgate or the connection sets this header.
+    fn sets(&self, name: &HeaderName) -> bool {
+        RESERVED.contains(&name.as_str())
+            || (self.binary && name.as_str().starts_with(cloudevents::PREFIX))
+    }
+
     /// Whether an event may not set this header: walgate, the connection or the settings do.
     pub(super) fn owns(&self, name: &HeaderName) -> bool {
-        RESERVED.contains(&name.as_str())
+        self.sets(name)
             || self.configured.contains(name)
             || (*name == AUTHORIZATION && self.headers.contains_key(AUTHORIZATION))
     }
@@ -217,9 +231,19 @@ fn authority(url: &Url) -> String {
     format!("{host}:{}", url.port_or_known_default().unwrap_or_default())
 }
 
+/// Returns what a body is.
+const fn content_type(config: &Config, common: &Common) -> &'static str {
+    match (common.form, common.max_events) {
+        (Form::CloudEvents, _) if config.binary => "application/json",
+        (Form::CloudEvents, ..=1) => "application/cloudevents+json",
+        (Form::CloudEvents, _) => "application/cloudevents-batch+json",
+        _ => "application/json",
+    }
+}
+
 /// Returns the headers that each request to an origin has unless the settings say otherwise. None
 /// where it can't be named in a header.
-fn headers_of(origin: &Url) -> Option<HeaderMap> {
+fn headers_of(origin: &Url, content_type: &'static str) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     let host = origin.host_str().unwrap_or_default();
     let host = match origin.port() {
@@ -228,7 +252,7 @@ fn headers_of(origin: &Url) -> Option<HeaderMap> {
     };
     headers.insert(HOST, HeaderValue::try_from(host).ok()?);
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     let agent = concat!("walgate/", env!("CARGO_PKG_VERSION"));
     headers.insert(USER_AGENT, HeaderValue::from_static(agent));
     // A place for what each request has of its own: a copy then need not grow.

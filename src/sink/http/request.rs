@@ -9,12 +9,13 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use ring::digest;
 
 use super::body::{Body, Taken};
+use super::cloudevents;
 use super::outbox;
 use super::plan::{Head, IDEMPOTENCY_KEY, Plan};
 use super::signature::Signer;
 use super::template::Event;
 use crate::envelope::Envelope;
-use crate::sink::{Batch, Common};
+use crate::sink::{Batch, Common, Form};
 
 const REPLAY: HeaderName = HeaderName::from_static("walgate-replay");
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -25,14 +26,14 @@ const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature
 pub(super) struct Writer {
     /// Whether a body is an array of events.
     array: bool,
-    /// Whether an event's body is the mapping's output alone.
-    mapped: bool,
+    /// What an event's body is.
+    form: Form,
     signer: Option<Signer>,
 }
 
 impl Writer {
     pub(super) const fn new(common: &Common, signer: Option<Signer>) -> Self {
-        Self { array: common.max_events > 1, mapped: common.mapped, signer }
+        Self { array: common.max_events > 1, form: common.form, signer }
     }
 
     /// Makes the request of a batch, whose first event is `first`, or says what of that stands in
@@ -44,12 +45,18 @@ impl Writer {
         plan: &Plan,
         now: SystemTime,
     ) -> Result<(Request<Body>, Taken), String> {
-        let event = Event { envelope: first, mapped: self.mapped };
+        let event = Event { envelope: first, form: self.form };
         let Head { method, uri, mut headers } = plan.head(&event)?;
         if let (Some(outbox), false) = (&first.outbox, self.array) {
             outbox::add_headers(outbox, plan, &mut headers)?;
         }
-        let body = if self.array { array(&batch.events) } else { first.body.clone() };
+        let body = if self.array {
+            array(&batch.events)
+        } else if plan.binary {
+            cloudevents::binary(&first.body, plan, &mut headers)?
+        } else {
+            first.body.clone()
+        };
         self.add_headers(&mut headers, batch, &body, now);
         let (body, sent) = Body::new(body);
         let mut request = Request::new(body);

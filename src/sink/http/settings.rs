@@ -16,6 +16,8 @@ pub struct Config {
     pub headers: Vec<(String, Secret)>,
     /// `[sink.NAME.http.on.OPERATION]`
     pub on: Vec<(Operation, Overrides)>,
+    /// With CloudEvents: attributes are headers, and the body is the data.
+    pub binary: bool,
     /// One, or several during rotation; none: nothing is signed.
     pub signing_secret: Vec<Secret>,
     /// Certificates to trust beside the system's (PEM).
@@ -35,6 +37,7 @@ impl Config {
             method: "POST".to_owned(),
             headers: Vec::new(),
             on: Vec::new(),
+            binary: false,
             signing_secret: Vec::new(),
             ca: None,
             cert: None,

@@ -9,7 +9,7 @@ use super::pool::Pool;
 use super::transport::{self, Way};
 use super::{Config, Error};
 use crate::chunk::Operation;
-use crate::sink::Common;
+use crate::sink::{Common, Form};
 
 /// What is asked for, and the connections to where it is.
 pub(super) struct Target {
@@ -29,10 +29,19 @@ pub(super) struct Targets {
 impl Targets {
     /// Checks the settings. Connects to nothing.
     pub(super) fn new(config: &Config, common: &Common) -> Result<Self, Error> {
-        let plan = Plan::new(config, None)?;
+        match common.form {
+            Form::CloudEvents if config.binary && common.max_events > 1 => {
+                return Err(Error::BinaryBatch);
+            }
+            Form::Walgate | Form::Mapped | Form::Debezium if config.binary => {
+                return Err(Error::NoCloudEvents);
+            }
+            _ => {}
+        }
+        let plan = Plan::new(config, None, common)?;
         let mut plans = Vec::new();
         for (operation, over) in &config.on {
-            let plan = Plan::new(config, Some((operation.as_str(), over)))?;
+            let plan = Plan::new(config, Some((operation.as_str(), over)), common)?;
             if common.max_events > 1 {
                 return Err(Error::OneEvent { key: format!("on.{}", operation.as_str()) });
             }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
+use crate::chunk::Operation;
 use crate::envelope::Envelope;
+use crate::sink::Form;
 
 /// A text with places, checked when the config is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,13 +121,14 @@ impl Path {
 }
 
 /// What templates see of an event: what the contract calls its members, whatever the format.
-/// `id op table key outbox route mapping commit` come from the envelope, the rest from the body.
+/// `id op table key outbox route mapping commit` come from the envelope, the rest from the body,
+/// whose format says what `data` is called.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Event<'a> {
     /// The event.
     pub(super) envelope: &'a Envelope,
-    /// The body is `data` itself.
-    pub(super) mapped: bool,
+    /// What its body is.
+    pub(super) form: Form,
 }
 
 impl<'a> Event<'a> {
@@ -154,9 +157,29 @@ impl<'a> Event<'a> {
                 Self::find(envelope.outbox.as_ref().ok_or_else(missing)?, rest, path)?
             }
             ["key", rest @ ..] => Self::find(&envelope.key, rest, path)?,
-            ["data", rest @ ..] if self.mapped => Self::find(&envelope.body, rest, path)?,
+            ["data", rest @ ..] => match self.data_member() {
+                Some(member) => {
+                    let way = [&[member], rest].concat();
+                    Self::find(&envelope.body, &way, path)?
+                }
+                None => Self::find(&envelope.body, rest, path)?,
+            },
+            ["before", rest @ ..] if self.form == Form::CloudEvents => {
+                let json = Self::find(&envelope.body, &["before"], path)?;
+                Event::find(json.as_bytes(), rest, path)?.into_owned().into()
+            }
             all => Self::find(&envelope.body, all, path)?,
         })
+    }
+
+    /// Returns what the body calls the data; none: it is the data.
+    const fn data_member(&self) -> Option<&'static str> {
+        match (self.form, self.envelope.operation) {
+            (Form::Walgate | Form::CloudEvents, _) => Some("data"),
+            (Form::Mapped, _) => None,
+            (Form::Debezium, Operation::Delete) => Some("before"),
+            (Form::Debezium, _) => Some("after"),
+        }
     }
 
     /// Walks down from a JSON document. Numbers keep their digits, since nothing is parsed that

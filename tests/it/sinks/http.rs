@@ -391,3 +391,28 @@ fn settings_that_cannot_work_are_refused_with_their_place() {
     check(&|config| config.ca = Some("/nowhere.pem".into()), "ca");
     check(&|config| config.cert = Some("/nowhere.pem".into()), "key");
 }
+
+#[tokio::test]
+async fn a_template_finds_the_data_in_each_format() {
+    use walgate::sink::Form::{CloudEvents, Debezium, Mapped, Walgate};
+    let receiver = Receiver::start();
+    for (form, operation, body) in [
+        (Walgate, Operation::Update, r#"{"data":{"v":"x"},"before":{"v":"y"}}"#),
+        (Mapped, Operation::Update, r#"{"v":"x"}"#),
+        (Debezium, Operation::Update, r#"{"before":{"v":"y"},"after":{"v":"x"}}"#),
+        (Debezium, Operation::Delete, r#"{"before":{"v":"x"},"after":null}"#),
+        (CloudEvents, Operation::Update, r#"{"data":{"v":"x"},"before":"{\"v\":\"y\"}"}"#),
+    ] {
+        let mut sent = one(operation, 7, "{}");
+        sent.events[0].body = body.into();
+        let deliver = async |path: &str| {
+            let sink = build(http::Config::to(receiver.url(path)), Common { form, ..COMMON });
+            (sink.deliver(&sent).await, last(&receiver).target)
+        };
+        let told = deliver("/{{ data.v }}/{{ key.id }}").await;
+        assert_eq!(told, (Answer::Acknowledged, "/x/7".into()), "{form:?}");
+        if form == Walgate || form == CloudEvents {
+            assert_eq!(deliver("/{{ before.v }}").await.1, "/y", "{form:?}");
+        }
+    }
+}

@@ -16,11 +16,15 @@ use bytes::Bytes;
 use walgate::chunk::{Chunk, Operation};
 use walgate::envelope::{Envelope, RouteLabel};
 use walgate::lsn::{EventId, Lsn, Position};
-use walgate::sink::{Answer, Batch, Common, Failure};
+use walgate::sink::{Answer, Batch, Common, Failure, Form};
 
 /// As a sink with one event a request has it, but quicker to give up.
-const COMMON: Common =
-    Common { timeout: Duration::from_millis(500), concurrency: 4, max_events: 1, mapped: false };
+const COMMON: Common = Common {
+    timeout: Duration::from_millis(500),
+    concurrency: 4,
+    max_events: 1,
+    form: Form::Walgate,
+};
 
 fn envelope(operation: Operation, id: u32, data: &str) -> Envelope {
     let event = EventId { timeline: 1, position: Position::new(Lsn(0x17C_8338), id) };

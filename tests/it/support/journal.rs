@@ -32,8 +32,11 @@ impl Request {
         self.headers.iter().find_map(|(other, value)| (other == name).then_some(value.as_str()))
     }
 
-    /// Returns its events: those of an array, or the one.
+    /// Returns its events: those of an array, or the one; none of an empty body.
     pub(crate) fn events(&self) -> Vec<Event> {
+        if self.body.is_empty() {
+            return Vec::new();
+        }
         match serde_json::from_slice(&self.body).unwrap() {
             Value::Array(events) => events.into_iter().map(Event).collect(),
             event => vec![Event(event)],
