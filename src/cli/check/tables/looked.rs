@@ -3,6 +3,7 @@
 use super::super::report::Report;
 use super::{NAMES_MAX, add, can_be_added, keyless, name};
 use crate::chunk::Operation;
+use crate::config::suggestion;
 use crate::mapping::{From, OutboxName, Policy, Route, Start};
 use crate::relation::{ReplicaIdentity, quote_identifier};
 use crate::source::catalog::{GENERATED_SINCE, Publication, PublishedTable, Server, Table};
@@ -200,10 +201,17 @@ impl Looked<'_> {
             let From::Column(column) = &field.from else { continue };
             let quoted = quote_identifier(column);
             let (seen, fix) = match columns.iter().find(|it| it.name == *column) {
-                None => (
-                    format!("field \"{}\": there is no column {quoted}", field.target),
-                    "name another column, or set on_missing".to_owned(),
-                ),
+                None => {
+                    let names = columns.iter().map(|column| column.name.as_str());
+                    let meant = suggestion(column, names).map(quote_identifier).map_or_else(
+                        || "name another column".to_owned(),
+                        |meant| format!("did you mean {meant}?"),
+                    );
+                    (
+                        format!("field \"{}\": there is no column {quoted}", field.target),
+                        format!("{meant}; or set on_missing: as it is, every row is refused"),
+                    )
+                }
                 Some(found) if found.generated && !entry.sends(found, self.server.version_num) => (
                     format!(
                         "field \"{}\": column {quoted} is generated and not sent",
