@@ -165,13 +165,14 @@ impl Lookup {
         }
         let mut entries = Vec::new();
         for (name, list) in members {
+            let is_text = match name.as_str() {
+                "texts" => true,
+                "values" => false,
+                _ => return None,
+            };
             for (key, value) in list.as_object()? {
                 let value = value.as_str()?;
-                let entry = match name.as_str() {
-                    "texts" => Entry::Text(value),
-                    "values" => Entry::Json(value),
-                    _ => return None,
-                };
+                let entry = if is_text { Entry::Text(value) } else { Entry::Json(value) };
                 entries.push((key.as_str(), entry));
             }
         }

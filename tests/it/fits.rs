@@ -28,12 +28,12 @@ plan = { column = "plan", lookup = { g = "gold" }, on_miss = "skip" }
 "#;
 
 /// A config whose route takes the table through these fields.
-fn config(sink: &str, mapping: &str, keys: &str) -> String {
-    format!("{sink}{mapping}{}mapping = \"contact\"\n{keys}\n", route("customers", "far"))
+fn config(sink: &str, mapping: &str) -> String {
+    format!("{sink}{mapping}{}mapping = \"contact\"\n", route("customers", "far"))
 }
 
-fn road(mapping: &str, keys: &str) -> Road {
-    let config = config(&file("far"), mapping, keys);
+fn road(mapping: &str) -> Road {
+    let config = config(&file("far"), mapping);
     let road = Road::quiet(Cluster::builder(), CUSTOMERS, &config);
     road.sql("CREATE PUBLICATION walgate FOR TABLE customers");
     road
@@ -41,7 +41,7 @@ fn road(mapping: &str, keys: &str) -> Road {
 
 #[test]
 fn a_sample_tells_what_would_be_refused_by_field_with_keys() {
-    let road = road(MAPPING, "");
+    let road = road(MAPPING);
     let (code, seen) = checks(&road, &[]);
     assert_eq!(code, 0, "warnings alone: {seen:#?}");
     let refused = "5 of 50 sampled rows would become dead letters: field \"email\"";
@@ -65,7 +65,7 @@ fn a_key_that_is_masked_is_no_example() {
     let fields = "id = { column = \"id\", mask = \"redact\" }\n\
                   email = { column = \"email\", required = true }\n";
     let mapping = format!("[mapping.contact]\nversion = 1\n[mapping.contact.fields]\n{fields}");
-    let (_, seen) = checks(&road(&mapping, ""), &[]);
+    let (_, seen) = checks(&road(&mapping), &[]);
     says(&seen, "mapping.rows", "warn", "field \"email\" is NULL");
     let rows = seen.iter().filter(|check| check["id"] == "mapping.rows");
     assert!(rows.into_iter().all(|check| !check["seen"].as_str().unwrap().contains("example")));
@@ -79,7 +79,7 @@ fn fields_that_no_value_of_their_column_fits_are_told() {
         age = { column = \"age\", check = \"email\", on_invalid = \"null\" }\n\
         old = { column = \"age\", lookup = { a = 1 } }\n\
         big = { column = \"big\", on_unchanged = \"reject\" }\n";
-    let road = road(mapping, "");
+    let road = road(mapping);
     let (code, seen) = checks(&road, &[]);
     assert_eq!(code, 3);
     says(&seen, "mapping.columns", "fail", "there is no column emial");
@@ -97,7 +97,7 @@ fn fields_that_no_value_of_their_column_fits_are_told() {
 #[test]
 fn a_dead_letter_shows_its_original_without_what_the_mapping_masks() {
     let receiver = Receiver::start();
-    let config = config(&http("far", &receiver.url("/"), ""), MAPPING, "start = \"now\"");
+    let config = config(&http("far", &receiver.url("/"), ""), MAPPING);
     let mut road = Road::new(Cluster::builder(), CUSTOMERS, &config);
     road.sql("INSERT INTO customers VALUES (100, 'nobody', 'secret100', 'g', 1, NULL, 'b')");
     eventually("it is set aside", PATIENCE, || road.dead_letters(&[]).len() == 1);
@@ -129,7 +129,7 @@ fn a_mapping_with_another_key_is_another_and_needs_a_new_number() {
             .replace("a key that is long enough", key)
             .replace("version = 1", &format!("version = {version}"))
             .replace("last4", "hash");
-        config(&sink, &mapping, "start = \"now\"")
+        config(&sink, &mapping)
     };
     let mut road = Road::new(Cluster::builder(), CUSTOMERS, &keyed("the first key of all", 1));
     road.sql("INSERT INTO customers VALUES (100, 'a@b.co', 'secret100', 'g', 1, NULL, 'b')");
