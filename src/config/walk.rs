@@ -201,6 +201,7 @@ impl Walker<'_, '_> {
                 _ => Shape::Any,
             };
             let Some(read) = self.value(name.get_ref(), &inner, value, &name.span()) else {
+                table.refused = true;
                 continue;
             };
             table.entries.push(Entry {

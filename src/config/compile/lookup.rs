@@ -15,7 +15,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Reads a table of values; none when it is wrong.
 pub(super) fn lookup(entry: &Entry, folder: &Path, notes: &mut Notes<'_>) -> Option<Lookup> {
-    let table = entry.table()?;
+    let table = entry.table().filter(|table| !table.refused)?;
     if names_a_file(table) {
         return match file(table, folder) {
             Ok(lookup) => Some(lookup),
