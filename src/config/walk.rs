@@ -135,15 +135,10 @@ impl Walker<'_, '_> {
                 DeValue::Table(found),
             ) => Some(Value::Table(self.names(shape, found, key.clone()))),
             (Shape::List(item), DeValue::Array(found)) => {
-                let mut entries = Vec::new();
-                for element in found {
-                    let span = element.span();
-                    if let Some(value) = self.value(name, item, element, &span) {
-                        let name = String::new();
-                        entries.push(Entry { name, place: span.clone(), span, given: true, value });
-                    }
-                }
-                Some(Value::List(entries))
+                // A list that lacks what was wrong in it would be another.
+                let read: Vec<Option<Entry>> =
+                    found.iter().map(|element| self.element(name, item, element)).collect();
+                read.into_iter().collect::<Option<_>>().map(Value::List)
             }
             (
                 Shape::Text
@@ -164,6 +159,18 @@ impl Walker<'_, '_> {
             }
             _ => self.wrong(name, shape, value),
         }
+    }
+
+    fn element(
+        &mut self,
+        name: &str,
+        shape: &Shape,
+        element: &Spanned<DeValue<'_>>,
+    ) -> Option<Entry> {
+        let span = element.span();
+        let value = self.value(name, shape, element, &span)?;
+        let name = String::new();
+        Some(Entry { name, place: span.clone(), span, given: true, value })
     }
 
     /// Reads a value that is written as a string.
@@ -197,6 +204,7 @@ impl Walker<'_, '_> {
                 _ => Shape::Any,
             };
             let Some(read) = self.value(name.get_ref(), &inner, value, &name.span()) else {
+                table.refused = true;
                 continue;
             };
             table.entries.push(Entry {

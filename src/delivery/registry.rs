@@ -107,8 +107,10 @@ pub fn mapping_today<'r>(routes: &'r [Arc<Route>], name: &str) -> Option<&'r Arc
 }
 
 /// Returns a version of a mapping as it was when it ran, for
-/// [`routes_at`](crate::mapping::routes_at). What is not stored of it, the key of masks and large
-/// files, is lent by the mapping as it is `today`. To run inside `State::read` or `Reader::read`.
+/// [`routes_at`](crate::mapping::routes_at). To run inside `State::read` or `Reader::read`.
+///
+/// What is not stored of it, the key of masks and large files, is lent by the mapping as it is
+/// `today`.
 ///
 /// # Errors
 /// Any of SQLite's; within, why that version is not to be had.

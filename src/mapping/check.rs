@@ -268,7 +268,10 @@ fn is_mark(c: char) -> bool {
 /// held against what it says as it stands.
 fn is_url(text: &str) -> bool {
     let starts = |scheme: &str| {
-        text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        let start = text.split_at_checked(scheme.len());
+        start.is_some_and(|(start, rest)| {
+            start.eq_ignore_ascii_case(scheme) && !rest.starts_with('/')
+        })
     };
     let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '\\';
     (starts("http://") || starts("https://"))

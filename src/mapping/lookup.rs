@@ -54,6 +54,11 @@ impl Looked {
         Some(Self { kind, text })
     }
 
+    /// None: null.
+    fn value(&self) -> Option<(&Kind, &[u8])> {
+        Some((self.kind.as_ref()?, self.text.as_slice()))
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         match &self.kind {
             None => out.extend_from_slice(b"null"),
@@ -103,10 +108,13 @@ impl Lookup {
         self.entries.is_empty()
     }
 
-    /// Whether it has an entry for a text.
-    #[must_use]
-    pub fn contains(&self, text: &str) -> bool {
-        self.entries.contains_key(text)
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// Returns the values that are not null.
+    pub(super) fn values(&self) -> impl Iterator<Item = (&Kind, &[u8])> {
+        self.entries.values().filter_map(Looked::value)
     }
 
     pub(super) fn find(&self, text: &str) -> Option<&Looked> {
@@ -157,13 +165,14 @@ impl Lookup {
         }
         let mut entries = Vec::new();
         for (name, list) in members {
+            let is_text = match name.as_str() {
+                "texts" => true,
+                "values" => false,
+                _ => return None,
+            };
             for (key, value) in list.as_object()? {
                 let value = value.as_str()?;
-                let entry = match name.as_str() {
-                    "texts" => Entry::Text(value),
-                    "values" => Entry::Json(value),
-                    _ => return None,
-                };
+                let entry = if is_text { Entry::Text(value) } else { Entry::Json(value) };
                 entries.push((key.as_str(), entry));
             }
         }

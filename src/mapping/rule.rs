@@ -377,6 +377,16 @@ impl Field {
         columns.into_iter()
     }
 
+    /// Returns the columns that the table must have.
+    #[must_use]
+    pub fn needed_columns(&self) -> Vec<&str> {
+        match &self.from {
+            From::Column(column) => vec![column.as_str()],
+            From::Expr(expression) => expression.needed_columns(),
+            From::Value(_) => Vec::new(),
+        }
+    }
+
     pub(super) fn null_policy(&self) -> Policy {
         let default = if self.required { Policy::Reject } else { Policy::Null };
         self.on_null.clone().unwrap_or(default)

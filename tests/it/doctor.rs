@@ -8,7 +8,7 @@ use super::support::process::eventually;
 use super::support::receiver::Receiver;
 use super::support::road::{PATIENCE, Road, T, file, http, route};
 
-fn checks(road: &Road, args: &[&str]) -> (i32, Vec<Value>) {
+pub(super) fn checks(road: &Road, args: &[&str]) -> (i32, Vec<Value>) {
     let output = road.walgate.call(&[&["check", "--json"], args].concat());
     let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
@@ -19,7 +19,7 @@ fn checks(road: &Road, args: &[&str]) -> (i32, Vec<Value>) {
 
 /// Holds that a check says this, and how it counts.
 #[track_caller]
-fn says(checks: &[Value], id: &str, status: &str, seen: &str) {
+pub(super) fn says(checks: &[Value], id: &str, status: &str, seen: &str) {
     let found = checks.iter().any(|check| {
         check["id"] == id
             && check["status"] == status

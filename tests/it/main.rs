@@ -17,6 +17,7 @@ mod dependencies;
 mod disk;
 mod docs;
 mod doctor;
+mod fits;
 mod forgets;
 mod formats;
 mod holds;

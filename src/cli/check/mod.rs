@@ -1,6 +1,7 @@
 //! `walgate check`: lint, then preflight of source, state and sinks.
 
 mod binary;
+mod mappings;
 mod fix;
 mod report;
 mod resume;

@@ -2,7 +2,7 @@
 
 use super::binary;
 use super::report::Report;
-use super::{resume, server, tables};
+use super::{mappings, resume, server, tables};
 use crate::chunk::Operation;
 use crate::cli::output::bytes;
 use crate::config::Config;
@@ -81,6 +81,8 @@ async fn all(config: &Config, catalog: &mut Catalog, report: &mut Report) -> Res
             let others = catalog.not_tables().await?;
             let there = (all.as_slice(), others.as_slice());
             tables::check(config, &server, &publication, &published, there, report);
+            mappings::check(config, catalog, &server, &publication, &published, &all, report)
+                .await?;
             if config.source.binary {
                 binary::check(catalog, &published, &all, report).await?;
             }

@@ -1,6 +1,7 @@
 //! `walgate dlq`: what was set aside, and what a person does with it.
 
 mod act;
+mod hidden;
 mod show;
 
 use super::failure::{Exit, Failure};
@@ -47,6 +48,9 @@ enum Command {
         /// One JSON document
         #[arg(long)]
         json: bool,
+        /// The original with the columns too that its mapping masks
+        #[arg(long)]
+        unmasked: bool,
     },
     /// Sends dead letters again, in order, and waits for what becomes of them
     #[command(
@@ -63,6 +67,9 @@ enum Command {
     Export {
         #[command(flatten)]
         select: Select,
+        /// The originals with the columns too that their mappings mask
+        #[arg(long)]
+        unmasked: bool,
     },
 }
 
@@ -143,10 +150,10 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     let config = global.load()?;
     match &args.command {
         Command::List { select, json } => list(&config, &select.filter()?, *json),
-        Command::Show { id, json } => show::run(&config, *id, *json),
+        Command::Show { id, json, unmasked } => show::run(&config, *id, *json, *unmasked),
         Command::Replay(args) => Box::pin(act::replay(config, args)).await,
         Command::Discard(args) => act::discard(config, args).await,
-        Command::Export { select } => show::export(&config, &select.filter()?),
+        Command::Export { select, unmasked } => show::export(&config, &select.filter()?, *unmasked),
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::PAGE;
+use super::hidden::Hidden;
 use crate::chunk::{Chunk, Operation};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::{asking, output};
@@ -19,6 +20,7 @@ use crate::mapping::{
     Format, Mapped, Operations, PrefixPattern, Route, Selector, SinkMapper, SourceLabel,
     TablePattern,
 };
+use crate::state::Reader;
 
 /// A line of `dlq list --json`.
 #[derive(Serialize)]
@@ -93,13 +95,18 @@ fn listed_of(letter: &DeadLetter) -> Listed<'_> {
 }
 
 /// Shows one.
-pub(super) fn run(config: &Config, id: i64, as_json: bool) -> Result<Exit, Failure> {
+pub(super) fn run(
+    config: &Config,
+    id: i64,
+    as_json: bool,
+    unmasked: bool,
+) -> Result<Exit, Failure> {
     let reader = asking::reader(config)?;
     let Some(letter) = asking::read(&reader, |connection| show_dead_letter(connection, id))? else {
         let message = format!("there is no dead letter {id}");
         return Err(Failure::new(Exit::Usage, message).help("`walgate dlq list` has the numbers"));
     };
-    let document = document(&letter);
+    let document = document(&letter, &hidden(&letter, config, &reader, unmasked)?);
     if as_json {
         let document =
             serde_json::to_string_pretty(&document).map_err(|e| Failure::of(Exit::Failed, &e))?;
@@ -111,7 +118,11 @@ pub(super) fn run(config: &Config, id: i64, as_json: bool) -> Result<Exit, Failu
 }
 
 /// Writes all that fit as JSON lines.
-pub(super) fn export(config: &Config, filter: &DeadLetterFilter) -> Result<Exit, Failure> {
+pub(super) fn export(
+    config: &Config,
+    filter: &DeadLetterFilter,
+    unmasked: bool,
+) -> Result<Exit, Failure> {
     let reader = asking::reader(config)?;
     let mut after = 0;
     loop {
@@ -122,17 +133,29 @@ pub(super) fn export(config: &Config, filter: &DeadLetterFilter) -> Result<Exit,
             let id = listed.id;
             let letter = asking::read(&reader, |connection| show_dead_letter(connection, id))?;
             if let Some(letter) = letter {
-                output::data(&format!("{}\n", text(&document(&letter))))?;
+                let hidden = hidden(&letter, config, &reader, unmasked)?;
+                output::data(&format!("{}\n", text(&document(&letter, &hidden))))?;
             }
         }
     }
 }
 
-fn document(letter: &DeadLetterShown) -> Document<'_> {
+fn hidden(
+    letter: &DeadLetterShown,
+    config: &Config,
+    reader: &Reader,
+    unmasked: bool,
+) -> Result<Hidden, Failure> {
+    if unmasked { Ok(Hidden::nothing()) } else { Hidden::of(&letter.listed, config, reader) }
+}
+
+fn document<'l>(letter: &'l DeadLetterShown, hidden: &Hidden) -> Document<'l> {
     let original = letter.original.as_deref();
     Document {
         listed: listed_of(&letter.listed),
-        original: original.and_then(|record| row(record, &letter.listed)),
+        original: original
+            .and_then(|record| row(record, &letter.listed))
+            .map(|row| hidden.cover(row)),
         payload: letter.payload.as_deref().filter(|payload| !payload.is_empty()).map(json),
         tries: letter.tries.iter().map(attempt).collect(),
     }

@@ -10,7 +10,7 @@ use crate::relation::{Relation, ReplicaIdentity};
 
 /// Returns a chunk that holds one change. Its place in the log, its time and its transaction are
 /// zero: nothing was committed. None: Postgres would send no such change.
-pub(super) fn chunk(
+pub(in crate::cli) fn chunk(
     relation: &Arc<Relation>,
     operation: Operation,
     row: &[Option<String>],

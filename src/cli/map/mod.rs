@@ -1,6 +1,6 @@
 //! `walgate map`: what a route would send for one row, and why.
 
-mod event;
+pub(super) mod event;
 mod row;
 mod table;
 

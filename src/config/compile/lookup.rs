@@ -1,24 +1,21 @@
 //! The `lookup` of a field: a table in the config, or a file beside it.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::path::Path;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value as Json;
-use serde_json::value::RawValue;
 
 use crate::config::problem::Notes;
 use crate::config::tree::{Entry, Table, Value};
 use crate::config::walk::suggestion;
-use crate::mapping::{Lookup, LookupEntry};
+use crate::mapping::{Lookup, LookupEntry, Members};
 
 /// The largest file that is read: all of it stays in memory.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Reads a table of values; none when it is wrong.
 pub(super) fn lookup(entry: &Entry, folder: &Path, notes: &mut Notes<'_>) -> Option<Lookup> {
-    let table = entry.table()?;
+    let table = entry.table().filter(|table| !table.refused)?;
     if names_a_file(table) {
         return match file(table, folder) {
             Ok(lookup) => Some(lookup),
@@ -153,30 +150,86 @@ fn json(file: &str, text: &str) -> Result<Lookup, Fault> {
     Ok(Lookup::file(entries))
 }
 
-/// An object with its values as they are written: their digits are kept. No key stands twice.
-struct Members(Vec<(String, Box<RawValue>)>);
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{fields, problems};
+    use crate::mapping::Mapping;
 
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members;
+    const FILES: &[(&str, &str)] = &[
+        ("countries.csv", "\u{feff}code,name,code2\nde,Germany,d\nfr,\"France, the\",f\n"),
+        ("twice.csv", "code,name,name\nde,a,b\nde,c,d\n"),
+        ("empty.csv", "code,name\n"),
+        ("ragged.csv", "code,name\nde\n"),
+        ("plans.json", "{\"g\": \"gold\", \"n\": 9007199254740993.10, \"x\": null}"),
+        ("twice.json", "{\"g\": 1, \"g\": 2}"),
+        ("list.json", "[1]"),
+    ];
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
+    /// The canonical form of a lookup.
+    #[track_caller]
+    fn check(lookup: &str, expected: &str) {
+        let mapping: Mapping =
+            fields(&format!("a = {{ column = \"a\", lookup = {lookup} }}"), FILES);
+        let body = mapping.canonical();
+        let start = body.find("\"lookup\":").unwrap() + 9;
+        assert_eq!(&body[start..body.len() - 3], expected);
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let (mut members, mut seen) = (Vec::new(), std::collections::HashSet::new());
-                while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    if !seen.insert(key.clone()) {
-                        return Err(A::Error::custom(format!("the key \"{key}\" stands twice")));
-                    }
-                    members.push((key, value));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Object)
+    #[track_caller]
+    fn wrong(lookup: &str, expected: &str) {
+        let found = problems(&format!("a = {{ column = \"a\", lookup = {lookup} }}"), FILES);
+        assert!(found.len() == 1 && found[0].contains(expected), "{lookup}: {found:?}");
+    }
+
+    #[test]
+    fn a_table_stands_in_the_config_or_in_a_file() {
+        check("{ g = \"gold\", 1 = 2.5 }", r#"{"texts":{"g":"gold"},"values":{"1":"2.5"}}"#);
+        check(
+            r#"{ file = "countries.csv", key = "code", value = "name" }"#,
+            r#"{"texts":{"de":"Germany","fr":"France, the"}}"#,
+        );
+        check(
+            r#"{ file = "plans.json" }"#,
+            r#"{"texts":{"g":"gold"},"values":{"n":"9007199254740993.10","x":"null"}}"#,
+        );
+        // With any other key beside them they are entries like all.
+        check(
+            r#"{ file = "a", key = "b", value = "c", more = "d" }"#,
+            r#"{"texts":{"file":"a","key":"b","more":"d","value":"c"}}"#,
+        );
+        check(r#"{ key = "b", value = "c" }"#, r#"{"texts":{"key":"b","value":"c"}}"#);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_told_with_the_cure() {
+        wrong("{}", "\"lookup\" is empty; list its values, or name a file");
+        wrong(r#"{ file = "gone.json" }"#, "cannot read the lookup's file \"gone.json\"");
+        wrong(r#"{ file = "x.txt", key = "a", value = "b" }"#, "ends in .csv or .json");
+        wrong(r#"{ file = "countries.csv", key = "code" }"#, "needs \"key\" and \"value\"");
+        wrong(
+            r#"{ file = "countries.csv", key = "cod", value = "name" }"#,
+            "walgate.toml:7:62: \"countries.csv\" has no column \"cod\"; did you mean \"code\"?",
+        );
+        wrong(
+            r#"{ file = "countries.csv", key = "code", value = "x" }"#,
+            "has no column \"x\"; it has code, name, code2",
+        );
+        wrong(r#"{ file = "twice.csv", key = "code", value = "name" }"#, "two columns \"name\"");
+        wrong(
+            r#"{ file = "twice.csv", key = "name", value = "code" }"#,
+            "two columns \"name\"; rename one",
+        );
+        wrong(r#"{ file = "empty.csv", key = "code", value = "name" }"#, "has no entries");
+        wrong(r#"{ file = "ragged.csv", key = "code", value = "name" }"#, "is no CSV");
+        wrong(r#"{ file = "twice.json" }"#, "the key \"g\" stands twice");
+        wrong(r#"{ file = "list.json" }"#, "is no JSON object");
+        wrong(r#"{ file = "plans.json", key = "g" }"#, "mean nothing; drop them");
+        wrong(r#"{ file = 1 }"#, "\"file\" must be a string");
+        let twice = &[("twice.csv", "code,name\nde,a\nfr,b\nde,c\n")];
+        let found = problems(
+            r#"a = { column = "a", lookup = { file = "twice.csv", key = "code", value = "name" } }"#,
+            twice,
+        );
+        assert!(found[0].contains("has the key \"de\" in lines 2 and 4; drop one"), "{found:?}");
     }
 }

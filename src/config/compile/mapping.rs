@@ -104,7 +104,8 @@ fn mask_key(table: &Table, hashes: bool, all: bool, notes: &mut Notes<'_>) -> Op
         notes.warning(&place, message);
     }
     if all && !hashes {
-        notes.warning(&place, "no field has mask = \"hash\": \"mask_key\" is not used");
+        let message = "no field has mask = \"hash\": \"mask_key\" is not used; leave it out";
+        notes.warning(&place, message);
     }
     Some(key.clone())
 }

@@ -302,3 +302,41 @@ fn unused(tree: &Table, notes: &mut Notes<'_>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Environment, parse};
+    use crate::mapping::Mapping;
+
+    /// Reads a config whose mapping has these fields and keys, beside files of these names.
+    pub(super) fn config(
+        fields: &str,
+        keys: &str,
+        files: &[(&str, &str)],
+    ) -> Result<Config, Vec<String>> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let text = format!(
+            "[source]\nurl = \"postgres://h/d\"\n[mapping.m]\nversion = 1\n{keys}\n\
+             [mapping.m.fields]\n{fields}\n[sink.s.stdout]\n\
+             [[route]]\nname = \"r\"\ntable = \"public.t\"\nmapping = \"m\"\nsink = \"s\"\n"
+        );
+        let environment = Environment { variable: &|_| None, folder: folder.path() };
+        parse("walgate.toml", &text, &environment)
+            .map_err(|problems| problems.0.iter().map(ToString::to_string).collect())
+    }
+
+    /// The mapping of a config that is fine.
+    #[track_caller]
+    pub(super) fn fields(fields: &str, files: &[(&str, &str)]) -> Mapping {
+        Mapping::clone(&config(fields, "", files).unwrap().mappings[0])
+    }
+
+    /// What is wrong with one that is not.
+    #[track_caller]
+    pub(super) fn problems(fields: &str, files: &[(&str, &str)]) -> Vec<String> {
+        config(fields, "", files).unwrap_err()
+    }
+}

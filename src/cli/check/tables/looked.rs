@@ -3,7 +3,8 @@
 use super::super::report::Report;
 use super::{NAMES_MAX, add, can_be_added, keyless, name};
 use crate::chunk::Operation;
-use crate::mapping::{From, OutboxName, Policy, Route, Start};
+use crate::config::suggestion;
+use crate::mapping::{OutboxName, Policy, Route, Start};
 use crate::relation::{ReplicaIdentity, quote_identifier};
 use crate::source::catalog::{GENERATED_SINCE, Publication, PublishedTable, Server, Table};
 
@@ -44,6 +45,7 @@ impl Looked<'_> {
             return;
         }
         self.fields(entry, &subject, report);
+        self.filter(entry, &subject, report);
         self.outbox(entry, &subject, report);
         self.identity(&subject, report);
     }
@@ -192,40 +194,47 @@ impl Looked<'_> {
         true
     }
 
-    /// Every column that a field names is there and sent.
+    /// Every column that a field needs is there and sent.
     fn fields(&self, entry: &PublishedTable, subject: &str, report: &mut Report) {
         let Some(mapping) = &self.route.mapping else { return };
-        let columns = &self.table.columns;
         for field in &mapping.fields {
-            let From::Column(column) = &field.from else { continue };
-            let quoted = quote_identifier(column);
-            let (seen, fix) = match columns.iter().find(|it| it.name == *column) {
-                None => (
-                    format!("field \"{}\": there is no column {quoted}", field.target),
-                    "name another column, or set on_missing".to_owned(),
-                ),
-                Some(found) if found.generated && !entry.sends(found, self.server.version_num) => (
-                    format!(
-                        "field \"{}\": column {quoted} is generated and not sent",
-                        field.target
-                    ),
-                    self.generated("leave it out, or set on_missing"),
-                ),
-                Some(_) if entry.columns.as_ref().is_some_and(|list| !list.contains(column)) => (
-                    format!(
-                        "field \"{}\": column {quoted} is not in the publication's column list",
-                        field.target
-                    ),
-                    "add it to the list with ALTER PUBLICATION … SET TABLE, or set on_missing"
-                        .to_owned(),
-                ),
-                Some(_) => continue,
-            };
-            if matches!(field.on_missing, None | Some(Policy::Reject)) {
-                report.fail("mapping.columns", subject, seen, &fix);
-            } else {
-                report.warn("mapping.columns", subject, seen, "nothing, if on_missing is meant");
+            for column in field.needed_columns() {
+                let Some((lack, cure)) = self.lacks(entry, column) else { continue };
+                let seen = format!("field \"{}\": {lack}", field.target);
+                if matches!(field.on_missing, None | Some(Policy::Reject)) {
+                    let fix = format!("{cure}; or set on_missing: as it is, every row is refused");
+                    report.fail("mapping.columns", subject, seen, &fix);
+                } else {
+                    let fix = "nothing, if on_missing is meant";
+                    report.warn("mapping.columns", subject, seen, fix);
+                }
             }
+        }
+    }
+
+    /// Says why a column is never there, and what mends it.
+    pub(super) fn lacks(&self, entry: &PublishedTable, column: &str) -> Option<(String, String)> {
+        let columns = &self.table.columns;
+        let quoted = quote_identifier(column);
+        match columns.iter().find(|it| it.name == *column) {
+            None => {
+                let names = columns.iter().map(|column| column.name.as_str());
+                let meant = suggestion(column, names).map(quote_identifier);
+                let cure = meant.map_or_else(
+                    || "name another column".to_owned(),
+                    |meant| format!("did you mean {meant}?"),
+                );
+                Some((format!("there is no column {quoted}"), cure))
+            }
+            Some(found) if found.generated && !entry.sends(found, self.server.version_num) => {
+                let cure = self.generated("leave it out");
+                Some((format!("column {quoted} is generated and not sent"), cure))
+            }
+            Some(_) if entry.columns.as_ref().is_some_and(|it| !it.iter().any(|c| c == column)) => {
+                let cure = "add it to the list with ALTER PUBLICATION … SET TABLE".to_owned();
+                Some((format!("column {quoted} is not in the publication's column list"), cure))
+            }
+            Some(_) => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The routed tables: published, whole, and with an identity that their routes can live on.
 
+mod filter;
 mod looked;
 
 use self::looked::Looked;
