@@ -15,14 +15,25 @@ use crate::receiver::Receiver;
 pub(crate) enum Client {
     Recvlogical,
     File,
+    /// To a file, by a mapping of ten plain fields.
+    Fields,
+    /// To a file, with a `where` of comparisons that is true.
+    Where,
+    /// To a file, by a mapping of ten fields, two of which the interpreter computes.
+    Computed,
     Http,
     Single,
 }
 
 impl Client {
     /// Single events only where transactions are single rows: a request an event takes its time.
+    /// What mapping costs is seen on the backlog that has nothing else to it.
     pub(crate) fn of(workload: Workload) -> Vec<Self> {
-        let mut clients = vec![Self::Recvlogical, Self::File, Self::Http];
+        let mut clients = vec![Self::Recvlogical, Self::File];
+        if workload.name == "bulk" {
+            clients.extend([Self::Fields, Self::Where, Self::Computed]);
+        }
+        clients.push(Self::Http);
         if workload.rows_per_transaction == 1 {
             clients.push(Self::Single);
         }
@@ -33,6 +44,9 @@ impl Client {
         match self {
             Self::Recvlogical => "pg_recvlogical",
             Self::File => "walgate file",
+            Self::Fields => "file, 10 fields",
+            Self::Where => "file, where",
+            Self::Computed => "file, 2 of 10 interpreted",
             Self::Http => "walgate http 500",
             Self::Single => "walgate http 1 x 32",
         }
@@ -58,8 +72,9 @@ pub(crate) fn run(
     }
     let folder = tempfile::tempdir()?;
     let receiver = Receiver::start()?;
+    let is_file = !matches!(client, Client::Http | Client::Single);
     let sink = match client {
-        Client::File => "[sink.out.file]\npath = \"events.ndjson\"\n".to_owned(),
+        _ if is_file => "[sink.out.file]\npath = \"events.ndjson\"\n".to_owned(),
         _ => {
             let (events, concurrency) = if client == Client::Single { (1, 32) } else { (500, 4) };
             format!(
@@ -70,7 +85,8 @@ pub(crate) fn run(
         }
     };
     let config = folder.path().join("walgate.toml");
-    fs::write(&config, configuration(&url, slot, "bench", &sink))?;
+    let rules = rules(client);
+    fs::write(&config, configuration(&url, slot, "bench", &sink) + &rules)?;
     let log = folder.path().join("log");
     let mut command = Command::new(walgate);
     command.args(["run", "--until-caught-up", "--adopt-slot", "--config"]).arg(&config);
@@ -79,13 +95,46 @@ pub(crate) fn run(
     let measured = measured
         .map_err(|error| format!("{error}\n{}", fs::read_to_string(&log).unwrap_or_default()))?;
     let arrived = match client {
-        Client::File => lines(&folder.path().join("events.ndjson"))?,
+        _ if is_file => lines(&folder.path().join("events.ndjson"))?,
         _ => receiver.take()?.0,
     };
     if arrived != rows {
         return Err(format!("{}: {arrived} of {rows} rows arrived", client.name()).into());
     }
     Ok(measured)
+}
+
+/// What stands behind the route, which the config ends with.
+fn rules(client: Client) -> String {
+    let columns = [
+        "id",
+        "customer_id",
+        "email",
+        "status",
+        "total",
+        "is_active",
+        "created_at",
+        "token",
+        "note",
+        "payload",
+    ];
+    let plain = |names: &[&str]| -> String {
+        names.iter().map(|name| format!("{name} = {{ column = \"{name}\" }}\n")).collect()
+    };
+    let head = "mapping = \"row\"\n[mapping.row]\nversion = 1\n[mapping.row.fields]\n";
+    match client {
+        Client::Fields => format!("{head}{}", plain(&columns)),
+        Client::Where => {
+            "where = 'row.status != \"draft\" && row.customer_id >= 0 && row.total > 0.5'\n"
+                .to_owned()
+        }
+        Client::Computed => format!(
+            "{head}{}mail = {{ expr = 'row.email.lowerAscii()' }}\n\
+             cents = {{ expr = 'int(row.total * 100.0)' }}\n",
+            plain(columns.get(..8).unwrap_or_default())
+        ),
+        _ => String::new(),
+    }
 }
 
 pub(crate) fn configuration(url: &str, slot: &str, table: &str, sink: &str) -> String {

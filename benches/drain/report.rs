@@ -44,11 +44,11 @@ impl Report {
     }
 
     /// Ratios are taken inside a round: both then had the same neighbours.
-    fn ratio(&self, client: Client) -> Spread {
+    fn ratio(&self, client: Client, to: Client) -> Spread {
         let seconds = |of: Client| {
             self.runs.iter().filter(move |(who, _)| *who == of).map(|(_, run)| run.seconds)
         };
-        Spread::of(seconds(Client::Recvlogical).zip(seconds(client)).map(|(base, own)| base / own))
+        Spread::of(seconds(to).zip(seconds(client)).map(|(base, own)| base / own))
     }
 }
 
@@ -57,10 +57,10 @@ impl fmt::Display for Report {
         writeln!(f, "{}\n", self.title)?;
         writeln!(
             f,
-            "| client | x of pg_recvlogical | rows/s | MB/s WAL | client CPU µs/row | \
+            "| client | x of pg_recvlogical | x of walgate file | rows/s | MB/s WAL | client CPU µs/row | \
              walsender CPU µs/row | receiver CPU µs/row | peak memory MiB | other load, cores |"
         )?;
-        writeln!(f, "|---|---|---|---|---|---|---|---|---|")?;
+        writeln!(f, "|---|---|---|---|---|---|---|---|---|---|")?;
         for client in Client::of(self.workload) {
             let rate = self.of(client, |run| self.rows / run.seconds);
             let megabytes = self.of(client, |run| self.wal_bytes / 1e6 / run.seconds);
@@ -69,9 +69,10 @@ impl fmt::Display for Report {
             };
             writeln!(
                 f,
-                "| {} | {:.2} | {:.0} | {:.0} | {:.2} | {:.2} | {:.2} | {:.0} | {:.2} |",
+                "| {} | {:.2} | {:.2} | {:.0} | {:.0} | {:.2} | {:.2} | {:.2} | {:.0} | {:.2} |",
                 client.name(),
-                self.ratio(client),
+                self.ratio(client, Client::Recvlogical),
+                self.ratio(client, Client::File),
                 rate,
                 megabytes.median,
                 per_row(|run| run.client_cpu_seconds),

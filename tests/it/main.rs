@@ -18,6 +18,8 @@ mod disk;
 mod docs;
 mod doctor;
 mod fits;
+mod examples;
+mod filters;
 mod forgets;
 mod formats;
 mod holds;

@@ -189,12 +189,10 @@ impl Shown<'_> {
             output::note(note);
         }
         if let Some(mapping) = route.mapping.as_ref().filter(|it| it.rest == Rest::Omit) {
-            let takes = |name: &str| {
-                let mut fields = mapping.fields.iter();
-                fields.any(|f| matches!(&f.from, mapping::From::Column(column) if column == name))
-            };
+            let taken = mapping.columns();
             let names = found.relation.columns.iter().map(|column| column.name.as_str());
-            let left: Vec<String> = names.filter(|n| !takes(n)).map(quote_identifier).collect();
+            let left: Vec<String> =
+                names.filter(|n| !taken.contains(n)).map(quote_identifier).collect();
             if !left.is_empty() {
                 output::note(&format!("not sent, as no field takes it: {}", left.join(", ")));
             }

@@ -251,12 +251,11 @@ impl Lowering<'_> {
     }
 
     fn problem(&self, id: u64, message: &str) -> ExpressionError {
-        let start = self.info.offset_for(id).map(|(start, _)| start as usize);
+        let start = self.info.offset_for(id).and_then(|(start, _)| usize::try_from(start).ok());
         // The parser counts characters.
         let source = self.info.source.as_str();
-        let offset = start.map(|start| {
-            source.char_indices().nth(start.saturating_sub(1)).map_or(source.len(), |(at, _)| at)
-        });
+        let byte = |start| source.char_indices().nth(start).map_or(source.len(), |(at, _)| at);
+        let offset = start.map(byte);
         ExpressionError { offset, message: message.to_owned() }
     }
 }

@@ -1,0 +1,200 @@
+//! The examples run as they are shipped.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use walgate::demo::cluster::Cluster;
+
+use crate::support::receiver::{Receiver, Request};
+use crate::support::road::{PATIENCE, Road};
+
+const SCHEMA: &str = "
+    CREATE TABLE customers (id int PRIMARY KEY, email text, first_name text, last_name text,
+        country_code text, plan text, phone text, city text, born date, status text,
+        created_at timestamptz);
+    ALTER TABLE customers REPLICA IDENTITY FULL;
+    CREATE TABLE orders (id bigint PRIMARY KEY, customer_id int, status text, total numeric(12, 2),
+        currency text, placed_at timestamptz);
+    ALTER TABLE orders REPLICA IDENTITY FULL;";
+
+/// A server with the tables of the examples, and one of the examples as the config: its variables
+/// are those of the test.
+#[track_caller]
+fn road(example: &str, variables: &[(&str, &str)]) -> Road {
+    let schema = format!("{SCHEMA}{}", include_str!("../../sql/source/outbox.sql"));
+    let road = Road::bare(Cluster::builder(), &schema);
+    road.sql("CREATE PUBLICATION walgate FOR ALL TABLES");
+    let text = fs::read_to_string(format!("examples/{example}.toml")).unwrap();
+    let mut text = format!("[admin]\nlisten = \"127.0.0.1:0\"\n\n{text}");
+    let url = road.cluster.url("walgate", "postgres");
+    for (name, value) in [("DATABASE_URL", url.as_str())].iter().chain(variables) {
+        let variable = format!("${{{name}}}");
+        assert!(text.contains(&variable), "{example} has no {name}");
+        text = text.replace(&variable, value);
+    }
+    road.walgate.configure(&text);
+    let output = road.walgate.call(&["check", "--offline"]);
+    assert!(output.status.success(), "{example}: {output:?}");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!said.contains("warn"), "{example}: {said}");
+    road
+}
+
+/// Its own tests pass.
+#[track_caller]
+fn passes(road: &Road, count: usize) {
+    let output = road.walgate.call(&["test", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["passed"], &report["failed"]), (&json!(count), &json!(0)), "{report:#}");
+}
+
+/// Runs it until it is caught up; returns the lines of a file that it wrote.
+#[track_caller]
+fn lines(road: &Road, file: &str) -> Vec<Value> {
+    let output = road.walgate.call(&["run", "--until-caught-up", "--timeout", "60s"]);
+    assert!(output.status.success(), "{output:?}");
+    let text = fs::read_to_string(road.walgate.folder().join(file)).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn processed(receiver: &Receiver) -> Vec<Request> {
+    receiver.journal().requests.into_iter().filter(|request| request.processed).collect()
+}
+
+#[test]
+fn customers_to_a_crm() {
+    let receiver = Receiver::start();
+    let url = receiver.url("");
+    let mut road = road("crm", &[("CRM_URL", url.trim_end_matches('/')), ("CRM_TOKEN", "secret")]);
+    passes(&road, 2);
+    road.sql(
+        "INSERT INTO customers (id, email, first_name, last_name, plan, city, status, created_at)
+         VALUES (1, 'ada@example.com', 'Ada', 'Lovelace', 'g', 'London', 'active', '2026-01-02 03:04:05Z'),
+                (2, 'not a mail', NULL, NULL, 'x', NULL, 'active', NULL),
+                (3, 'draft@example.com', NULL, NULL, NULL, NULL, 'draft', NULL)",
+    );
+    road.start();
+    receiver.wait("the load", PATIENCE, |journal| !journal.requests.is_empty());
+    road.sql("UPDATE customers SET status = 'gone' WHERE id = 1");
+    receiver.wait("the delete", PATIENCE, |journal| journal.requests.len() == 2);
+    let requests = processed(&receiver);
+    let body: Value = serde_json::from_slice(&requests[0].body).unwrap();
+    assert_eq!(
+        (requests[0].method.as_str(), requests[0].target.as_str()),
+        ("PUT", "/v1/contacts/1")
+    );
+    assert_eq!(requests[0].header("authorization"), Some("Bearer secret"));
+    assert_eq!(
+        body,
+        json!({
+            "external_id": "1", "email": "ada@example.com", "name": "Ada Lovelace", "country": "US",
+            "tier": "gold", "signed_up": "2026-01-02", "address": { "city": "London" },
+            "source": "shop"
+        })
+    );
+    let last = (requests[1].method.as_str(), requests[1].target.as_str());
+    assert_eq!(last, ("DELETE", "/v1/contacts/1"));
+    let letters = road.dead_letters(&[]);
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0]["key"], json!({ "id": 2 }));
+}
+
+#[test]
+fn orders_to_a_warehouse() {
+    let road = road("warehouse", &[]);
+    passes(&road, 2);
+    road.sql(
+        "INSERT INTO orders VALUES (1, 7, 'paid', 1000.50, NULL, '2026-01-02 23:30:00-02'),
+            (2, 7, 'new', 9.90, 'USD', '2026-01-02 10:00:00Z')",
+    );
+    let loaded = lines(&road, "orders.ndjson");
+    assert_eq!(
+        loaded[0],
+        json!({
+            "order_id": 1, "customer_id": 7, "status": "paid", "total": 1000.5, "currency": "EUR",
+            "placed_on": "2026-01-03", "is_large": true, "deleted": false
+        })
+    );
+    road.sql("DELETE FROM orders WHERE id = 2");
+    let all = lines(&road, "orders.ndjson");
+    assert_eq!((all.len(), &all[2]["order_id"], &all[2]["deleted"]), (3, &json!(2), &json!(true)));
+    let text = fs::read_to_string(road.walgate.folder().join("orders.ndjson")).unwrap();
+    assert!(text.contains("\"total\":1000.50"), "digits are kept: {text}");
+}
+
+#[test]
+fn a_webhook_per_order() {
+    let receiver = Receiver::start();
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let mut road =
+        road("webhook", &[("WEBHOOK_URL", &receiver.url("/")), ("WEBHOOK_SECRET", secret)]);
+    passes(&road, 1);
+    road.start();
+    road.sql("INSERT INTO orders VALUES (7, 1, 'new', 12.50, NULL, now())");
+    road.sql("UPDATE orders SET total = 13 WHERE id = 7");
+    road.sql("UPDATE orders SET status = 'paid' WHERE id = 7");
+    receiver.wait("two events", PATIENCE, |journal| journal.requests.len() == 2);
+    let requests = processed(&receiver);
+    let paid: Value = serde_json::from_slice(&requests[1].body).unwrap();
+    assert_eq!(requests[1].header("content-type"), Some("application/cloudevents+json"));
+    assert!(requests[1].header("webhook-signature").is_some());
+    assert_eq!((&paid["specversion"], &paid["type"]), (&json!("1.0"), &json!("walgate.update")));
+    assert_eq!(
+        paid["data"],
+        json!({ "id": 7, "status": "paid", "previous": "new", "total": "13.00" })
+    );
+}
+
+#[test]
+fn an_outbox_to_a_queue() {
+    let mut road = road("outbox", &[]);
+    road.start();
+    road.sql(
+        "INSERT INTO outbox (aggregate_type, aggregate_id, type, payload)
+         VALUES ('order', '7', 'order-paid', '{\"total\": 12.50}')",
+    );
+    let mut page = Value::Null;
+    crate::support::process::eventually("the event is handed out", PATIENCE, || {
+        let answer = road.walgate.get("/v1/sinks/queue/events?wait=20s");
+        page = if answer.status == 200 { answer.json() } else { Value::Null };
+        page["events"].as_array().is_some_and(|events| !events.is_empty())
+    });
+    let event = &page["events"][0];
+    assert_eq!(event["data"], json!({ "total": 12.5 }));
+    assert_eq!(event["key"], json!({ "aggregate_id": "7" }));
+    assert_eq!(event["outbox"]["type"], "order-paid");
+}
+
+#[test]
+fn personal_data_is_masked() {
+    let road = road("masking", &[("MASK_KEY", "a key of this test")]);
+    passes(&road, 1);
+    road.sql(
+        "INSERT INTO customers (id, email, last_name, phone, born, city, status)
+         VALUES (1, 'ada@example.com', 'Lovelace', '+44 20 7946 0123', '1815-12-10', 'London', 'x')",
+    );
+    let people = lines(&road, "people.ndjson");
+    let person = people[0]["person"].as_str().unwrap();
+    assert!(person.len() == 64 && person.bytes().all(|byte| byte.is_ascii_hexdigit()), "{person}");
+    let mut rest = people[0].clone();
+    rest.as_object_mut().unwrap().remove("person");
+    assert_eq!(
+        rest,
+        json!({
+            "domain": "example.com", "phone": "***0123", "name": "***", "born": 1815,
+            "city": "London"
+        })
+    );
+    let log = road.walgate.log();
+    assert!(!log.contains("Lovelace") && !log.contains("ada@"), "{log}");
+}
+
+/// Nobody ships an example that no test runs.
+#[test]
+fn every_example_is_run_here() {
+    let names = fs::read_dir("examples").unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort_unstable();
+    let run = ["crm.toml", "masking.toml", "outbox.toml", "warehouse.toml", "webhook.toml"];
+    assert_eq!(names, run);
+}
