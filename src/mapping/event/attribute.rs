@@ -1,4 +1,4 @@
-//! Values of CloudEvents' attributes, as JSON strings.
+//! Values of attributes of a CloudEvent, as JSON strings.
 //!
 //! Source: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#type-system>: a
 //! string has no control characters (C0, C1, DEL) and no noncharacters of Unicode.
