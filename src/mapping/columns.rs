@@ -27,6 +27,19 @@ impl Mapping {
     }
 }
 
+/// Returns the fields whose values must not be shown though another version of the mapping would:
+/// those that read a column which one of the two hides.
+#[must_use]
+pub(crate) fn hidden_fields(one: &Mapping, other: &Mapping) -> BTreeSet<String> {
+    let hides = |column: &str| one.is_masked(column) || other.is_masked(column);
+    let fields = one.fields.iter().chain(&other.fields);
+    let hidden = fields.filter(|field| match &field.from {
+        From::Column(column) => hides(column),
+        From::Value(_) => false,
+    });
+    hidden.map(|field| field.target.clone()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -19,9 +19,12 @@ mod outbox;
 mod columns;
 mod decimal;
 mod case;
+mod difference;
 
 pub use case::{Case, Expected, Given, Json, Mismatch, Outcome};
+pub(crate) use columns::hidden_fields;
 pub use decimal::Decimal;
+pub use difference::{Difference, differences};
 pub use explain::{Explanation, explain};
 pub use key::key_columns;
 pub use mapper::{Draft, Error, Mapped, SinkMapper, SourceLabel};

@@ -3,19 +3,49 @@
 use std::sync::Arc;
 
 use crate::config::problem::Notes;
-use crate::config::tree::{Entry, Table, Value};
+use crate::config::tree::{Entry, Span, Table, Value};
 use crate::mapping::{As, Field, From, Mapping, OnUnchanged, Policy, Rest, parse_column};
 
 pub(super) fn all(tree: &Table, notes: &mut Notes<'_>) -> Option<Vec<Arc<Mapping>>> {
     let entries = tree.named("mapping");
+    let one = |entry: &Entry, notes: &mut Notes<'_>| {
+        let table = entry.table()?;
+        super::check_name("mapping", &entry.name, &entry.place, notes);
+        mapping(&entry.name, table, &entry.place, notes)
+    };
     let mappings: Vec<_> =
-        entries.iter().filter_map(|entry| mapping(entry, notes).map(Arc::new)).collect();
+        entries.iter().filter_map(|entry| one(entry, notes).map(Arc::new)).collect();
     (mappings.len() == entries.len()).then_some(mappings)
 }
 
-fn mapping(entry: &Entry, notes: &mut Notes<'_>) -> Option<Mapping> {
-    let table = entry.table()?;
-    super::check_name("mapping", &entry.name, &entry.place, notes);
+/// Returns the next versions of mappings that have one: `[mapping.NAME.next]`.
+pub(super) fn nexts(tree: &Table, notes: &mut Notes<'_>) -> Option<Vec<Arc<Mapping>>> {
+    let mut all = Some(Vec::new());
+    let keeps = tree.table("journal").and_then(|journal| journal.size("max_size")) != Some(0);
+    for entry in tree.named("mapping") {
+        let Some(now) = entry.table() else { continue };
+        let Some(next) = now.table("next") else { continue };
+        if !keeps {
+            let message = "\"next\" needs a journal; raise journal.max_size or leave it out";
+            notes.problem(&next.place, message);
+        }
+        match (now.integer("version"), next.integer("version")) {
+            (Some(version), Some(of_next)) if of_next <= version => {
+                let message = format!("the next version must be above {version}");
+                notes.problem(&next.span("version"), message);
+            }
+            _ => {}
+        }
+        match (mapping(&entry.name, next, &next.place, notes), &mut all) {
+            (Some(mapping), Some(nexts)) => nexts.push(Arc::new(mapping)),
+            _ => all = None,
+        }
+    }
+    all
+}
+
+/// Reads what a mapping and its next version have alike.
+fn mapping(name: &str, table: &Table, place: &Span, notes: &mut Notes<'_>) -> Option<Mapping> {
     let entries = table.named("fields");
     if table.given("fields") && entries.is_empty() {
         notes.problem(&table.span("fields"), "a mapping needs at least one field");
@@ -27,10 +57,10 @@ fn mapping(entry: &Entry, notes: &mut Notes<'_>) -> Option<Mapping> {
         _ => Rest::Omit,
     };
     let mapping =
-        Mapping { name: entry.name.clone(), version: table.integer("version")?, fields, rest };
+        Mapping { name: name.to_owned(), version: table.integer("version")?, fields, rest };
     for problem in mapping.problems() {
         let field = entries.iter().find(|entry| entry.name == problem.field);
-        let place = field.map_or(&entry.place, |field| &field.place);
+        let place = field.map_or(place, |field| &field.place);
         notes.problem(place, problem.message.replace('`', "\""));
     }
     all.then_some(mapping)
