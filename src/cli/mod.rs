@@ -10,6 +10,7 @@ mod failure;
 mod init;
 mod maintain;
 mod map;
+mod mappings;
 mod named;
 mod output;
 mod replay;
@@ -98,6 +99,8 @@ enum Command {
     Run(run::Args),
     /// Shows what a route would send for one row, and why
     Map(map::Args),
+    /// Lists the versions of mappings, says in what they differ, and what the next would do
+    Mappings(mappings::Args),
     /// Runs the mapping tests of the config, or makes one of a real event
     Test(test::Args),
     /// Shows lag, slot, sinks and dead letters, with or without a running instance
@@ -152,6 +155,7 @@ fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
         // Files alone: it waits for nobody.
         Command::Trace(args) => return trace::run(args, global),
         Command::Test(args) => return test::run(args, global),
+        Command::Mappings(args) => return mappings::run(args, global),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -172,9 +176,11 @@ fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
             Command::Sink(args) => Box::pin(named::sink(args, global)).await,
             Command::Route(args) => Box::pin(named::route(args, global)).await,
             Command::Slot(args) => Box::pin(slot::run(args, global)).await,
-            Command::Schema(_) | Command::Completions(_) | Command::Trace(_) | Command::Test(_) => {
-                Ok(Exit::Done)
-            }
+            Command::Schema(_)
+            | Command::Completions(_)
+            | Command::Trace(_)
+            | Command::Test(_)
+            | Command::Mappings(_) => Ok(Exit::Done),
         }
     });
     runtime.shutdown_timeout(LINGER);

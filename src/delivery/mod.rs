@@ -51,7 +51,11 @@ pub use orders::{NotServed, Order, Ordered, Orders};
 pub use parked::LetterState;
 pub use poll::{Asked, Cursor, Page, PollParts, Polled, Poller, Refusal, Tray, WAIT_MAX};
 pub use record::{Record, Records, Sent};
-pub use registry::{NotKept, Versions, mapping as kept_mapping, mapping_today};
+pub use registry::{
+    Changed as ChangedMapping, Kept as KeptMapping, NotKept, Versions, all as kept_mappings,
+    changed as changed_mappings, mapping as kept_mapping, mapping_today,
+    remember as remember_mapping,
+};
 pub use runner::{Error, Parts, Runner};
 pub use schedule::{Schedule, ScheduleError};
 pub use scheduler::{Dispatch, DispatchId, Effect, Reopened, Scheduler, What};

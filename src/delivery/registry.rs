@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::mapping::{CanonicalError, Format, Mapping, Route, SinkMapper, SourceLabel, routes_at};
+use crate::lsn::Timestamp;
+use crate::mapping::{
+    CanonicalError, Difference, Format, Mapping, Route, SinkMapper, SourceLabel, differences,
+    routes_at,
+};
 
 /// Why a version of a mapping is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +110,88 @@ pub fn mapping_today<'r>(routes: &'r [Arc<Route>], name: &str) -> Option<&'r Arc
     routes.iter().filter_map(|route| route.mapping.as_ref()).find(|own| own.name == name)
 }
 
+/// A version of a mapping, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The mapping.
+    pub name: String,
+    /// The version.
+    pub version: u32,
+    /// See [`Mapping::hash`].
+    pub hash: String,
+    /// See [`Mapping::canonical`].
+    pub body: String,
+    /// When it ran first.
+    pub first_seen: Timestamp,
+}
+
+/// Returns every version that ran, by name and number. To run inside `State::read` or
+/// `Reader::read`.
+///
+/// # Errors
+/// Any of SQLite's.
+pub fn all(connection: &Connection) -> rusqlite::Result<Vec<Kept>> {
+    let sql = "SELECT name, version, hash, body, first_seen FROM mappings ORDER BY name, version";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| {
+        Ok(Kept {
+            name: row.get(0)?,
+            version: row.get(1)?,
+            hash: row.get(2)?,
+            body: row.get(3)?,
+            first_seen: Timestamp::from_unix_micros(row.get(4)?),
+        })
+    })?;
+    rows.collect()
+}
+
+/// Stores a version that runs from now on; one that is stored stays as it is. To run inside
+/// `State::write`.
+///
+/// # Errors
+/// Any of SQLite's.
+pub fn remember(
+    connection: &Connection,
+    mapping: &Mapping,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO mappings (name, version, hash, body, first_seen)
+               VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name, version) DO NOTHING";
+    let Mapping { name, version, .. } = mapping;
+    let (hash, body) = (mapping.hash(), mapping.canonical());
+    connection.prepare(sql)?.execute((name, version, hash, body, now.unix_micros())).map(drop)
+}
+
+/// A mapping that is not what ran under its number.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changed {
+    /// The mapping.
+    pub name: String,
+    /// Its version.
+    pub version: u32,
+    /// In what it is not as it was, never empty.
+    pub differences: Vec<Difference>,
+    /// The lowest number above every version that ran.
+    pub free: u32,
+}
+
+/// Returns the mappings that are not what ran under their numbers.
+#[must_use]
+pub fn changed(kept: &[Kept], mappings: &[Arc<Mapping>]) -> Vec<Changed> {
+    let one = |mapping: &Arc<Mapping>| {
+        let of = || kept.iter().filter(|kept| kept.name == mapping.name);
+        let ran = of().find(|kept| kept.version == mapping.version)?;
+        let highest = of().map(|kept| kept.version).max().unwrap_or_default();
+        (ran.hash != mapping.hash()).then(|| Changed {
+            name: mapping.name.clone(),
+            version: mapping.version,
+            differences: differences(&ran.body, &mapping.canonical()),
+            free: highest.saturating_add(1),
+        })
+    };
+    mappings.iter().filter_map(one).collect()
+}
+
 /// Returns a version of a mapping as it was when it ran, for
 /// [`routes_at`](crate::mapping::routes_at). To run inside `State::read` or `Reader::read`.
 ///
@@ -151,6 +237,28 @@ mod tests {
     fn version(version: u32, column: &str) -> Mapping {
         let fields = vec![Field::column("email", column)];
         Mapping { rest: Rest::Include, ..Mapping::new("contact", version, fields) }
+    }
+
+    #[tokio::test]
+    async fn a_number_belongs_to_the_fields_that_ran_under_it_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(folder.path()).unwrap();
+        let at = |micros| Timestamp::from_unix_micros(micros);
+        for (mapping, micros) in [(version(1, "mail"), 5), (version(7, "m"), 6)] {
+            state.write(move |c| remember(c, &mapping, at(micros))).await.unwrap();
+        }
+        let other = version(1, "email");
+        let again = other.clone();
+        state.write(move |c| remember(c, &again, at(9))).await.unwrap();
+        let kept = state.read(all).await.unwrap();
+        assert_eq!(kept.len(), 2);
+        assert_eq!((kept[0].hash.clone(), kept[0].first_seen), (version(1, "mail").hash(), at(5)));
+        let as_they_ran = [version(1, "mail"), version(8, "new")].map(Arc::new);
+        assert_eq!(changed(&kept, &as_they_ran), []);
+        let [found] = changed(&kept, &[Arc::new(other)]).try_into().unwrap();
+        assert_eq!((found.version, found.free), (1, 8));
+        let said: Vec<String> = found.differences.iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["field \"email\": \"column\" is another"]);
     }
 
     #[tokio::test]

@@ -21,6 +21,19 @@ impl Mapping {
     }
 }
 
+/// Returns the fields whose values must not be shown though another version of the mapping would:
+/// those that read a column which one of the two hides.
+#[must_use]
+pub(crate) fn hidden_fields(one: &Mapping, other: &Mapping) -> BTreeSet<String> {
+    let fields = || one.fields.iter().chain(&other.fields);
+    let masked: BTreeSet<&str> =
+        fields().filter(|field| field.mask.is_some()).flat_map(Field::columns).collect();
+    let hidden = fields().filter(|field| field.columns().any(|column| masked.contains(column)));
+    // What `rest` includes has the column's own name.
+    let rest = masked.iter().map(|column| (*column).to_owned());
+    hidden.map(|field| field.target.clone()).chain(rest).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

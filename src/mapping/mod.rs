@@ -28,10 +28,13 @@ mod fits;
 mod outbox;
 mod columns;
 mod case;
+mod difference;
 
 pub use case::{Case, Expected, Given, Json, Mismatch, Outcome};
 pub use check::{Check, Pattern};
+pub(crate) use columns::hidden_fields;
 pub use decimal::{Decimal, is_same_number};
+pub use difference::{Difference, differences};
 pub use explain::{Explanation, explain};
 pub use expression::{Expression, ExpressionError, Fault};
 pub use fits::never_fits;

@@ -1,5 +1,6 @@
 //! Why a run ended.
 
+use crate::delivery::ChangedMapping;
 use crate::failure::{Category, Classify};
 use crate::progress::known::Kind;
 use crate::{delivery, journal, sink, source, state};
@@ -31,13 +32,8 @@ pub enum Error {
     #[error("a piece of a load that the state keeps can't be read")]
     Piece(#[source] journal::record::Error),
     /// A mapping has other fields than the same version had.
-    #[error("mapping `{name}` version {version} has other fields than it had before")]
-    MappingChanged {
-        /// The mapping.
-        name: String,
-        /// Its version.
-        version: u32,
-    },
+    #[error("mapping `{}` version {} is not what it was: {}", .0.name, .0.version, said(.0))]
+    MappingChanged(Box<ChangedMapping>),
     /// The state knows sinks or routes that the config does not.
     #[error("the state knows {}, which the config no longer has", names(gone))]
     Gone {
@@ -92,7 +88,7 @@ impl Error {
             },
             Self::State(state::Error::Locked { .. }) => Ending::InUse,
             Self::State(state::Error::OtherSource { .. })
-            | Self::MappingChanged { .. }
+            | Self::MappingChanged(_)
             | Self::Gone { .. }
             | Self::JournalNeeded { .. }
             | Self::SinkBehind { .. } => Ending::Halted,
@@ -116,7 +112,7 @@ impl Classify for Error {
             Self::Delivery(source) => source.category(),
             Self::Sink { .. }
             | Self::Piece(_)
-            | Self::MappingChanged { .. }
+            | Self::MappingChanged(_)
             | Self::Gone { .. }
             | Self::JournalNeeded { .. }
             | Self::NothingYet
@@ -129,9 +125,11 @@ impl Classify for Error {
             Self::Source(source) => source.help(),
             Self::State(source) => source.help(),
             Self::Journal(source) | Self::SinkBehind { source, .. } => source.help(),
-            Self::MappingChanged { version, .. } => {
-                Some(format!("raise its version to {}, or take the change back", version + 1))
-            }
+            Self::MappingChanged(changed) => Some(format!(
+                "raise its version to {}, or take the change back; \
+                 `walgate mappings diff {} {}` has the values",
+                changed.free, changed.name, changed.version
+            )),
             Self::Gone { gone } => {
                 let ways = gone.iter().map(|(kind, name)| {
                     let kind = kind.as_str();
@@ -154,6 +152,12 @@ impl Classify for Error {
             | Self::Panicked => None,
         }
     }
+}
+
+/// Which fields and keys, no values.
+fn said(changed: &ChangedMapping) -> String {
+    let said: Vec<String> = changed.differences.iter().map(ToString::to_string).collect();
+    said.join(", ")
 }
 
 fn names(gone: &[(Kind, String)]) -> String {

@@ -27,6 +27,7 @@ mod report;
 mod request;
 mod rewrites;
 mod setup;
+mod shadow;
 mod shared;
 mod shown;
 mod status;
@@ -49,6 +50,10 @@ pub use operate::operate;
 pub use report::{Stored as StoredReport, stored as stored_report};
 pub use request::{Outcome as Answer, Request};
 pub(crate) use setup::identity;
+pub use shadow::{
+    Figures as ShadowFigures, Sample as ShadowSample, SampleField as ShadowField,
+    Sides as ShadowSides, Stored as StoredShadow, stored as stored_shadows,
+};
 pub use status::{
     HeldBy, JournalStatus, Place, SinkStatus, SourceState, SourceStatus, Status, seconds,
 };
@@ -129,7 +134,7 @@ pub async fn run(
         () = passed(deadline) => return Ok(Outcome::TimedOut),
     };
     let setup::Opened { shared, state, journal, splice, intake, .. } = opened;
-    let setup::Opened { runners, pollers, bases, orders, shelves, .. } = opened;
+    let setup::Opened { runners, pollers, bases, orders, shelves, shadows, .. } = opened;
     let polled = pollers.iter().map(|poller| (poller.name().to_owned(), poller.polled()));
     stage.open(&shared, &state, &journal, polled.collect());
 
@@ -154,6 +159,10 @@ pub async fn run(
     let mut loaders = JoinSet::new();
     loaders.spawn(load::Loads::new(&config, &state, &shared, &journal, &splice).run());
     let mut watchers = JoinSet::new();
+    let mut beside = JoinSet::new();
+    if let Some(shadows) = shadows {
+        beside.spawn(shadows.run(reading.clone()));
+    }
     let watch = watch::Watch::new(&config, &state, &shared, options);
     watchers.spawn(watch.run());
 
@@ -176,6 +185,8 @@ pub async fn run(
     while let Some(done) = sinks.join_next().await {
         unanswered += done.map_err(|_| Error::Panicked)?.map_err(Error::Delivery)?;
     }
+    // It ends within a bound of its own, and nothing waits for what it finds.
+    while beside.join_next().await.is_some() {}
     keeping.cancel();
     all_ended(&mut keepers).await?;
     all_ended(&mut operators).await?;

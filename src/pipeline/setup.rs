@@ -10,17 +10,19 @@ use super::intake::{Attach, Attached, Intake};
 use super::load::Splice;
 use super::report::{self, Base};
 use super::request::Request;
+use super::shadow::{Shadows, store as shadows};
 use super::shared::Shared;
 use super::{Error, Options};
 use crate::chunk::Operation;
 use crate::config::{Config, SinkKind};
 use crate::delivery::{
     Gates, Ordered, Orders, Parts, PollParts, Poller, Runner, SinkProgress, Versions,
+    changed_mappings, kept_mappings, remember_mapping,
 };
 use crate::failure::chain;
 use crate::journal::{self, Journal};
 use crate::lsn::{Lsn, Position, Timestamp};
-use crate::mapping::{Mapping, Route, Selector, SourceLabel, Start};
+use crate::mapping::{Route, Selector, SourceLabel, Start};
 use crate::progress::known::{self as roster, Kind};
 use crate::progress::ledger::Reached;
 use crate::progress::load;
@@ -46,6 +48,8 @@ pub(super) struct Opened {
     pub(super) orders: BTreeMap<String, Orders>,
     /// As `orders`, of sinks whose receivers come and ask: of dead letters alone.
     pub(super) shelves: BTreeMap<String, Orders>,
+    /// Runs the next versions of mappings beside the present ones; none: there are none.
+    pub(super) shadows: Option<Shadows>,
 }
 
 /// Opens state, journal, source and sinks, in that order.
@@ -61,7 +65,7 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
 /// Opens the rest.
 async fn join(config: &Config, options: Options, state: State) -> Result<Opened, Error> {
     let now = Timestamp::now();
-    check_mappings(config, &state, now).await?;
+    check_mappings(config, &state).await?;
     let (mut known, progress) = known(&state).await?;
     check_known(config, &state).await?;
     let journal =
@@ -110,10 +114,27 @@ async fn join(config: &Config, options: Options, state: State) -> Result<Opened,
         let road = Road { config, state, journal, label: &label, formerly, shapes };
         served(&road, sinks, &progress, &held, options)?
     };
+    remember_mappings(config, &state, now).await?;
     let splice = Arc::new(Splice::new(&state, &journal).await?);
     let intake = Intake::new(attach, &shared, &state, &journal, &splice, received, first);
     let bases = progress.into_iter().map(|(name, stored)| (name, Base::of(&stored))).collect();
-    Ok(Opened { shared, state, journal, splice, intake, runners, pollers, bases, orders, shelves })
+    let shadows = match options.only_asked {
+        true => None,
+        false => Shadows::new(config, &state, &journal, &label).await?,
+    };
+    Ok(Opened {
+        shared,
+        state,
+        journal,
+        splice,
+        intake,
+        runners,
+        pollers,
+        bases,
+        orders,
+        shelves,
+        shadows,
+    })
 }
 
 /// What every sink is served with.
@@ -223,34 +244,22 @@ async fn open_state(config: &Config, options: Options) -> Result<State, Error> {
 }
 
 /// The same number with other fields would leave events behind that nobody can tell apart.
-async fn check_mappings(config: &Config, state: &State, now: Timestamp) -> Result<(), Error> {
-    for mapping in &config.mappings {
-        let Mapping { name, version, .. } = mapping.as_ref();
-        let (name, version, hash, body) =
-            (name.clone(), *version, mapping.hash(), mapping.canonical());
-        let key = name.clone();
-        let known = state.write(move |connection: &Connection| {
-            let sql = "SELECT hash FROM mappings WHERE name = ?1 AND version = ?2";
-            let known: Option<String> =
-                connection.prepare(sql)?.query_row((&key, version), |row| row.get(0)).optional()?;
-            if known.is_none() {
-                let sql = "INSERT INTO mappings (name, version, hash, body, first_seen)
-                           VALUES (?1, ?2, ?3, ?4, ?5)";
-                connection.prepare(sql)?.execute((
-                    &key,
-                    version,
-                    &hash,
-                    &body,
-                    now.unix_micros(),
-                ))?;
-            }
-            Ok(known.is_none_or(|known| known == hash))
-        });
-        if !known.await.map_err(Error::State)? {
-            return Err(Error::MappingChanged { name, version });
-        }
+async fn check_mappings(config: &Config, state: &State) -> Result<(), Error> {
+    let kept = state.read(kept_mappings).await.map_err(Error::State)?;
+    match changed_mappings(&kept, &config.mappings).into_iter().next() {
+        Some(changed) => Err(Error::MappingChanged(Box::new(changed))),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Stores the versions that run from now on: a start that failed before this has used up none.
+async fn remember_mappings(config: &Config, state: &State, now: Timestamp) -> Result<(), Error> {
+    let (mappings, nexts) = (config.mappings.clone(), config.nexts.clone());
+    let write = state.write(move |connection| {
+        mappings.iter().try_for_each(|mapping| remember_mapping(connection, mapping, now))?;
+        shadows::begin(connection, &mappings, &nexts, now)
+    });
+    write.await.map_err(Error::State)
 }
 
 /// What the state knows and the config no longer has would be lost without a word.

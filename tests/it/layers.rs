@@ -68,6 +68,7 @@ const PURE: &[&str] = &[
     "delivery::schedule",
     "delivery::scheduler",
     "pipeline::full",
+    "pipeline::shadow::tally",
     "pipeline::tally",
     "pipeline::withheld",
     "sink::http::answer",

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use super::report::Report;
 use crate::cli::output::bytes;
 use crate::config::Config;
+use crate::delivery::{KeptMapping, changed_mappings, kept_mappings};
 use crate::state::State;
 
 pub(super) fn check(config: &Config, report: &mut Report) {
+    mappings(config, report);
     let folder = &config.state;
     let subject = format!("state {}", folder.display());
     let there = nearest(folder);
@@ -36,6 +38,40 @@ pub(super) fn check(config: &Config, report: &mut Report) {
         report.warn("state.disk", &subject, seen, fix);
     } else {
         report.ok("state.disk", &subject, seen);
+    }
+}
+
+/// Whether each mapping is what ran under its number.
+fn mappings(config: &Config, report: &mut Report) {
+    let Ok(reader) = State::open_reader(&config.state) else { return };
+    let Ok(kept) = reader.read(kept_mappings) else { return };
+    let changed = changed_mappings(&kept, &config.mappings);
+    for mapping in &config.mappings {
+        let subject = format!("mapping {}", mapping.name);
+        match changed.iter().find(|changed| changed.name == mapping.name) {
+            Some(changed) => {
+                let said: Vec<String> =
+                    changed.differences.iter().map(ToString::to_string).collect();
+                let seen = format!(
+                    "version {} is not what it was when it ran: {}; `run` ends with code 4",
+                    mapping.version,
+                    said.join(", ")
+                );
+                let fix = format!("version = {}, or take the change back", changed.free);
+                report.fail("mapping.version", &subject, seen, &fix);
+            }
+            None => {
+                let is_it = |kept: &KeptMapping| {
+                    kept.name == mapping.name && kept.version == mapping.version
+                };
+                let seen = if kept.iter().any(is_it) { "as it ran" } else { "new" };
+                report.ok(
+                    "mapping.version",
+                    &subject,
+                    format!("version {}, {seen}", mapping.version),
+                );
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::problem::Notes;
-use crate::config::tree::{Entry, Table, Value};
+use crate::config::tree::{Entry, Span, Table, Value};
 use crate::mapping::{As, Field, From, Mapping, Mask, OnUnchanged, Policy, Rest, parse_column};
 use crate::secret::Secret;
 
@@ -13,14 +13,60 @@ const KEY_BYTES_MIN: usize = 16;
 
 pub(super) fn all(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Option<Vec<Arc<Mapping>>> {
     let entries = tree.named("mapping");
+    let one = |entry: &Entry, notes: &mut Notes<'_>| {
+        let table = entry.table()?;
+        super::check_name("mapping", &entry.name, &entry.place, notes);
+        mapping(&entry.name, table, &entry.place, folder, notes)
+    };
     let mappings: Vec<_> =
-        entries.iter().filter_map(|entry| mapping(entry, folder, notes).map(Arc::new)).collect();
+        entries.iter().filter_map(|entry| one(entry, notes).map(Arc::new)).collect();
     (mappings.len() == entries.len()).then_some(mappings)
 }
 
-fn mapping(entry: &Entry, folder: &Path, notes: &mut Notes<'_>) -> Option<Mapping> {
-    let table = entry.table()?;
-    super::check_name("mapping", &entry.name, &entry.place, notes);
+/// Returns the next versions of mappings that have one: `[mapping.NAME.next]`.
+pub(super) fn nexts(
+    tree: &Table,
+    folder: &Path,
+    notes: &mut Notes<'_>,
+) -> Option<Vec<Arc<Mapping>>> {
+    let mut all = Some(Vec::new());
+    let keeps = tree.table("journal").and_then(|journal| journal.size("max_size")) != Some(0);
+    for entry in tree.named("mapping") {
+        let Some(now) = entry.table() else { continue };
+        let Some(next) = now.table("next") else { continue };
+        if !keeps {
+            let message = "\"next\" needs a journal; raise journal.max_size or leave it out";
+            notes.problem(&next.place, message);
+        }
+        match (now.integer("version"), next.integer("version")) {
+            (Some(version), Some(of_next)) if of_next <= version => {
+                let message = format!("the next version must be above {version}");
+                notes.problem(&next.span("version"), message);
+            }
+            _ => {}
+        }
+        let read = mapping(&entry.name, next, &next.place, folder, notes);
+        match (read, &mut all) {
+            (Some(next), Some(nexts)) => {
+                // What it hides, it hides with the key of the present version unless it has its own.
+                let key = next.mask_key.clone().or_else(|| now.secret("mask_key").cloned());
+                let mask_key = key.filter(|_| next.hashes());
+                nexts.push(Arc::new(Mapping { mask_key, ..next }));
+            }
+            _ => all = None,
+        }
+    }
+    all
+}
+
+/// Reads what a mapping and its next version have alike.
+fn mapping(
+    name: &str,
+    table: &Table,
+    place: &Span,
+    folder: &Path,
+    notes: &mut Notes<'_>,
+) -> Option<Mapping> {
     let entries = table.named("fields");
     if table.given("fields") && entries.is_empty() {
         notes.problem(&table.span("fields"), "a mapping needs at least one field");
@@ -32,11 +78,11 @@ fn mapping(entry: &Entry, folder: &Path, notes: &mut Notes<'_>) -> Option<Mappin
         "include" => Rest::Include,
         _ => Rest::Omit,
     };
-    let own = Mapping::new(entry.name.clone(), table.integer("version")?, fields);
+    let own = Mapping::new(name, table.integer("version")?, fields);
     let mapping = Mapping { rest, mask_key: mask_key(table, own.hashes(), all, notes), ..own };
     for problem in mapping.problems() {
         let field = entries.iter().find(|entry| entry.name == problem.field);
-        let place = field.map_or(&entry.place, |field| &field.place);
+        let place = field.map_or(place, |field| &field.place);
         notes.problem(place, problem.message.replace('`', "\""));
     }
     all.then_some(mapping)

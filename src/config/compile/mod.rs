@@ -38,6 +38,8 @@ pub struct Config {
     pub admin: Admin,
     /// In the order of the file.
     pub mappings: Vec<Arc<Mapping>>,
+    /// The next versions of mappings that have one, each under its mapping's name.
+    pub nexts: Vec<Arc<Mapping>>,
     /// The tests of the mappings, in the order of the file.
     pub tests: Vec<Case>,
     /// In the order of the file. Never empty.
@@ -145,6 +147,7 @@ pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Opt
     let journal = tree.table("journal").and_then(|table| journal(table, notes));
     let admin = tree.table("admin").and_then(|table| admin(table, notes));
     let mappings = mapping::all(tree, folder, notes);
+    let nexts = mapping::nexts(tree, folder, notes);
     let tests = test::all(tree, notes);
     let sinks = sink::all(tree, notes);
     let routes = route::all(tree, &mappings, notes);
@@ -157,6 +160,7 @@ pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Opt
         journal: journal?,
         admin: admin?,
         mappings: mappings?,
+        nexts: nexts?,
         tests: tests?,
         sinks: sinks?,
         routes: routes?,

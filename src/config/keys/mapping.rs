@@ -3,7 +3,7 @@
 use super::Otherwise::{None, Required, Toml};
 use super::Shape::{Any, Boolean, Either, Integer, List, Named, Secret, Table, Text, Values, Word};
 use super::test::TEST;
-use super::{Section, Shape, key};
+use super::{Key, Section, Shape, key};
 
 pub(super) static MAPPING: Section = Section {
     title: "a mapping",
@@ -14,25 +14,39 @@ pub(super) static MAPPING: Section = Section {
             Required,
             "raise it whenever the fields change; the same number with other fields is refused at start",
         ),
-        key(
-            "fields",
-            Named(&FIELD),
-            Required,
-            "what is sent, in this order; a dot in a name nests",
-        ),
-        key(
-            "rest",
-            Word(&["omit", "include"], &[]),
-            Toml("\"omit\""),
-            "columns that no field names",
-        ),
-        key(
-            "mask_key",
-            Secret,
-            None,
-            "the key of `mask = \"hash\"`; only a fingerprint of it is ever stored",
-        ),
+        FIELDS,
+        REST,
+        MASK_KEY,
         key("test", List(&Table(&TEST)), None, "a row and what becomes of it, for `walgate test`"),
+        key(
+            "next",
+            Table(&NEXT),
+            None,
+            "a later version that runs beside this one and delivers nothing: `walgate mappings shadow` says how often it would differ",
+        ),
+    ],
+};
+
+/// What a mapping and its next version have alike.
+const FIELDS: Key =
+    key("fields", Named(&FIELD), Required, "what is sent, in this order; a dot in a name nests");
+const REST: Key =
+    key("rest", Word(&["omit", "include"], &[]), Toml("\"omit\""), "columns that no field names");
+
+const MASK_KEY: Key = key(
+    "mask_key",
+    Secret,
+    None,
+    "the key of `mask = \"hash\"`; only a fingerprint of it is ever stored",
+);
+
+static NEXT: Section = Section {
+    title: "a next version",
+    keys: &[
+        key("version", Integer(1, u32::MAX), Required, "above that of the mapping"),
+        FIELDS,
+        REST,
+        MASK_KEY,
     ],
 };
 

@@ -1,0 +1,277 @@
+//! [`Figures`]: how often two versions of a mapping differ, and in what (pure).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::chunk::Operation;
+use crate::lsn::EventId;
+use crate::mapping::Json;
+
+/// So many fields are counted by name.
+const FIELDS_MAX: usize = 256;
+/// So many samples are kept …
+const SAMPLES_MAX: usize = 20;
+/// … and so many that show the same field.
+const SAMPLES_FIELD_MAX: u64 = 3;
+/// Of each value so many characters.
+const VALUE_CHARS_MAX: usize = 200;
+
+/// How the two versions compare so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Figures {
+    /// Events that both versions had.
+    pub compared: u64,
+    /// Those that the next version would send otherwise, or not at all, or the only one to send.
+    pub differ: u64,
+    /// In how many of them each field differs; at most 256 fields, the others under `…`.
+    pub fields: BTreeMap<String, u64>,
+    /// Events that would be dead letters.
+    pub rejected: Sides,
+    /// Events that would be dropped by a rule.
+    pub skipped: Sides,
+    /// How often changes came too fast and some were not compared.
+    pub gaps: u64,
+    /// Examples, a few for each field.
+    pub samples: Vec<Sample>,
+}
+
+/// A count for each of the two versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sides {
+    /// By the version that delivers.
+    pub present: u64,
+    /// By the one beside it.
+    pub next: u64,
+}
+
+/// An event in which they differ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Its id.
+    pub event: String,
+    /// What was done.
+    pub op: String,
+    /// The table; none for a logical message.
+    pub table: Option<String>,
+    /// What becomes of it where not both send it: `sent`, `rejected: …`, `skipped: …`.
+    pub present: Option<String>,
+    /// See `present`.
+    pub next: Option<String>,
+    /// The fields that differ, without those that are masked.
+    pub fields: Vec<SampleField>,
+}
+
+/// A field that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleField {
+    /// Its name; a dot leads into an object.
+    pub field: String,
+    /// JSON of its value now, cut off where it is long; none: it is not there.
+    pub present: Option<String>,
+    /// JSON of its value by the next version.
+    pub next: Option<String>,
+}
+
+/// What becomes of an event by one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fate<'b> {
+    /// The mapping's output.
+    Sent(&'b [u8]),
+    /// Why. Never says a value.
+    Rejected(String),
+    /// Why.
+    Skipped(String),
+}
+
+/// Which event it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) event: EventId,
+    pub(super) operation: Operation,
+    pub(super) table: Option<String>,
+}
+
+impl Figures {
+    /// Counts one event. Of the fields that are `hidden` no value is kept.
+    pub(super) fn add(
+        &mut self,
+        seen: &Seen,
+        present: &Fate<'_>,
+        next: &Fate<'_>,
+        hidden: &BTreeSet<String>,
+    ) {
+        self.compared += 1;
+        self.rejected.present += u64::from(matches!(present, Fate::Rejected(_)));
+        self.rejected.next += u64::from(matches!(next, Fate::Rejected(_)));
+        self.skipped.present += u64::from(matches!(present, Fate::Skipped(_)));
+        self.skipped.next += u64::from(matches!(next, Fate::Skipped(_)));
+        if present == next {
+            return;
+        }
+        let (Fate::Sent(was), Fate::Sent(now)) = (present, next) else {
+            self.differ += 1;
+            let has_one = |sample: &&Sample| sample.present.is_some();
+            let fates = self.samples.iter().filter(has_one).count();
+            if u64::try_from(fates).is_ok_and(|fates| fates < SAMPLES_FIELD_MAX) {
+                self.keep(sample(seen, Some((said(present), said(next))), Vec::new()));
+            }
+            return;
+        };
+        let fields = differing(was, now);
+        if fields.is_empty() {
+            return;
+        }
+        self.differ += 1;
+        let is_rare = fields.iter().any(|field| {
+            self.fields.get(&field.field).is_none_or(|count| *count < SAMPLES_FIELD_MAX)
+        });
+        for field in &fields {
+            self.count(&field.field);
+        }
+        if is_rare {
+            let is_hidden = |field: &str| {
+                hidden.iter().any(|hidden| {
+                    field
+                        .strip_prefix(hidden.as_str())
+                        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                })
+            };
+            let shown = fields.into_iter().filter(|field| !is_hidden(&field.field)).collect();
+            self.keep(sample(seen, None, shown));
+        }
+    }
+
+    fn count(&mut self, field: &str) {
+        let is_known = self.fields.contains_key(field) || self.fields.len() < FIELDS_MAX;
+        let name = if is_known { field } else { "…" };
+        *self.fields.entry(name.to_owned()).or_default() += 1;
+    }
+
+    fn keep(&mut self, sample: Sample) {
+        if self.samples.len() < SAMPLES_MAX {
+            self.samples.push(sample);
+        }
+    }
+}
+
+fn sample(seen: &Seen, fates: Option<(String, String)>, fields: Vec<SampleField>) -> Sample {
+    let (present, next) = fates.unzip();
+    Sample {
+        event: seen.event.to_string(),
+        op: seen.operation.as_str().to_owned(),
+        table: seen.table.clone(),
+        present,
+        next,
+        fields,
+    }
+}
+
+fn said(fate: &Fate<'_>) -> String {
+    match fate {
+        Fate::Sent(_) => "sent".to_owned(),
+        Fate::Rejected(why) => format!("rejected: {why}"),
+        Fate::Skipped(why) => format!("skipped: {why}"),
+    }
+}
+
+/// Returns the fields of two outputs that are not the same to the letter.
+fn differing(was: &[u8], now: &[u8]) -> Vec<SampleField> {
+    let (was, now) =
+        (Json::read(&String::from_utf8_lossy(was)), Json::read(&String::from_utf8_lossy(now)));
+    let texts = |json: &Json| -> BTreeMap<String, String> {
+        json.leaves().into_iter().map(|(name, value)| (name, value.to_string())).collect()
+    };
+    let (was, now) = (texts(&was), texts(&now));
+    let names: BTreeSet<&String> = was.keys().chain(now.keys()).collect();
+    let differ = names.into_iter().filter(|name| was.get(*name) != now.get(*name));
+    let field = |name: &String| SampleField {
+        field: name.clone(),
+        present: was.get(name).map(|value| cut(value)),
+        next: now.get(name).map(|value| cut(value)),
+    };
+    differ.map(field).collect()
+}
+
+fn cut(value: &str) -> String {
+    match value.char_indices().nth(VALUE_CHARS_MAX) {
+        Some((at, _)) => format!("{}…", value.get(..at).unwrap_or_default()),
+        None => value.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lsn::{Lsn, Position};
+
+    fn seen() -> Seen {
+        let event = EventId { timeline: 1, position: Position::new(Lsn(16), 2) };
+        Seen { event, operation: Operation::Insert, table: Some("public.t".into()) }
+    }
+
+    fn add(figures: &mut Figures, was: &str, now: &str, hidden: &[&str]) {
+        let hidden = hidden.iter().map(|field| (*field).to_owned()).collect();
+        figures.add(&seen(), &Fate::Sent(was.as_bytes()), &Fate::Sent(now.as_bytes()), &hidden);
+    }
+
+    #[test]
+    fn each_field_that_differs_is_counted_and_shown() {
+        let mut figures = Figures::default();
+        add(&mut figures, r#"{"a":1,"b":{"c":"x"}}"#, r#"{"a":1,"b":{"c":"x"}}"#, &[]);
+        add(&mut figures, r#"{"a":1,"b":{"c":"x"}}"#, r#"{"a":"1","b":{"c":"x","d":null}}"#, &[]);
+        // Another order alone is none.
+        add(&mut figures, r#"{"a":1,"e":2}"#, r#"{"e":2,"a":1}"#, &[]);
+        assert_eq!((figures.compared, figures.differ), (3, 1));
+        assert_eq!(figures.fields, BTreeMap::from([("a".into(), 1), ("b.d".into(), 1)]));
+        let field = |field: &str, present: Option<&str>, next: Option<&str>| SampleField {
+            field: field.into(),
+            present: present.map(Into::into),
+            next: next.map(Into::into),
+        };
+        assert_eq!(
+            figures.samples[0].fields,
+            [field("a", Some("1"), Some("\"1\"")), field("b.d", None, Some("null"))]
+        );
+    }
+
+    #[test]
+    fn no_value_of_a_hidden_field_is_kept() {
+        let mut figures = Figures::default();
+        add(&mut figures, r#"{"card":"***1","a":1}"#, r#"{"card":"4111","a":2}"#, &["card"]);
+        add(&mut figures, r#"{"c":{"card":1}}"#, r#"{"c":{"card":2}}"#, &["c"]);
+        assert_eq!(figures.fields["card"], 1);
+        let kept = serde_json::to_string(&figures).unwrap();
+        assert!(!kept.contains("4111") && !kept.contains("***1"), "{kept}");
+        assert_eq!(figures.samples[1].fields, []);
+    }
+
+    #[test]
+    fn other_fates_are_counted_by_side() {
+        let mut figures = Figures::default();
+        let none = BTreeSet::new();
+        let rejected = || Fate::Rejected("field \"email\": is NULL".into());
+        figures.add(&seen(), &Fate::Sent(b"{}"), &rejected(), &none);
+        figures.add(&seen(), &rejected(), &rejected(), &none);
+        figures.add(&seen(), &Fate::Skipped("x".into()), &Fate::Sent(b"{}"), &none);
+        assert_eq!((figures.compared, figures.differ), (3, 2));
+        assert_eq!(figures.rejected, Sides { present: 1, next: 2 });
+        assert_eq!(figures.skipped, Sides { present: 1, next: 0 });
+        assert_eq!(figures.samples[0].next.as_deref(), Some("rejected: field \"email\": is NULL"));
+    }
+
+    #[test]
+    fn what_is_kept_has_bounds() {
+        let mut figures = Figures::default();
+        let long = "x".repeat(10_000);
+        for number in 0..1000 {
+            let now = format!(r#"{{"f{number}":"{long}"}}"#);
+            add(&mut figures, "{}", &now, &[]);
+        }
+        assert_eq!((figures.samples.len(), figures.fields.len()), (SAMPLES_MAX, FIELDS_MAX + 1));
+        assert_eq!(figures.fields["…"], 1000 - 256);
+        assert!(serde_json::to_string(&figures).unwrap().len() < 20_000);
+    }
+}

@@ -1,0 +1,148 @@
+//! Versions of mappings: a number belongs to its fields, and what changed is told.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+use walgate::demo::cluster::Cluster;
+
+use super::support::process::Walgate;
+use super::support::receiver::Receiver;
+use super::support::road::{PATIENCE, Road, T, http};
+
+fn mapping(version: u32, fields: &str) -> String {
+    format!("[mapping.row]\nversion = {version}\n[mapping.row.fields]\n{fields}\n")
+}
+
+const ONE: &str = "id = { column = \"id\" }\nv = { column = \"v\", required = true }";
+const OTHER: &str = "id = { column = \"id\", as = \"string\" }\nw = { column = \"v\" }";
+
+fn config(receiver: &Receiver, mapping: &str) -> String {
+    format!(
+        "{}[[route]]\nname = \"t\"\ntable = \"public.t\"\nmapping = \"row\"\nsink = \"far\"\n\
+         start = \"now\"\n{mapping}",
+        http("far", &receiver.url("/"), "")
+    )
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The versions that `walgate mappings list` knows: number, whether it is today's, whether it ran.
+#[track_caller]
+fn versions(walgate: &Walgate) -> Vec<(u64, bool, bool)> {
+    let output = walgate.call(&["mappings", "list", "--json"]);
+    assert!(output.status.success(), "{}", err(&output));
+    let lines: Vec<Value> =
+        out(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let one = |line: &Value| {
+        (line["version"].as_u64().unwrap(), line["today"] == true, !line["first_seen"].is_null())
+    };
+    lines.iter().map(one).collect()
+}
+
+#[test]
+fn the_same_number_with_other_fields_is_refused_and_says_which() {
+    let receiver = Receiver::start();
+    let schema = Cluster::builder();
+    let mut road = Road::new(schema, T, &config(&receiver, &mapping(1, ONE)));
+    road.sql("INSERT INTO t VALUES (1, 'a')");
+    receiver.wait("the row", PATIENCE, |journal| journal.events_processed == 1);
+    road.stop();
+
+    road.configure(&config(&receiver, &mapping(1, OTHER)));
+    let said = "field \"id\": \"as\" is new, field \"v\" is gone";
+    let said = said.replace("field \"v\" is gone", "field \"v\" is gone, field \"w\" is new");
+    let output = road.walgate.call(&["check", "--json"]);
+    assert_eq!(output.status.code(), Some(3), "{}", err(&output));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checks = document["checks"].as_array().unwrap();
+    let found = checks.iter().find(|check| check["id"] == "mapping.version").unwrap();
+    assert_eq!((&found["status"], &found["subject"]), (&json!("fail"), &json!("mapping row")));
+    assert!(found["seen"].as_str().unwrap().contains(&said), "{found}");
+    assert_eq!(found["fix"], "version = 2, or take the change back");
+
+    let output = road.walgate.call(&["run"]);
+    assert_eq!(output.status.code(), Some(4), "{}", err(&output));
+    let told = format!("mapping `row` version 1 is not what it was: {said}");
+    assert!(err(&output).contains(&told), "{}", err(&output));
+    assert!(err(&output).contains("help: raise its version to 2, or take the change back"));
+    let reason = road.walgate.status()["source"]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains(&told) && reason.contains("raise its version to 2"), "{reason}");
+
+    let output = road.walgate.call(&["mappings", "diff", "row"]);
+    assert_eq!(
+        out(&output),
+        "row: version 1 → 1\n  ~ id: as: left out → \"string\"\n  \
+         - v: column = \"v\", required = true\n  + w: column = \"v\"\n"
+    );
+    assert_eq!(versions(&road.walgate), [(1, false, true), (1, true, false)]);
+
+    road.configure(&config(&receiver, &mapping(2, OTHER)));
+    assert_eq!(versions(&road.walgate), [(1, false, true), (2, true, false)]);
+    road.start();
+    assert_eq!(versions(&road.walgate), [(1, false, true), (2, true, true)]);
+    let output = road.walgate.call(&["mappings", "show", "row@1"]);
+    assert!(out(&output).contains("v                    column = \"v\", required = true\n"));
+    let output = road.walgate.call(&["mappings", "diff", "row", "2", "1", "--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        document["differences"][0],
+        json!({ "change": "changed", "field": "id", "key": "as", "was": "string", "now": null })
+    );
+    // Back to what it was is no other version.
+    road.stop();
+    road.configure(&config(&receiver, &mapping(1, ONE)));
+    road.start();
+}
+
+#[test]
+fn a_start_that_fails_uses_up_no_version() {
+    let receiver = Receiver::start();
+    let mut road = Road::quiet(Cluster::builder(), T, &config(&receiver, &mapping(1, ONE)));
+    let output = road.walgate.call(&["run"]);
+    assert_eq!(output.status.code(), Some(3), "there is no publication: {}", err(&output));
+    assert_eq!(versions(&road.walgate), [(1, true, false)]);
+    road.configure(&config(&receiver, &mapping(1, OTHER)));
+    road.sql("CREATE PUBLICATION walgate FOR ALL TABLES");
+    road.start();
+    assert_eq!(versions(&road.walgate), [(1, true, true)]);
+    road.stop();
+    // Neither one that a person has to see to.
+    let renamed = config(&receiver, &mapping(2, ONE)).replace("name = \"t\"", "name = \"u\"");
+    road.configure(&renamed);
+    let output = road.walgate.call(&["run"]);
+    assert_eq!(output.status.code(), Some(4), "the route is gone: {}", err(&output));
+    assert_eq!(versions(&road.walgate), [(1, false, true), (2, true, false)]);
+}
+
+#[test]
+fn before_the_first_run_there_is_the_config_alone() {
+    let receiver = Receiver::start();
+    let source = "[source]\nurl = \"postgres://nobody@127.0.0.1:1/nowhere\"\n";
+    let walgate = Walgate::new(&format!("{source}{}", config(&receiver, &mapping(3, ONE))));
+    assert_eq!(versions(&walgate), [(3, true, false)]);
+    let output = walgate.call(&["mappings", "list"]);
+    assert!(out(&output).ends_with(" today's, has not run: t\n"), "{}", out(&output));
+    let output = walgate.call(&["mappings", "show", "row", "--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["fields"][1], json!({ "target": "v", "column": "v", "required": true }));
+    let output = walgate.call(&["mappings", "diff", "row"]);
+    assert_eq!((output.status.code(), out(&output).as_str()), (Some(0), ""));
+    assert!(err(&output).contains("no version of mapping \"row\" has run yet"));
+    for (args, said) in [
+        (&["show", "rows"][..], "did you mean \"row\"?"),
+        (&["show", "row@x"], "\"x\" is no version"),
+        (&["diff", "row", "1", "2"], "has no version 2"),
+    ] {
+        let output = walgate.call(&[&["mappings"], args].concat());
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(err(&output).contains(said), "{}", err(&output));
+    }
+    let output = walgate.call(&["mappings", "shadow"]);
+    assert!(err(&output).contains("no next version is compared"), "{}", err(&output));
+}
