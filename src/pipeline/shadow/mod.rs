@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -221,6 +222,15 @@ impl Shadows {
             }
         }
     }
+}
+
+/// Starts what there is to run beside the road.
+pub(super) fn spawned(shadows: Option<Shadows>, stop: &CancellationToken) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    if let Some(shadows) = shadows {
+        tasks.spawn(shadows.run(stop.clone()));
+    }
+    tasks
 }
 
 fn fate<'b>(mapped: &Mapped, body: &'b [u8]) -> Fate<'b> {
