@@ -160,8 +160,7 @@ pub async fn run(
     loaders.spawn(load::Loads::new(&config, &state, &shared, &journal, &splice).run());
     let mut watchers = JoinSet::new();
     let mut beside = shadow::spawned(shadows, &reading);
-    let watch = watch::Watch::new(&config, &state, &shared, options);
-    watchers.spawn(watch.run());
+    watchers.spawn(watch::Watch::new(&config, &state, &shared, options).run());
 
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(None),
