@@ -74,9 +74,10 @@ impl Mapping {
     }
 }
 
-/// Returns in what `now` is not as `was`, both as [`Mapping::canonical`] writes them: fields in
-/// their order, then what is of the mapping. Empty where they write the same. What is no canonical
-/// form has no fields.
+/// Returns in what `now` is not as `was`, both as [`Mapping::canonical`] writes them.
+///
+/// First the fields in their order, then what is of the mapping; empty where they write the same.
+/// What is no canonical form has no fields.
 #[must_use]
 pub fn differences(was: &str, now: &str) -> Vec<Difference> {
     let (was, now) = (Form::read(was), Form::read(now));

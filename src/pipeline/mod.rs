@@ -159,12 +159,8 @@ pub async fn run(
     let mut loaders = JoinSet::new();
     loaders.spawn(load::Loads::new(&config, &state, &shared, &journal, &splice).run());
     let mut watchers = JoinSet::new();
-    let mut beside = JoinSet::new();
-    if let Some(shadows) = shadows {
-        beside.spawn(shadows.run(reading.clone()));
-    }
-    let watch = watch::Watch::new(&config, &state, &shared, options);
-    watchers.spawn(watch.run());
+    let mut beside = shadow::spawned(shadows, &reading);
+    watchers.spawn(watch::Watch::new(&config, &state, &shared, options).run());
 
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(None),

@@ -118,10 +118,7 @@ async fn join(config: &Config, options: Options, state: State) -> Result<Opened,
     let splice = Arc::new(Splice::new(&state, &journal).await?);
     let intake = Intake::new(attach, &shared, &state, &journal, &splice, received, first);
     let bases = progress.into_iter().map(|(name, stored)| (name, Base::of(&stored))).collect();
-    let shadows = match options.only_asked {
-        true => None,
-        false => Shadows::new(config, &state, &journal, &label).await?,
-    };
+    let shadows = Shadows::new(config, options, &state, &journal, &label).await?;
     Ok(Opened {
         shared,
         state,

@@ -5,8 +5,8 @@ use std::process::Output;
 use serde_json::{Value, json};
 use walgate::demo::cluster::Cluster;
 
-use super::support::process::Walgate;
-use super::support::receiver::Receiver;
+use super::support::process::{Walgate, eventually};
+use super::support::receiver::{Receiver, Reply};
 use super::support::road::{PATIENCE, Road, T, http};
 
 fn mapping(version: u32, fields: &str) -> String {
@@ -145,4 +145,32 @@ fn before_the_first_run_there_is_the_config_alone() {
     }
     let output = walgate.call(&["mappings", "shadow"]);
     assert!(err(&output).contains("no next version is compared"), "{}", err(&output));
+}
+
+#[test]
+fn a_dead_letter_knows_its_version_and_is_sent_again_by_the_one_that_is_asked_for() {
+    let receiver = Receiver::start();
+    receiver.when(|_| true, Reply::status(422));
+    let mut road = Road::new(Cluster::builder(), T, &config(&receiver, &mapping(1, ONE)));
+    road.sql("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')");
+    eventually("all are dead", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 3);
+    road.stop();
+    receiver.behave();
+    road.configure(&config(&receiver, &mapping(2, OTHER)));
+    road.start();
+    let letters = road.dead_letters(&[]);
+    for (letter, args, version) in [
+        (&letters[0], &["--mapping-version", "original"][..], 1),
+        (&letters[1], &["--mapping-version", "1"], 1),
+        (&letters[2], &[], 2),
+    ] {
+        assert_eq!(letter["mapping"], json!({ "name": "row", "version": 1 }));
+        let id = letter["id"].to_string();
+        let (code, _, said) = road.dlq(&[&["replay", id.as_str()], args].concat());
+        assert_eq!(code, 0, "{said}");
+        let sent = receiver.journal().events().last().unwrap().0.clone();
+        assert_eq!(sent["mapping"]["version"], json!(version), "{args:?}");
+        let is_old = sent["data"].as_object().unwrap().contains_key("v");
+        assert_eq!(is_old, version == 1, "{sent}");
+    }
 }

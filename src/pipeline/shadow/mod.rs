@@ -12,13 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use self::store::{Stored, load as stored};
 use self::tally::{Fate, Seen};
 pub use self::tally::{Figures, Sample, SampleField, Sides};
-use super::Error;
+use super::{Error, Options};
 use crate::chunk::Chunk;
 use crate::config::Config;
 use crate::failure::chain;
@@ -69,11 +70,12 @@ impl Shadows {
     /// Makes what the config asks for; none where that is nothing.
     pub(super) async fn new(
         config: &Config,
+        options: Options,
         state: &State,
         journal: &Arc<Journal>,
         label: &SourceLabel,
     ) -> Result<Option<Self>, Error> {
-        if config.nexts.is_empty() || !journal.is_on() {
+        if config.nexts.is_empty() || !journal.is_on() || options.only_asked {
             return Ok(None);
         }
         let kept = state.read(store::load).await.map_err(Error::State)?;
@@ -221,6 +223,15 @@ impl Shadows {
             }
         }
     }
+}
+
+/// Starts what there is to run beside the road.
+pub(super) fn spawned(shadows: Option<Shadows>, stop: &CancellationToken) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    if let Some(shadows) = shadows {
+        tasks.spawn(shadows.run(stop.clone()));
+    }
+    tasks
 }
 
 fn fate<'b>(mapped: &Mapped, body: &'b [u8]) -> Fate<'b> {
