@@ -54,7 +54,8 @@ fn interpreter() -> PathBuf {
     let home = std::env::var("HOME").unwrap_or_default();
     let places = ["/var/cache/walgate".to_owned(), format!("{home}/.cache/walgate")];
     let mut places = places.iter().map(|place| Path::new(place).join("python/bin/python"));
-    places.find(|python| python.exists()).expect("`scripts/setup test` makes the environment")
+    let found = places.find(|python| python.exists());
+    found.unwrap_or_else(|| panic!("`scripts/setup test` makes the environment"))
 }
 
 #[test]
