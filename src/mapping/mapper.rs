@@ -175,44 +175,19 @@ impl SinkMapper {
         if !chunk.is_for(|name| road.route.is_called(name)) {
             return Ok(Mapped::Unrouted);
         }
-        if let Some(outbox) = &lane.outbox {
-            if !matches!(entry.operation, Operation::Insert | Operation::Read) {
-                let reason = Skip::Outbox(entry.operation);
-                return Ok(Mapped::Skipped { route: Arc::clone(&road.label), reason });
-            }
-            let change = pgoutput::change(chunk, entry, &mut self.images)?;
-            self.commit.turn_to(chunk.timeline, change.transaction);
-            let draft = draft(chunk, index, entry, &road.label, out.len());
-            let parts = match passage(lane, &change) {
-                Passage::Skipped(reason) => {
-                    return Ok(Mapped::Skipped { route: draft.route, reason });
-                }
-                Passage::Rejected(verdict) => Err(verdict),
-                Passage::Sent | Passage::Left => outbox.row(&change),
-            };
-            let sheet = Sheet {
-                road,
-                commit: &self.commit,
-                operation: entry.operation,
-                seq: entry.seq,
-                head: lane.head(entry.operation),
-                prefix: None,
-            };
-            let pen = OutboxPen { sheet, hash: lane.table_hash, draft };
-            return Ok(pen.write(parts, out));
-        }
-        if entry.operation == Operation::Delete && road.route.on_delete == OnDelete::Ignore {
-            let route = Arc::clone(&road.label);
-            return Ok(Mapped::Skipped { route, reason: Skip::OnDelete });
+        let route = || Arc::clone(&road.label);
+        if let Some(reason) = unread(lane, road, entry.operation) {
+            return Ok(Mapped::Skipped { route: route(), reason });
         }
         let change = pgoutput::change(chunk, entry, &mut self.images)?;
         self.commit.turn_to(chunk.timeline, change.transaction);
         self.notes.clear();
-        let passage = passage(lane, &change);
-        if let Passage::Skipped(reason) = passage {
-            return Ok(Mapped::Skipped { route: Arc::clone(&road.label), reason });
-        }
-        let left = matches!(passage, Passage::Left);
+        let (left, refusal) = match passage(lane, &change) {
+            Passage::Sent => (false, None),
+            Passage::Left => (true, None),
+            Passage::Rejected(verdict) => (false, Some(verdict)),
+            Passage::Skipped(reason) => return Ok(Mapped::Skipped { route: route(), reason }),
+        };
         let gone = left || entry.operation == Operation::Delete;
         let set = lane.set.as_ref().filter(|_| gone);
         let operation = match entry.operation {
@@ -228,6 +203,12 @@ impl SinkMapper {
             head: lane.head(operation),
             prefix: None,
         };
+        let draft = draft(chunk, index, entry, &road.label, out.len());
+        if let Some(outbox) = &lane.outbox {
+            let parts = refusal.map_or_else(|| outbox.row(&change), Err);
+            let pen = OutboxPen { sheet, hash: lane.table_hash, draft };
+            return Ok(pen.write(parts, out));
+        }
         let pen = Pen {
             sheet,
             change,
@@ -235,11 +216,8 @@ impl SinkMapper {
             lane,
             notes: &mut self.notes,
             left,
-            refusal: match passage {
-                Passage::Rejected(verdict) => Some(verdict),
-                Passage::Sent | Passage::Left | Passage::Skipped(_) => None,
-            },
-            draft: Draft { operation, ..draft(chunk, index, entry, &road.label, out.len()) },
+            refusal,
+            draft: Draft { operation, ..draft },
         };
         Ok(pen.write(out))
     }
@@ -331,6 +309,16 @@ fn draft(
         chunk: Arc::clone(chunk),
         entry: index,
     }
+}
+
+/// Says which changes are skipped whatever they hold.
+fn unread(lane: &Lane, road: &Road, operation: Operation) -> Option<Skip> {
+    if lane.outbox.is_some() {
+        let taken = matches!(operation, Operation::Insert | Operation::Read);
+        return (!taken).then_some(Skip::Outbox(operation));
+    }
+    let ignored = operation == Operation::Delete && road.route.on_delete == OnDelete::Ignore;
+    ignored.then_some(Skip::OnDelete)
 }
 
 /// Says whether a route lets a change through.

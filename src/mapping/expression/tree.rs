@@ -109,7 +109,7 @@ fn write_json(value: &Value, depth: u32, out: &mut Vec<u8>) -> Option<()> {
         Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
         Value::Int(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
         Value::UInt(number) => {
-            out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes())
+            out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
         }
         Value::Float(number) if number.is_finite() => write_double(*number, out),
         Value::Float(number) => {

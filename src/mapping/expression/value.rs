@@ -194,7 +194,7 @@ impl Scalar<'_> {
             Self::Null => return None,
             Self::Bool(value) => out.push(if *value { b't' } else { b'f' }),
             Self::Int(number) => {
-                out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes())
+                out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
             }
             Self::Double(number) => write_double(*number, out),
             Self::Text(text) => out.extend_from_slice(text.as_bytes()),
