@@ -251,11 +251,8 @@ impl Lowering<'_> {
     }
 
     fn problem(&self, id: u64, message: &str) -> ExpressionError {
-        let start = self.info.offset_for(id).and_then(|(start, _)| usize::try_from(start).ok());
-        // The parser counts characters.
-        let source = self.info.source.as_str();
-        let byte = |start| source.char_indices().nth(start).map_or(source.len(), |(at, _)| at);
-        let offset = start.map(byte);
+        // In bytes, as the parser counts.
+        let offset = self.info.offset_for(id).and_then(|(start, _)| usize::try_from(start).ok());
         ExpressionError { offset, message: message.to_owned() }
     }
 }

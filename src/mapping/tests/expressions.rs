@@ -256,7 +256,7 @@ fn what_is_wrong_is_told_with_its_place() {
     );
     refused("row.a.matches('(')", 14, "has a pattern that can't be used");
     refused("row.a.matches(row.b)", 17, "has a pattern that is no literal");
-    refused("row.ä == 'x' && foo", 0, "is no expression");
+    refused("row.ä == 'x' && foo", 4, "is no expression");
     refused("row['ä'] == 'x' && foo", 20, "names \"foo\"");
     let deep = format!("{}row.a{}", "!(".repeat(200), ")".repeat(200));
     assert!(Expression::parse(&deep).is_err());

@@ -67,7 +67,11 @@ fn the_sdk_reads_the_same_events_from_each_mode() {
         let path = format!("/{mode}");
         requests.iter().filter(|request| request.target == path).cloned().collect::<Vec<_>>()
     };
-    receiver.wait("all of it", PATIENCE, |journal| journal.events_processed == 3 * EVENTS - 1);
+    // One of those in binary mode has no data, and so no body that counts.
+    receiver.wait("all of it", PATIENCE, |journal| {
+        journal.events_processed == 3 * EVENTS - 1
+            && of(&journal.requests, "binary").len() == EVENTS
+    });
     let requests = receiver.journal().requests;
     for (mode, expected) in [
         ("structured", "application/cloudevents+json"),
