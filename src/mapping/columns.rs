@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::rule::{Field, Mapping};
+use super::field::{Field, Mapping};
 
 impl Mapping {
     /// Returns the columns that its fields read, unquoted, in the order of the fields, each once.

@@ -5,7 +5,7 @@ use jiff::civil::{Date, DateTime};
 use serde::de::IgnoredAny;
 
 use super::decimal::Number;
-use super::rule::As;
+use super::field::As;
 use crate::pgoutput::value::{write_json, write_text_json};
 use crate::relation::Kind;
 

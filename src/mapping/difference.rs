@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::rule::Mapping;
+use super::field::Mapping;
 
 /// One thing in which a version is not as another.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,11 +1,12 @@
 //! [`explain`]: where each field of an event comes from and which policy acted, for people.
 
 use super::expression::{Bound, Expression, Found, Scene};
+use super::field::{Field, From, OnUnchanged, Policy, Rest};
 use super::mapper::Error;
 use super::outbox::OutboxName;
 use super::refine::{Shortfall, shortfall};
 use super::row;
-use super::rule::{Field, From, OnDelete, OnUnchanged, Policy, Rest, Route};
+use super::rule::{OnDelete, Route};
 use crate::change::{Cell, Change, Images};
 use crate::chunk::{Chunk, Operation};
 use crate::pgoutput;

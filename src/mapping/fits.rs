@@ -2,8 +2,8 @@
 
 use super::check::Check;
 use super::decimal::is_same_number;
+use super::field::{As, Field};
 use super::refine::shortfall;
-use super::rule::{As, Field};
 use crate::relation::Kind;
 
 /// Says why no value of a column of this kind can become the field's; none: one may.

@@ -3,6 +3,7 @@
 //! A [`Route`] says which changes go to a sink; its [`Mapping`] says what becomes of a row.
 
 mod rule;
+mod field;
 mod check;
 mod lookup;
 mod mask;
@@ -37,6 +38,7 @@ pub use decimal::{Decimal, is_same_number};
 pub use difference::{Difference, differences};
 pub use explain::{Explanation, explain};
 pub use expression::{Expression, ExpressionError, Fault};
+pub use field::{As, Field, From, Mapping, OnUnchanged, Policy, Rest};
 pub use fits::never_fits;
 pub use key::key_columns;
 pub use lookup::{Entry as LookupEntry, Lookup};
@@ -46,10 +48,7 @@ pub use members::Members;
 pub use name::{NameError, PrefixPattern, TablePattern, is_reserved_prefix, parse_column};
 pub use outbox::{Outbox, OutboxName};
 pub use registry::Problem;
-pub use rule::{
-    As, Field, Format, From, Mapping, OnDelete, OnLeave, OnUnchanged, OnWhereError, Operations,
-    Policy, Rest, Route, Selector, Start,
-};
+pub use rule::{Format, OnDelete, OnLeave, OnWhereError, Operations, Route, Selector, Start};
 pub use stored::{CanonicalError, routes_at};
 pub use verdict::{Reason, Skip};
 

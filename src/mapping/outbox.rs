@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::convert;
-use super::rule::As;
+use super::field::As;
 use super::text::write_name;
 use super::verdict::{Reason, Verdict};
 use crate::change::{Cell, Change};

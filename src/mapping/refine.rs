@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::check::{Check, Text};
 use super::convert;
+use super::field::{As, Field};
 use super::lookup::{Looked, Lookup};
 use super::mask::Masker;
-use super::rule::{As, Field};
 use crate::pgoutput::value::write_json;
 use crate::relation::Kind;
 use crate::secret::Secret;

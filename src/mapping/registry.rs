@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::check::Check;
+use super::field::{Field, From, Mapping, OnUnchanged, Policy, Rest};
 use super::mask::{Mask, fingerprint, hex};
-use super::rule::{Field, From, Mapping, OnUnchanged, Policy, Rest};
 
 /// Something in a mapping that no table can make right.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,9 +6,10 @@ use serde_json::{Map, Value};
 
 use super::check::Check;
 use super::expression::Expression;
+use super::field::{As, Field, From, Mapping, OnUnchanged, Policy, Rest};
 use super::lookup::{Lookup, Lost};
 use super::mask::{Mask, fingerprint};
-use super::rule::{As, Field, From, Mapping, OnUnchanged, Policy, Rest, Route};
+use super::rule::Route;
 
 /// The text is no canonical form that this walgate knows.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::expression::Fault;
-use super::rule::As;
+use super::field::As;
 use crate::chunk::Operation;
 use crate::relation::quote_identifier;
 

@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 pub use self::compare::Mismatch;
 pub use self::json::Json;
+use super::field::Mapping;
 use super::mapper::{Error, Mapped, SinkMapper, SourceLabel};
 use super::name::TablePattern;
-use super::rule::{Format, Mapping, Operations, Route, Selector};
+use super::rule::{Format, Operations, Route, Selector};
 use super::verdict::Skip;
 use crate::change::Cell;
 use crate::chunk::{Chunk, Operation};

@@ -65,7 +65,6 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "flatten",
     "slice",
     "sort",
-    "range",
     // Numbers.
     "abs",
     "bitAnd",
@@ -88,7 +87,7 @@ pub(super) const FUNCTIONS: &[&str] = &[
 ];
 
 /// What stands before the dot of some of them.
-pub(super) const NAMESPACES: &[&str] = &["math", "strings", "lists", "optional"];
+pub(super) const NAMESPACES: &[&str] = &["math", "strings", "optional"];
 
 /// Types, which are values too.
 pub(super) const TYPES: &[&str] =

@@ -1,5 +1,6 @@
 //! The crate's interpreter, with the columns of one row as its variables.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,7 +31,11 @@ pub(super) fn evaluate(
     };
     let mut context = Context::with_env(Arc::clone(ours::environment()));
     context.set_variable_resolver(&variables);
-    Value::resolve(places.tree(), &context).map_err(|error| {
+    // Whatever a row holds, one expression that breaks the interpreter breaks nothing else.
+    let resolve = || Value::resolve(places.tree(), &context);
+    let resolved = catch_unwind(AssertUnwindSafe(resolve));
+    let broken = || Fault::Other("the interpreter broke at its value".into());
+    resolved.map_err(|_| broken())?.map_err(|error| {
         let is_set = |mark: &AtomicBool| mark.load(Ordering::Relaxed);
         if is_set(&variables.unsent) {
             Trouble::Unsent

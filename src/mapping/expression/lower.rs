@@ -217,7 +217,8 @@ impl Lowering<'_> {
     }
 
     fn comprehension(&mut self, mut it: ComprehensionExpr) -> Result<Expr, ExpressionError> {
-        it.iter_range = self.expr(it.iter_range)?;
+        let range = self.expr(it.iter_range)?;
+        it.iter_range = IdedExpr { id: range.id, expr: call(ours::ORDERED, vec![range.expr]) };
         it.accu_init = self.expr(it.accu_init)?;
         let outer = self.bound.len();
         self.bound.extend([it.iter_var.clone(), it.accu_var.clone()]);

@@ -6,7 +6,9 @@ use std::cmp::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use cel::common::ast::operators;
-use cel::common::types::{CelBool, CelDouble, CelInt, CelString, CelUInt, DYN_TYPE, Type};
+use cel::common::types::{
+    CelBool, CelDouble, CelInt, CelList, CelMap, CelString, CelUInt, DYN_TYPE, Type,
+};
 use cel::common::value::{CowVal, StaticVal, Val};
 use cel::{DeclarationError, Env, ExecutionError, extensions};
 use regex::Regex;
@@ -15,6 +17,9 @@ use super::exact::{self, Number};
 
 /// The name of `matches` with a compiled pattern.
 pub(super) const MATCHES: &str = "@matches";
+
+/// The name of what gives the keys of a map an order before they are walked.
+pub(super) const ORDERED: &str = "@ordered";
 
 const EQUALS: &str = "@equals";
 const DIFFERS: &str = "@differs";
@@ -76,6 +81,7 @@ fn build() -> Result<Env, DeclarationError> {
     add(AT_LEAST, |args| ordered(&args, ">=", Ordering::is_ge))?;
     add(IN, |args| two(&args, within))?;
     add(MATCHES, |args| two(&args, matches))?;
+    env.add_overload(ORDERED, ORDERED, vec![DYN_TYPE.to_owned()], ordered_keys)?;
     Ok(env)
 }
 
@@ -143,6 +149,18 @@ fn within(value: &dyn Val, container: &dyn Val) -> Result<bool, ExecutionError> 
     let container_of =
         container.as_container().ok_or_else(|| no_overload("in", value, container))?;
     container_of.contains(value).map_err(|_| no_overload("in", value, container))
+}
+
+/// Maps are hashed: their keys come in another order in each process. The same change has the same
+/// bytes each time, so a macro walks a list of them.
+fn ordered_keys<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let Some(range) = args.pop() else { return Err(ExecutionError::invalid_argument_count(1, 0)) };
+    let Some(map) = range.downcast_ref::<CelMap<'_>>() else { return Ok(range) };
+    let mut keys: Vec<_> = map.inner().keys().collect();
+    keys.sort_unstable();
+    let keys: Vec<Box<dyn Val + 'v>> =
+        keys.into_iter().map(|key| key.inner().clone_as_boxed()).collect();
+    Ok(CowVal::owned(CelList::from(keys)))
 }
 
 fn matches(subject: &dyn Val, pattern: &dyn Val) -> Result<bool, ExecutionError> {

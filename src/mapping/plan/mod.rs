@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 
 use self::field::FieldStep;
 use self::outline::Outline;
+use super::field::Mapping;
 use super::row::Row;
-use super::rule::{Format, Mapping};
+use super::rule::Format;
 use super::verdict::Verdict;
 use crate::relation::Relation;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::super::expression::Bound;
-use super::super::rule::{Field, From, Mapping, Policy, Rest};
+use super::super::field::{Field, From, Mapping, Policy, Rest};
 use super::super::text::write_name;
 use super::super::verdict::{Reason, Verdict};
 use super::field::FieldStep;

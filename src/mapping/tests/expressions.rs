@@ -102,6 +102,9 @@ fn each_type_is_seen_as_what_it_is() {
     check_thing("row.j.n", "null");
     check_thing("row.list.map(x, x * 2)", "Json [2,4,6]");
     check_thing("row.list.exists(x, x > 2)", "Boolean t");
+    check_thing("row.j.map(k, k)", r#"Json ["a","n","s"]"#);
+    check_thing("row.j.filter(k, k != 'n').join('-')", "Text a-s");
+    check_thing("{'b': 1, 'a': 2}.all(k, k < 'c')", "Boolean t");
     check_thing("{'z': row.id, 'a': [row.t, null, 1.5]}", r#"Json {"a":["Ada",null,1.5],"z":42}"#);
     check_thing("op + ' ' + table", "Text insert public.customers");
     check_thing("row.t.lowerAscii() + string(size(row.t))", "Text ada3");
@@ -254,6 +257,7 @@ fn what_is_wrong_is_told_with_its_place() {
         15,
         "calls \"lowerAsci\", which there is not; did you mean \"lowerAscii\"?",
     );
+    refused("lists.range(9).size()", 11, "calls \"range\", which there is not");
     refused("row.a.matches('(')", 14, "has a pattern that can't be used");
     refused("row.a.matches(row.b)", 17, "has a pattern that is no literal");
     refused("row.ä == 'x' && foo", 4, "is no expression");
