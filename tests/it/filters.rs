@@ -145,7 +145,7 @@ fn check_says_which_columns_and_old_values_are_not_to_be_had() {
 [mapping.m]
 version = 1
 [mapping.m.fields]
-name = { expr = "row.nmae + row.status" }
+name = { expr = "row.name_of + row.status" }
 [[route]]
 name = "t-to-far"
 table = "public.t"
@@ -171,7 +171,7 @@ sink = "far"
         let found = found(id);
         assert!(found.iter().any(|(a, b)| a == status && b.contains(seen)), "{id}: {found:?}");
     };
-    has("mapping.columns", "fail", "field \"name\": there is no column nmae");
+    has("mapping.columns", "fail", "field \"name\": there is no column name_of");
     has("route.where", "fail", "`where` can't be computed: there is no column statsu");
     has("route.where", "warn", "a delete does not bring status");
     has("route.on_leave", "warn", "an update does not bring the old status");

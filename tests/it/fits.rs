@@ -74,7 +74,7 @@ fn a_key_that_is_masked_is_no_example() {
 #[test]
 fn fields_that_no_value_of_their_column_fits_are_told() {
     let mapping = "[mapping.contact]\nversion = 1\n[mapping.contact.fields]\n\
-        mail = { column = \"emial\" }\n\
+        mail = { column = \"emails\" }\n\
         born = { column = \"born\", as = \"number\" }\n\
         age = { column = \"age\", check = \"email\", on_invalid = \"null\" }\n\
         old = { column = \"age\", lookup = { a = 1 } }\n\
@@ -82,7 +82,7 @@ fn fields_that_no_value_of_their_column_fits_are_told() {
     let road = road(mapping);
     let (code, seen) = checks(&road, &[]);
     assert_eq!(code, 3);
-    says(&seen, "mapping.columns", "fail", "there is no column emial");
+    says(&seen, "mapping.columns", "fail", "there is no column emails");
     let fixes: Vec<_> = seen.iter().filter_map(|check| check["fix"].as_str()).collect();
     assert!(fixes.iter().any(|fix| fix.contains("did you mean email?")), "{fixes:?}");
     says(&seen, "mapping.types", "fail", "column born is date, and a date can't become number");
