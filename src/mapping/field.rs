@@ -35,7 +35,9 @@ impl Mapping {
     pub fn masked_columns(&self) -> impl Iterator<Item = &str> {
         let masked = self.fields.iter().filter(|field| field.mask.is_some());
         let shows = |field: &Field, name: &str| {
-            field.mask.is_none() && matches!(&field.from, From::Column(column) if column == name)
+            field.mask.is_none()
+                && field.lookup.is_none()
+                && matches!(&field.from, From::Column(column) if column == name)
         };
         masked
             .flat_map(Field::columns)

@@ -1,6 +1,7 @@
 //! Which changes of a table a route lets through: `where`, `columns_changed`, `on_leave`.
 
 use super::expression::{Bound, Fault, Scene};
+use super::key::Key;
 use super::row::Row;
 use super::rule::{OnLeave, OnWhereError, Route};
 use super::verdict::{Reason, Skip, Verdict};
@@ -58,7 +59,7 @@ impl Filter {
 
     /// Says what becomes of a change of a row.
     #[inline]
-    pub(super) fn passage(&self, change: &Change<'_>) -> Passage {
+    pub(super) fn passage(&self, change: &Change<'_>, key: &Key) -> Passage {
         if change.operation == Operation::Truncate {
             return Passage::Sent;
         }
@@ -66,14 +67,19 @@ impl Filter {
             match condition.test(&Scene::new(Row::of(change))) {
                 Ok(true) => {}
                 Ok(false) => return self.kept_back(condition, change),
-                Err(fault) => return self.failed(fault),
+                Err(fault) => {
+                    if let Some(passage) = self.failed(fault) {
+                        return passage;
+                    }
+                }
             }
         }
         match &self.watched {
-            Some(watched) if !watched.changed(change) && !self.enters(change) => {
-                Passage::Skipped(Skip::ColumnsChanged)
-            }
-            _ => Passage::Sent,
+            None => Passage::Sent,
+            Some(watched) if watched.changed(change) => Passage::Sent,
+            // The far side does not know the row yet, or not under this key.
+            Some(_) if self.enters(change) || key.has_changed(change) => Passage::Sent,
+            Some(_) => Passage::Skipped(Skip::ColumnsChanged),
         }
     }
 
@@ -90,22 +96,30 @@ impl Filter {
         }
     }
 
-    /// Whether the row was not let through before: the far side does not have it yet.
+    /// Whether the row was not let through before, or nobody can tell.
     fn enters(&self, change: &Change<'_>) -> bool {
         let Some(condition) = &self.condition else { return false };
-        change.images.old.present && condition.test(&Scene::new(Row::before(change))) == Ok(false)
+        match condition.test(&Scene::new(Row::left(change))) {
+            Ok(was_let_through) => !was_let_through,
+            // What can't be computed was let through, or not.
+            Err(Some(_)) => self.on_error != OnWhereError::Send,
+            Err(None) => true,
+        }
     }
 
+    /// None: it goes on as if the condition were true.
     #[cold]
-    fn failed(&self, fault: Option<Fault>) -> Passage {
+    fn failed(&self, fault: Option<Fault>) -> Option<Passage> {
         let reason = match fault {
             Some(fault) => Reason::Expression(fault),
             None => Reason::Unchanged,
         };
         match self.on_error {
-            OnWhereError::Send => Passage::Sent,
-            OnWhereError::Skip => Passage::Skipped(Skip::WhereError(reason)),
-            OnWhereError::Reject => Passage::Rejected(Verdict::reject(&"where".into(), reason)),
+            OnWhereError::Send => None,
+            OnWhereError::Skip => Some(Passage::Skipped(Skip::WhereError(reason))),
+            OnWhereError::Reject => {
+                Some(Passage::Rejected(Verdict::reject(&"where".into(), reason)))
+            }
         }
     }
 }

@@ -324,5 +324,5 @@ fn unread(lane: &Lane, road: &Road, operation: Operation) -> Option<Skip> {
 /// Says whether a route lets a change through.
 #[inline]
 fn passage(lane: &Lane, change: &Change<'_>) -> Passage {
-    lane.filter.as_ref().map_or(Passage::Sent, |filter| filter.passage(change))
+    lane.filter.as_ref().map_or(Passage::Sent, |filter| filter.passage(change, &lane.key))
 }

@@ -243,7 +243,7 @@ async fn open_state(config: &Config, options: Options) -> Result<State, Error> {
 /// The same number with other fields would leave events behind that nobody can tell apart.
 async fn check_mappings(config: &Config, state: &State) -> Result<(), Error> {
     let kept = state.read(kept_mappings).await.map_err(Error::State)?;
-    match changed_mappings(&kept, &config.mappings).into_iter().next() {
+    match changed_mappings(&kept, &config.routed_mappings()).into_iter().next() {
         Some(changed) => Err(Error::MappingChanged(Box::new(changed))),
         None => Ok(()),
     }
@@ -251,7 +251,7 @@ async fn check_mappings(config: &Config, state: &State) -> Result<(), Error> {
 
 /// Stores the versions that run from now on: a start that failed before this has used up none.
 async fn remember_mappings(config: &Config, state: &State, now: Timestamp) -> Result<(), Error> {
-    let (mappings, nexts) = (config.mappings.clone(), config.nexts.clone());
+    let (mappings, nexts) = (config.routed_mappings(), config.nexts.clone());
     let write = state.write(move |connection| {
         mappings.iter().try_for_each(|mapping| remember_mapping(connection, mapping, now))?;
         shadows::begin(connection, &mappings, &nexts, now)

@@ -45,8 +45,9 @@ pub(super) fn check(config: &Config, report: &mut Report) {
 fn mappings(config: &Config, report: &mut Report) {
     let Ok(reader) = State::open_reader(&config.state) else { return };
     let Ok(kept) = reader.read(kept_mappings) else { return };
-    let changed = changed_mappings(&kept, &config.mappings);
-    for mapping in &config.mappings {
+    let mappings = config.routed_mappings();
+    let changed = changed_mappings(&kept, &mappings);
+    for mapping in &mappings {
         let subject = format!("mapping {}", mapping.name);
         match changed.iter().find(|changed| changed.name == mapping.name) {
             Some(changed) => {

@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args, config: &Config, sink: &Sink) -> Result<Exit, Fai
     let moment = |text: &str| text.parse::<Moment>().ok();
     let (from, to) = (moment(&args.from), args.to.as_deref().and_then(moment));
     let window = Window { from, to, tables: None };
-    let (mut count, mut differ) = (0_u64, 0_u64);
+    let (mut count, mut differ, mut untold) = (0_u64, 0_u64, 0_u64);
     for chunk in archive.read(window.clone()) {
         let chunk = match chunk {
             Ok(chunk) => chunk,
@@ -75,12 +75,17 @@ pub(super) fn run(args: &Args, config: &Config, sink: &Sink) -> Result<Exit, Fai
             let alone = Arc::new(record::extract(&chunk, entry));
             let Some(line) = line(args, sink, &alone, &mut mapper, &mut earlier)? else { continue };
             count += 1;
+            untold += u64::from(line.differs.is_none());
             differ += u64::from(line.differs.as_ref().is_some_and(|fields| !fields.is_empty()));
             let text = serde_json::to_string(&line).map_err(|e| Failure::of(Exit::Failed, &e))?;
             output::data(&format!("{text}\n"))?;
         }
     }
-    output::note(&format!("{count} events; {differ} differ from what was delivered"));
+    let untold = match untold {
+        0 => String::new(),
+        untold => format!("; of {untold} nobody knows what was delivered"),
+    };
+    output::note(&format!("{count} events; {differ} differ from what was delivered{untold}"));
     Ok(Exit::Done)
 }
 

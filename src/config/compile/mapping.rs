@@ -16,7 +16,7 @@ pub(super) fn all(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Option<
     let one = |entry: &Entry, notes: &mut Notes<'_>| {
         let table = entry.table()?;
         super::check_name("mapping", &entry.name, &entry.place, notes);
-        mapping(&entry.name, table, &entry.place, folder, notes)
+        mapping(&entry.name, table, &entry.place, None, folder, notes)
     };
     let mappings: Vec<_> =
         entries.iter().filter_map(|entry| one(entry, notes).map(Arc::new)).collect();
@@ -45,25 +45,24 @@ pub(super) fn nexts(
             }
             _ => {}
         }
-        let read = mapping(&entry.name, next, &next.place, folder, notes);
+        // What it hides, it hides with the key of the present version unless it has its own.
+        let key = now.secret("mask_key");
+        let read = mapping(&entry.name, next, &next.place, key, folder, notes);
         match (read, &mut all) {
-            (Some(next), Some(nexts)) => {
-                // What it hides, it hides with the key of the present version unless it has its own.
-                let key = next.mask_key.clone().or_else(|| now.secret("mask_key").cloned());
-                let mask_key = key.filter(|_| next.hashes());
-                nexts.push(Arc::new(Mapping { mask_key, ..next }));
-            }
+            (Some(next), Some(nexts)) => nexts.push(Arc::new(next)),
             _ => all = None,
         }
     }
     all
 }
 
-/// Reads what a mapping and its next version have alike.
+/// Reads what a mapping and its next version have alike; `lent`: the key that it has without one
+/// of its own.
 fn mapping(
     name: &str,
     table: &Table,
     place: &Span,
+    lent: Option<&Secret>,
     folder: &Path,
     notes: &mut Notes<'_>,
 ) -> Option<Mapping> {
@@ -79,7 +78,9 @@ fn mapping(
         _ => Rest::Omit,
     };
     let own = Mapping::new(name, table.integer("version")?, fields);
-    let mapping = Mapping { rest, mask_key: mask_key(table, own.hashes(), all, notes), ..own };
+    let key = mask_key(table, own.hashes(), all, notes);
+    let key = key.or_else(|| lent.filter(|_| own.hashes()).cloned());
+    let mapping = Mapping { rest, mask_key: key, ..own };
     for problem in mapping.problems() {
         let field = entries.iter().find(|entry| entry.name == problem.field);
         let place = field.map_or(place, |field| &field.place);

@@ -132,6 +132,16 @@ pub struct Admin {
 }
 
 impl Config {
+    /// Returns the mappings that a route has: the others make no event.
+    #[must_use]
+    pub fn routed_mappings(&self) -> Vec<Arc<Mapping>> {
+        let has = |mapping: &Mapping| {
+            let mut routed = self.routes.iter().filter_map(|route| route.mapping.as_ref());
+            routed.any(|routed| routed.name == mapping.name)
+        };
+        self.mappings.iter().filter(|mapping| has(mapping)).map(Arc::clone).collect()
+    }
+
     /// Returns the routes of a sink in the order of the file.
     #[must_use]
     pub fn routes_of(&self, sink: &str) -> Vec<Arc<Route>> {

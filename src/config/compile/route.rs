@@ -9,8 +9,8 @@ use crate::chunk::Operation;
 use crate::config::problem::Notes;
 use crate::config::tree::{Entry, Table, Value};
 use crate::mapping::{
-    Mapping, OnDelete, OnLeave, OnWhereError, Operations, PrefixPattern, Route, Selector, Start,
-    TablePattern, is_reserved_prefix, parse_column,
+    Expression, Mapping, OnDelete, OnLeave, OnWhereError, Operations, PrefixPattern, Route,
+    Selector, Start, TablePattern, is_reserved_prefix, parse_column,
 };
 
 pub(super) fn all(
@@ -79,6 +79,9 @@ fn route(table: &Table, mappings: &[Arc<Mapping>], notes: &mut Notes<'_>) -> Opt
     let watched = columns(table, "columns_changed", "leave it out to send every update", notes);
     let condition = table.given("where").then(|| super::expression::read(table, "where", notes));
     needs_where(table, notes);
+    if let Some(Some(condition)) = &condition {
+        leaves(table, condition, notes);
+    }
     let outbox = super::outbox::outbox(table, notes);
     let mapping = table
         .text("mapping")
@@ -166,6 +169,15 @@ fn needs_where(table: &Table, notes: &mut Notes<'_>) {
             let message = format!("\"{name}\" needs \"where\"; add one, or drop it");
             notes.problem(&table.span(name), message);
         }
+    }
+}
+
+/// Whether a row left `where` is asked of the old row, of which nobody knows what was before it.
+fn leaves(table: &Table, condition: &Expression, notes: &mut Notes<'_>) {
+    if table.text("on_leave") == Some("delete") && condition.reads_before() {
+        let message = "\"on_leave\" asks of the old row whether \"where\" let it through, which a \
+                       \"where\" over \"before\" can't tell; ask about \"row\" alone, or drop it";
+        notes.problem(&table.span("on_leave"), message);
     }
 }
 

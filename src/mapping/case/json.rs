@@ -7,6 +7,9 @@ use serde_json::value::RawValue;
 
 use super::super::decimal::{Decimal, is_same_number};
 
+/// What lies deeper is compared as it stands: it would be walked by recursion.
+const DEPTH_MAX: u32 = 64;
+
 /// A JSON value, compared by what it says: `12.50` and `12.5` are one number.
 #[derive(Clone, Debug)]
 pub enum Json {
@@ -24,19 +27,28 @@ impl Json {
     /// Reads a JSON text. What is none (which nobody writes) is a string of it.
     #[must_use]
     pub fn read(text: &str) -> Self {
+        Self::read_within(text, DEPTH_MAX)
+    }
+
+    fn read_within(text: &str, depth: u32) -> Self {
         let text = text.trim_ascii();
+        let Some(depth) = depth.checked_sub(1) else { return Self::Scalar(text.to_owned()) };
         match text.bytes().next() {
             Some(b'{') => match serde_json::from_str::<BTreeMap<String, &RawValue>>(text) {
                 Ok(members) => {
                     let members = members.into_iter();
-                    Self::Object(members.map(|(name, raw)| (name, Self::read(raw.get()))).collect())
+                    Self::Object(
+                        members
+                            .map(|(name, raw)| (name, Self::read_within(raw.get(), depth)))
+                            .collect(),
+                    )
                 }
                 Err(_) => Self::string(text),
             },
             Some(b'[') => match serde_json::from_str::<Vec<&RawValue>>(text) {
-                Ok(items) => {
-                    Self::List(items.into_iter().map(|raw| Self::read(raw.get())).collect())
-                }
+                Ok(items) => Self::List(
+                    items.into_iter().map(|raw| Self::read_within(raw.get(), depth)).collect(),
+                ),
                 Err(_) => Self::string(text),
             },
             Some(b'-' | b'0'..=b'9') if Decimal::parse(text).is_some() => {

@@ -80,6 +80,17 @@ impl Bound {
         Self { places, engine }
     }
 
+    /// Whether its value says something of an old row by itself: it reads columns of the row, and
+    /// asks neither for what was before it nor whether a value was sent.
+    pub(in crate::mapping) fn tells_of_old_rows(&self) -> bool {
+        let references = &self.places.parsed.references;
+        !references.is_empty()
+            && references.iter().all(|reference| {
+                reference.image == Image::Row
+                    && matches!(reference.form, Form::Value | Form::Optional)
+            })
+    }
+
     /// As `lenient`, always with the interpreter: what the plan is held against.
     #[cfg(test)]
     pub(in crate::mapping) fn interpreted(expression: &Expression, relation: &Relation) -> Self {
@@ -200,6 +211,10 @@ impl Places {
 
     pub(super) fn parsed(&self) -> &Parsed {
         &self.parsed
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.places.len()
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&Place> {

@@ -1,8 +1,9 @@
 //! The crate's interpreter, with the columns of one row as its variables.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use cel::common::types::{CelBool, CelDouble, CelInt, CelNull, CelOptional, CelString};
 use cel::common::value::{CowVal, Val};
@@ -15,38 +16,25 @@ use super::value::{Fault, Reading, Scalar, Trouble};
 use super::{Form, tree};
 use crate::pgoutput::value::write_json;
 
+/// So many bytes of a row an expression is handed at most, each as often as it asks: a loop that
+/// asks for a large value each time would hold as many copies.
+const BYTES_MAX: usize = 64 << 20;
+
 /// Computes an expression of one row.
 pub(super) fn evaluate(
     places: &Places,
     patterns: &[Pattern],
     scene: &Scene<'_>,
 ) -> Result<Value, Trouble> {
-    let variables = Variables {
-        places,
-        patterns,
-        scene,
-        unsent: AtomicBool::new(false),
-        missing: AtomicBool::new(false),
-        rowless: AtomicBool::new(false),
-    };
+    let trees = std::iter::repeat_with(OnceLock::new).take(places.count()).collect();
+    let variables = Variables { places, patterns, scene, trees, handed: AtomicUsize::new(0) };
     let mut context = Context::with_env(Arc::clone(ours::environment()));
     context.set_variable_resolver(&variables);
     // Whatever a row holds, one expression that breaks the interpreter breaks nothing else.
     let resolve = || Value::resolve(places.tree(), &context);
     let resolved = catch_unwind(AssertUnwindSafe(resolve));
     let broken = || Fault::Other("the interpreter broke at its value".into());
-    resolved.map_err(|_| broken())?.map_err(|error| {
-        let is_set = |mark: &AtomicBool| mark.load(Ordering::Relaxed);
-        if is_set(&variables.unsent) {
-            Trouble::Unsent
-        } else if is_set(&variables.rowless) {
-            Fault::NoOldRow.into()
-        } else if is_set(&variables.missing) {
-            Fault::NoColumn.into()
-        } else {
-            fault(&error).into()
-        }
-    })
+    resolved.map_err(|_| broken())?.map_err(|error| variables.trouble(&error))
 }
 
 /// What a name of the tree stands for, in one row.
@@ -54,10 +42,10 @@ struct Variables<'s> {
     places: &'s Places,
     patterns: &'s [Pattern],
     scene: &'s Scene<'s>,
-    /// What kept a name from having a value.
-    unsent: AtomicBool,
-    missing: AtomicBool,
-    rowless: AtomicBool,
+    /// Documents are read once; none: one that nests too deep. By the place's index.
+    trees: Vec<OnceLock<Option<Box<dyn Val>>>>,
+    /// Bytes that were handed out.
+    handed: AtomicUsize,
 }
 
 impl VariableResolver for Variables<'_> {
@@ -73,58 +61,82 @@ impl VariableResolver for Variables<'_> {
             let pattern = self.patterns.get(pattern.parse::<usize>().ok()?)?;
             return Some(CowVal::Borrowed(pattern));
         }
-        let place = self.places.get(name.parse().ok()?)?;
+        let index: usize = name.parse().ok()?;
+        let place = self.places.get(index)?;
         let looked = place.look(self.scene);
         match place.form {
             Form::Absent => Some(boolean(matches!(looked, Looked::NoRow))),
             Form::Has => match looked {
-                Looked::NoRow => self.without(looked),
+                Looked::NoRow => None,
                 looked => Some(boolean(matches!(looked, Looked::Value(_) | Looked::Null))),
             },
-            Form::Value => self.value(place, looked),
+            Form::Value => self.value(index, place, looked),
             Form::Optional if matches!(looked, Looked::NoColumn) => {
                 Some(CowVal::owned(CelOptional::none()))
             }
             Form::Optional => {
-                let value = self.value(place, looked)?;
+                let value = self.value(index, place, looked)?;
                 Some(CowVal::owned(CelOptional::of(value.into_owned())))
             }
         }
     }
 }
 
-impl<'s> Variables<'s> {
-    fn value<'b>(&'b self, place: &'b Place, looked: Looked<'b>) -> Option<CowVal<'b, 'b>> {
-        let Looked::Value(bytes) = looked else {
-            return match looked {
-                Looked::Null => Some(CowVal::owned(CelNull)),
-                looked => self.without(looked),
-            };
+impl Variables<'_> {
+    /// Returns what is at a place; none where there is no value, which the interpreter tells as a
+    /// name that it does not know.
+    fn value<'b>(
+        &'b self,
+        index: usize,
+        place: &'b Place,
+        looked: Looked<'b>,
+    ) -> Option<CowVal<'b, 'b>> {
+        let bytes = match looked {
+            Looked::Value(bytes) => bytes,
+            Looked::Null => return Some(CowVal::owned(CelNull)),
+            Looked::Unsent | Looked::NoColumn | Looked::NoRow => return None,
         };
+        if self.handed.fetch_add(bytes.len(), Ordering::Relaxed) > BYTES_MAX {
+            return None;
+        }
         if let Reading::Tree(kind) = &place.reading {
-            let mut json = Vec::new();
-            write_json(kind, bytes, &mut json);
-            return tree::read(&json).map(CowVal::Owned);
+            let tree = self.trees.get(index)?.get_or_init(|| {
+                let mut json = Vec::new();
+                write_json(kind, bytes, &mut json);
+                tree::read(&json)
+            });
+            return tree.as_deref().map(CowVal::Borrowed);
         }
         Some(match place.reading.read(bytes) {
             Scalar::Null => CowVal::owned(CelNull),
             Scalar::Bool(value) => boolean(value),
             Scalar::Int(number) => CowVal::owned(CelInt::from(number)),
             Scalar::Double(number) => CowVal::owned(CelDouble::from(number)),
-            Scalar::Text(std::borrow::Cow::Borrowed(value)) => text(value),
-            Scalar::Text(std::borrow::Cow::Owned(value)) => CowVal::owned(CelString::from(value)),
+            Scalar::Text(Cow::Borrowed(value)) => text(value),
+            Scalar::Text(Cow::Owned(value)) => CowVal::owned(CelString::from(value)),
         })
     }
 
-    /// Remembers why there is no value.
-    fn without<'b>(&self, looked: Looked<'_>) -> Option<CowVal<'b, 'b>> {
-        let mark = match looked {
-            Looked::Unsent => &self.unsent,
-            Looked::NoRow => &self.rowless,
-            Looked::NoColumn | Looked::Value(_) | Looked::Null => &self.missing,
+    /// Says why there is no result.
+    fn trouble(&self, error: &ExecutionError) -> Trouble {
+        let ExecutionError::UndeclaredReference(name) = error else { return fault(error).into() };
+        let index = name.strip_prefix('@').and_then(|name| name.parse().ok());
+        let Some(place) = index.and_then(|index| self.places.get(index)) else {
+            return fault(error).into();
         };
-        mark.store(true, Ordering::Relaxed);
-        None
+        let other = |message: &str| Fault::Other(message.into()).into();
+        match place.look(self.scene) {
+            Looked::Unsent => Trouble::Unsent,
+            Looked::NoRow => Fault::NoOldRow.into(),
+            Looked::NoColumn => Fault::NoColumn.into(),
+            Looked::Value(_) | Looked::Null => {
+                if self.handed.load(Ordering::Relaxed) > BYTES_MAX {
+                    other("it takes too much to compute")
+                } else {
+                    other("a document nests deeper than 100 levels")
+                }
+            }
+        }
     }
 }
 
@@ -161,6 +173,14 @@ fn fault(error: &ExecutionError) -> Fault {
         }
         ExecutionError::UndeclaredReference(name) => format!("there is no `{name}` here"),
         ExecutionError::UnsupportedBinaryOperator(operator, left, right) => {
+            let operator = match *operator {
+                "add" => "+",
+                "sub" => "-",
+                "mul" => "*",
+                "div" => "/",
+                "rem" => "%",
+                other => other,
+            };
             let (left, right) = (left.type_of(), right.type_of());
             format!("`{operator}` means nothing for {left} and {right}")
         }

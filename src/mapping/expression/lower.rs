@@ -7,7 +7,7 @@ use cel::common::ast::{
 use cel::{ParseError, ParseErrors};
 use regex::Regex;
 
-use super::functions::{FUNCTIONS, NAMESPACES, TYPES, VARIABLES};
+use super::functions::{self, Before, NAMESPACES, TYPES, VARIABLES};
 use super::{ExpressionError, Form, Image, Parsed, Reference, ours};
 
 /// Deeper expressions are refused: the interpreter recurses.
@@ -173,25 +173,43 @@ impl Lowering<'_> {
 
     fn call(&mut self, id: u64, mut call: CallExpr) -> Result<Expr, ExpressionError> {
         let name = call.func_name.as_str();
-        let is_operator = name.starts_with(['_', '!', '-', '@']) || name.contains('@');
-        if !is_operator && !FUNCTIONS.contains(&name) {
-            let cure = similar(name, FUNCTIONS);
+        let namespace = call.target.as_ref().and_then(|target| self.namespace(target));
+        let before = match (&namespace, &call.target) {
+            (Some(namespace), _) => Before::Namespace(namespace),
+            (None, Some(_)) => Before::Value,
+            (None, None) => Before::Nothing,
+        };
+        if !functions::is_known(name, before) {
+            let cure = match functions::form(name) {
+                Some(form) => format!("; write {form}"),
+                None => similar(name),
+            };
             return Err(self.problem(id, &format!("calls \"{name}\", which there is not{cure}")));
         }
         if name == "matches" {
             return self.matches(id, call);
         }
-        if let Some(ours) = ours::name_of(name) {
-            call.func_name = ours.to_owned();
-        }
+        // What the parser makes of a macro adds lists of one, which the interpreter knows.
+        let adds_list = name == operators::ADD
+            && matches!(call.args.get(1), Some(right) if matches!(right.expr, Expr::List(_)));
+        let own = ours::name_of(name, before).filter(|_| !adds_list);
         if let Some(target) = call.target.take() {
-            let is_namespace = matches!(&target.expr, Expr::Ident(name)
-                if NAMESPACES.contains(&name.as_str()) && !self.bound.contains(name));
-            let target = if is_namespace { *target } else { self.expr(*target)? };
+            let target = if namespace.is_some() { *target } else { self.expr(*target)? };
             call.target = Some(Box::new(target));
         }
         call.args = self.exprs(call.args)?;
+        if let Some(own) = own {
+            // A method of ours is a function of its value.
+            call.args.splice(..0, call.target.take().map(|target| *target));
+            call.func_name = own.to_owned();
+        }
         Ok(Expr::Call(call))
+    }
+
+    fn namespace(&self, target: &IdedExpr) -> Option<String> {
+        let Expr::Ident(name) = &target.expr else { return None };
+        let is_one = NAMESPACES.contains(&name.as_str()) && !self.bound.contains(name);
+        is_one.then(|| name.clone())
     }
 
     /// A pattern is compiled here, once.
@@ -264,11 +282,9 @@ fn call(name: &str, args: Vec<Expr>) -> Expr {
 }
 
 /// Offers a name that is much like another.
-fn similar(name: &str, known: &[&str]) -> String {
-    let alike = |candidate: &&&str| strsim::jaro_winkler(name, candidate) >= 0.8;
-    let best = known
-        .iter()
-        .filter(alike)
-        .max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)));
+fn similar(name: &str) -> String {
+    let likeness = |known: &str| strsim::jaro_winkler(name, known);
+    let best = functions::names().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let best = best.filter(|best| likeness(best) >= 0.8);
     best.map(|best| format!("; did you mean \"{best}\"?")).unwrap_or_default()
 }

@@ -15,6 +15,7 @@ mod guards;
 mod native;
 mod interpreter;
 mod ours;
+mod bounded;
 mod tree;
 mod bound;
 

@@ -64,43 +64,18 @@ impl Native {
     /// Computes it for one row.
     #[inline]
     pub(super) fn evaluate<'a>(&'a self, places: &'a Places, scene: &Scene<'a>) -> Computed<'a> {
-        let mut run = Run { places, scene, lacks: Lacks::default() };
-        self.0.compute(&mut run).map_err(|trouble| run.lacks.told(trouble))
-    }
-}
-
-/// What kept a value from being there, in whatever branch.
-#[derive(Clone, Copy, Debug, Default)]
-struct Lacks {
-    unsent: bool,
-    row: bool,
-    column: bool,
-}
-
-impl Lacks {
-    #[cold]
-    fn told(self, trouble: Trouble) -> Trouble {
-        if self.unsent {
-            Trouble::Unsent
-        } else if self.row {
-            Fault::NoOldRow.into()
-        } else if self.column {
-            Fault::NoColumn.into()
-        } else {
-            trouble
-        }
+        self.0.compute(&Run { places, scene })
     }
 }
 
 struct Run<'a, 's> {
     places: &'a Places,
     scene: &'s Scene<'a>,
-    lacks: Lacks,
 }
 
 impl<'a> Run<'a, '_> {
     #[inline]
-    fn place(&mut self, index: usize) -> Computed<'a> {
+    fn place(&self, index: usize) -> Computed<'a> {
         let Some(place) = self.places.get(index) else { return Err(Fault::NoColumn.into()) };
         let looked = place.look(self.scene);
         match (place.form, looked) {
@@ -109,26 +84,17 @@ impl<'a> Run<'a, '_> {
             (Form::Absent, looked) => Ok(Scalar::Bool(matches!(looked, Looked::NoRow))),
             (Form::Has, Looked::Value(_) | Looked::Null) => Ok(Scalar::Bool(true)),
             (Form::Has, Looked::Unsent | Looked::NoColumn) => Ok(Scalar::Bool(false)),
-            (_, looked) => Err(self.without(looked)),
+            (_, looked) => Err(without(looked)),
         }
     }
+}
 
-    #[cold]
-    fn without(&mut self, looked: Looked<'_>) -> Trouble {
-        match looked {
-            Looked::Unsent => {
-                self.lacks.unsent = true;
-                Trouble::Unsent
-            }
-            Looked::NoRow => {
-                self.lacks.row = true;
-                Fault::NoOldRow.into()
-            }
-            Looked::NoColumn | Looked::Value(_) | Looked::Null => {
-                self.lacks.column = true;
-                Fault::NoColumn.into()
-            }
-        }
+#[cold]
+fn without(looked: Looked<'_>) -> Trouble {
+    match looked {
+        Looked::Unsent => Trouble::Unsent,
+        Looked::NoRow => Fault::NoOldRow.into(),
+        Looked::NoColumn | Looked::Value(_) | Looked::Null => Fault::NoColumn.into(),
     }
 }
 
@@ -185,7 +151,7 @@ impl Node {
         match name {
             operators::LOGICAL_AND => return both().map(Self::And),
             operators::LOGICAL_OR => return both().map(Self::Or),
-            operators::ADD => return both().map(Self::Add),
+            operators::ADD | ours::ADD => return both().map(Self::Add),
             ours::MATCHES => {
                 let Expr::Ident(pattern) = &right.expr else { return None };
                 let index: usize = pattern.strip_prefix("@p")?.parse().ok()?;
@@ -218,7 +184,7 @@ impl Node {
         both().map(|operands| Self::Compare(comparison, operands))
     }
 
-    fn compute<'a>(&'a self, run: &mut Run<'a, '_>) -> Computed<'a> {
+    fn compute<'a>(&'a self, run: &Run<'a, '_>) -> Computed<'a> {
         match self {
             Self::Literal(literal) => Ok(borrowed(literal)),
             Self::Place(index) => run.place(*index),
@@ -282,7 +248,7 @@ fn junction<'a>(
     operands: &'a [Node; 2],
     decides: bool,
     sign: &'static str,
-    run: &mut Run<'a, '_>,
+    run: &Run<'a, '_>,
 ) -> Computed<'a> {
     let [left, right] = operands;
     let left = left.compute(run);

@@ -10,10 +10,12 @@ use cel::common::types::{
     CelBool, CelDouble, CelInt, CelList, CelMap, CelString, CelUInt, DYN_TYPE, Type,
 };
 use cel::common::value::{CowVal, StaticVal, Val};
-use cel::{DeclarationError, Env, ExecutionError, extensions};
+use cel::{DeclarationError, Env, ExecutionError, Value, extensions};
 use regex::Regex;
 
+use super::bounded;
 use super::exact::{self, Number};
+use super::functions::Before;
 
 /// The name of `matches` with a compiled pattern.
 pub(super) const MATCHES: &str = "@matches";
@@ -29,16 +31,26 @@ const GREATER: &str = "@greater";
 const AT_LEAST: &str = "@at_least";
 const IN: &str = "@within";
 
-/// Returns the name of what stands in for an operator.
-pub(super) fn name_of(operator: &str) -> Option<&'static str> {
-    Some(match operator {
-        operators::EQUALS => EQUALS,
-        operators::NOT_EQUALS => DIFFERS,
-        operators::LESS => LESS,
-        operators::LESS_EQUALS => AT_MOST,
-        operators::GREATER => GREATER,
-        operators::GREATER_EQUALS => AT_LEAST,
-        operators::IN => IN,
+/// The name of `+`.
+pub(super) const ADD: &str = "@add";
+
+/// Returns the name of what stands in for an operator or function.
+pub(super) fn name_of(name: &str, before: Before<'_>) -> Option<&'static str> {
+    Some(match (name, before) {
+        (operators::EQUALS, _) => EQUALS,
+        (operators::NOT_EQUALS, _) => DIFFERS,
+        (operators::LESS, _) => LESS,
+        (operators::LESS_EQUALS, _) => AT_MOST,
+        (operators::GREATER, _) => GREATER,
+        (operators::GREATER_EQUALS, _) => AT_LEAST,
+        (operators::IN, _) => IN,
+        (operators::ADD, _) => ADD,
+        ("duration", Before::Nothing) => bounded::DURATION,
+        ("distinct", Before::Value) => bounded::DISTINCT,
+        ("indexOf", Before::Value) => bounded::INDEX_OF,
+        ("lastIndexOf", Before::Value) => bounded::LAST_INDEX_OF,
+        ("replace", Before::Value) => bounded::REPLACE,
+        ("join", Before::Value) => bounded::JOIN,
         _ => return None,
     })
 }
@@ -53,6 +65,7 @@ pub(super) fn sign_of(name: &str) -> Option<&'static str> {
         GREATER => ">",
         AT_LEAST => ">=",
         IN => "in",
+        ADD => "+",
         MATCHES => "matches",
         _ => return None,
     })
@@ -81,7 +94,9 @@ fn build() -> Result<Env, DeclarationError> {
     add(AT_LEAST, |args| ordered(&args, ">=", Ordering::is_ge))?;
     add(IN, |args| two(&args, within))?;
     add(MATCHES, |args| two(&args, matches))?;
+    env.add_overload(ADD, ADD, vec![DYN_TYPE.to_owned(), DYN_TYPE.to_owned()], sum)?;
     env.add_overload(ORDERED, ORDERED, vec![DYN_TYPE.to_owned()], ordered_keys)?;
+    bounded::register(&mut env)?;
     Ok(env)
 }
 
@@ -111,12 +126,30 @@ fn ordered<'b, 'v>(
     Ok(CowVal::owned(CelBool::from(test(order))))
 }
 
-fn no_overload(operation: &str, left: &dyn Val, right: &dyn Val) -> ExecutionError {
+/// A map that is added to a list would add its keys in no order.
+fn sum<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let [left, right] = args.as_slice() else {
+        return Err(ExecutionError::invalid_argument_count(2, args.len()));
+    };
+    let adder = left.as_adder().filter(|_| right.downcast_ref::<CelMap<'_>>().is_none());
+    let sum = adder.and_then(|adder| adder.add(&**right).ok().map(CowVal::into_owned));
+    match sum {
+        Some(sum) => Ok(CowVal::Owned(sum)),
+        None if number(&**left).is_some() && number(&**right).is_some() => {
+            let same = left.get_type().name() == right.get_type().name();
+            let overflow = ExecutionError::Overflow("add", Value::Null, Value::Null);
+            Err(if same { overflow } else { no_overload("+", &**left, &**right) })
+        }
+        None => Err(no_overload("+", &**left, &**right)),
+    }
+}
+
+pub(super) fn no_overload(operation: &str, left: &dyn Val, right: &dyn Val) -> ExecutionError {
     let name = |value: &dyn Val| value.get_type().name().to_owned();
     ExecutionError::no_such_overload(operation, vec![name(left), name(right)])
 }
 
-fn number(value: &dyn Val) -> Option<Number> {
+pub(super) fn number(value: &dyn Val) -> Option<Number> {
     if let Some(number) = value.downcast_ref::<CelInt>() {
         return Some(Number::Integer((*number.inner()).into()));
     }
@@ -126,7 +159,7 @@ fn number(value: &dyn Val) -> Option<Number> {
     value.downcast_ref::<CelDouble>().map(|number| Number::Double(*number.inner()))
 }
 
-fn are_equal(left: &dyn Val, right: &dyn Val) -> bool {
+pub(super) fn are_equal(left: &dyn Val, right: &dyn Val) -> bool {
     match (number(left), number(right)) {
         (Some(a), Some(b)) => exact::compare(a, b) == Some(Ordering::Equal),
         _ => left.equals(right),

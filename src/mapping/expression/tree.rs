@@ -134,6 +134,10 @@ fn write_json(value: &Value, depth: u32, out: &mut Vec<u8>) -> Option<()> {
             let mut members: Vec<(String, &Value)> =
                 map.map.iter().map(|(key, value)| (name(key), value)).collect();
             members.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+            // Keys of two types that are written alike.
+            if members.windows(2).any(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
+                return None;
+            }
             let mut mark = b'{';
             for (name, value) in &members {
                 out.push(mark);

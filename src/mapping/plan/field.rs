@@ -35,8 +35,15 @@ pub(super) struct FieldStep {
 /// Where the value comes from.
 #[derive(Debug)]
 enum Source {
-    Column { index: usize, kind: Kind },
-    Expr(Box<Bound>),
+    Column {
+        index: usize,
+        kind: Kind,
+    },
+    Expr {
+        bound: Box<Bound>,
+        /// It is written of old rows too.
+        in_before: bool,
+    },
 }
 
 /// A policy whose value is JSON already.
@@ -67,7 +74,12 @@ impl FieldStep {
         bound: Bound,
         key: Option<&Secret>,
     ) -> Self {
-        Self::new(field, path, Source::Expr(Box::new(bound)), key)
+        Self::new(
+            field,
+            path,
+            Source::Expr { in_before: bound.tells_of_old_rows(), bound: Box::new(bound) },
+            key,
+        )
     }
 
     fn new(field: &Field, path: &[&str], source: Source, key: Option<&Secret>) -> Self {
@@ -97,7 +109,8 @@ impl FieldStep {
             Source::Column { index, kind } => {
                 self.write_cell(role, kind, row.cell(*index), notes, out)
             }
-            Source::Expr(bound) => self.write_computed(role, bound, row, notes, out),
+            Source::Expr { in_before: false, .. } if role == Role::Before => Ok(()),
+            Source::Expr { bound, .. } => self.write_computed(role, bound, row, notes, out),
         }
     }
 
@@ -115,6 +128,8 @@ impl FieldStep {
             Found::Value(kind) => self.write_value(role, &kind, &value, notes, out),
             Found::Null => self.write_null(role, notes, out),
             Found::Unsent => self.write_unchanged(role, None, notes, out),
+            // Old values inform: one that can't be had is not made up.
+            Found::Failed(_) if role == Role::Before => Ok(()),
             Found::Failed(fault) => {
                 let reason = Reason::Expression(fault);
                 self.fall_back(role, &self.on_invalid, reason, notes, out)
@@ -231,7 +246,7 @@ impl FieldStep {
         out: &mut Vec<u8>,
     ) -> Result<(), Verdict> {
         match (policy, role) {
-            (Rendered::Reject | Rendered::Skip, Role::Before) => Ok(()),
+            (Rendered::Reject | Rendered::Skip | Rendered::Omit, Role::Before) => Ok(()),
             (policy, _) => self.apply(policy, reason, notes, out),
         }
     }

@@ -102,6 +102,12 @@ fn each_type_is_seen_as_what_it_is() {
     check_thing("row.j.n", "null");
     check_thing("row.list.map(x, x * 2)", "Json [2,4,6]");
     check_thing("row.list.exists(x, x > 2)", "Boolean t");
+    check_thing("[1] + row.list", "Json [1,1,2,3]");
+    check_thing("[1, 1.0, 'a', 'a', null, null, [1], [1]].distinct()", "Json [1,\"a\",null,[1]]");
+    check_thing("row.t.indexOf('a') + row.t.lastIndexOf('A')", "Integer 2");
+    check_thing("'äöä'.lastIndexOf('ä') * 10 + 'äöä'.indexOf('ä', 1)", "Integer 22");
+    check_thing("row.t.replace('a', 'xx') + ['b', 'c'].join('-')", "Text Adxxb-c");
+    check_thing("'aaa'.replace('a', 'b', 2)", "Text bba");
     check_thing("row.j.map(k, k)", r#"Json ["a","n","s"]"#);
     check_thing("row.j.filter(k, k != 'n').join('-')", "Text a-s");
     check_thing("{'b': 1, 'a': 2}.all(k, k < 'c')", "Boolean t");
@@ -216,6 +222,26 @@ fn a_column_that_is_not_there_can_be_asked_for() {
 }
 
 #[test]
+fn what_a_row_could_make_too_large_can_not_be_computed() {
+    let large = "x".repeat(1 << 20);
+    let list = format!("{{{}}}", vec!["1"; 200].join(","));
+    let mut row = THING.to_vec();
+    (row[5], row[8]) = (&large, &list);
+    let check = |source, expected| check_in(&things(), Act::Insert(&row), source, expected);
+    check("row.t.replace('x', row.t)", "failed: `replace` can't be had of its value");
+    check("row.list.map(i, row.t)", "failed: it takes too much to compute");
+    check("size(row.t.replace('x', 'yy'))", "Integer 2097152");
+    let deep = format!("{}1{}", "[".repeat(500), "]".repeat(500));
+    row[7] = &deep;
+    let check = |source, expected| check_in(&things(), Act::Insert(&row), source, expected);
+    check("row.j[0]", "failed: a document nests deeper than 100 levels");
+    // Two names that are one, and a map among lists.
+    check_thing("{row.id: 1, string(row.id): 2}", "failed: its value has no form in JSON");
+    check_thing("[1] + row.j", "failed: `+` means nothing for list and map");
+    check_thing("duration('5min')", "failed: `duration` can't be had of its value");
+}
+
+#[test]
 fn our_own_plan_takes_the_common_part() {
     let relation = things();
     let is_native =
@@ -257,6 +283,9 @@ fn what_is_wrong_is_told_with_its_place() {
         15,
         "calls \"lowerAsci\", which there is not; did you mean \"lowerAscii\"?",
     );
+    refused("ceil(row.a) > 3.0", 4, "calls \"ceil\", which there is not; write math.ceil(…)");
+    refused("row.a.round()", 11, "write math.round(…)");
+    refused("_foo(row.a)", 4, "calls \"_foo\", which there is not");
     refused("lists.range(9).size()", 11, "calls \"range\", which there is not");
     refused("row.a.matches('(')", 14, "has a pattern that can't be used");
     refused("row.a.matches(row.b)", 17, "has a pattern that is no literal");

@@ -131,6 +131,19 @@ fn an_update_that_enters_where_goes_whatever_changed() {
     let full = full(customers());
     check(&route, &full, Act::FullUpdate(ROME, OSLO), "update ");
     check(&route, &full, Act::FullUpdate(OSLO, OSLO), "skipped: no column");
+    // It may have entered: of an unchanged large value alone nobody can tell.
+    let toast = &["42", "a@b.co", "?", "{}", "Oslo"];
+    let bio =
+        Route { columns_changed: Some(vec!["bio".to_owned()]), ..filtered("row.city == 'Oslo'") };
+    check(&bio, &customers(), Act::Update(toast), "update ");
+    // The far side knows it under another key.
+    let moved = &["43", "a@b.co", "~", "{}", "Oslo"];
+    check(&route, &full, Act::FullUpdate(OSLO, moved), "update ");
+    // What can't be computed goes on as if it were true, and no further.
+    let null =
+        Route { columns_changed: Some(vec!["email".to_owned()]), ..filtered("row.bio > 'a'") };
+    check(&null, &full, Act::FullUpdate(OSLO, OSLO), "skipped: no column");
+    check(&null, &full, Act::FullUpdate(OSLO, ROME_MAIL), "update ");
 }
 
 #[test]
@@ -164,6 +177,24 @@ fn a_field_is_computed_and_follows_its_policies() {
         unsent,
         r#""key":{"id":1},"data":{"id":1},"unchanged":["x"]"#,
     );
+}
+
+#[test]
+fn nothing_is_made_up_of_an_old_row() {
+    for source in ["before == null ? null : before.city", "has(row.bio) ? 'y' : 'n'", "op"] {
+        let field = Field {
+            on_invalid: Some(Policy::Default(json!("-"))),
+            ..Field::new("x", From::Expr(Expression::parse(source).unwrap()))
+        };
+        let key = &["41", "~", "~", "~", "~"];
+        for (relation, act) in [
+            (full(customers()), Act::FullUpdate(OSLO, ROME)),
+            (customers(), Act::KeyUpdate(key, ROME)),
+        ] {
+            let event = body(mapped(vec![field.clone()]), &relation, act);
+            assert!(!event.contains("\"before\":"), "{source}: {event}");
+        }
+    }
 }
 
 #[test]

@@ -45,6 +45,9 @@ pub(super) struct Shadows {
     state: State,
     journal: Arc<Journal>,
     cursor: Cursor,
+    /// The chunk at hand, and its first entry that was not compared yet: kept here, as a step may
+    /// be given up between two slices.
+    pending: Option<(Arc<Chunk>, usize)>,
     looks: Vec<Look>,
     /// By the mapping's name.
     shadows: BTreeMap<String, Shadow>,
@@ -108,7 +111,7 @@ impl Shadows {
         }
         let cursor = journal.cursor(journal.end()).map_err(Error::Journal)?;
         let (state, journal) = (state.clone(), Arc::clone(journal));
-        Ok(Some(Self { state, journal, cursor, looks, shadows }))
+        Ok(Some(Self { state, journal, cursor, pending: None, looks, shadows }))
     }
 
     /// Runs until it is stopped, or until something keeps it from going on: the road will say it.
@@ -130,7 +133,7 @@ impl Shadows {
             }
         }
         let drained = tokio::time::timeout(DRAIN_MAX, async {
-            while !self.cursor.is_at_end() && self.step(0).await {}
+            while (self.pending.is_some() || !self.cursor.is_at_end()) && self.step(0).await {}
         });
         if drained.await.is_err() {
             tracing::debug!("not all that came last was compared with the next mappings");
@@ -138,32 +141,37 @@ impl Shadows {
         self.store().await;
     }
 
-    /// Compares the next chunk; false when there will be none.
+    /// Compares the next slice; false when there will be none.
     async fn step(&mut self, rest_factor: u32) -> bool {
+        let Some((chunk, from)) = self.pending.clone() else { return self.fetch().await };
+        let began = Instant::now();
+        let to = chunk.entries.len().min(from + SLICE_CHANGES);
+        for index in from..to {
+            if let Err(error) = self.compare(&chunk, index) {
+                tracing::warn!(error = chain(&error), "the next mappings are not compared");
+                return false;
+            }
+        }
+        self.pending = (to < chunk.entries.len()).then_some((chunk, to));
+        if rest_factor == 0 {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(began.elapsed() * rest_factor).await;
+        }
+        true
+    }
+
+    /// Takes the next chunk; false when there will be none.
+    async fn fetch(&mut self) -> bool {
         if self.cursor.position() < self.cursor.tail_begin() && !self.leap() {
             return false;
         }
-        let chunk = match self.cursor.next().await {
-            Ok(chunk) => chunk,
+        match self.cursor.next().await {
+            Ok(chunk) => self.pending = Some((chunk, 0)),
             Err(crate::journal::Error::Gone { .. }) => return self.leap(),
             Err(error) => {
-                tracing::debug!(error = chain(&error), "the next mappings are not compared");
+                tracing::warn!(error = chain(&error), "the next mappings are not compared");
                 return false;
-            }
-        };
-        let count = chunk.entries.len();
-        for from in (0..count).step_by(SLICE_CHANGES) {
-            let began = Instant::now();
-            for index in from..count.min(from + SLICE_CHANGES) {
-                if let Err(error) = self.compare(&chunk, index) {
-                    tracing::debug!(error = chain(&error), "the next mappings are not compared");
-                    return false;
-                }
-            }
-            if rest_factor == 0 {
-                tokio::task::yield_now().await;
-            } else {
-                tokio::time::sleep(began.elapsed() * rest_factor).await;
             }
         }
         true

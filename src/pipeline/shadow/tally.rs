@@ -14,7 +14,9 @@ const FIELDS_MAX: usize = 256;
 const SAMPLES_MAX: usize = 20;
 /// … and so many that show the same field.
 const SAMPLES_FIELD_MAX: u64 = 3;
-/// Of each value so many characters.
+/// A sample shows so many fields.
+const SAMPLE_FIELDS_MAX: usize = 20;
+/// Of each value, and of each name, so many characters.
 const VALUE_CHARS_MAX: usize = 200;
 
 /// How the two versions compare so far.
@@ -126,7 +128,7 @@ impl Figures {
         }
         self.differ += 1;
         let is_rare = fields.iter().any(|field| {
-            self.fields.get(&field.field).is_none_or(|count| *count < SAMPLES_FIELD_MAX)
+            self.fields.get(&cut(&field.field)).is_none_or(|count| *count < SAMPLES_FIELD_MAX)
         });
         for field in &fields {
             self.count(&field.field);
@@ -139,12 +141,18 @@ impl Figures {
                         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
                 })
             };
-            let shown = fields.into_iter().filter(|field| !is_hidden(&field.field)).collect();
-            self.keep(sample(seen, None, shown));
+            let shown = fields.into_iter().filter(|field| !is_hidden(&field.field));
+            let shown = shown.take(SAMPLE_FIELDS_MAX).map(|field| SampleField {
+                field: cut(&field.field),
+                present: field.present.as_deref().map(cut),
+                next: field.next.as_deref().map(cut),
+            });
+            self.keep(sample(seen, None, shown.collect()));
         }
     }
 
     fn count(&mut self, field: &str) {
+        let field = &cut(field);
         let is_known = self.fields.contains_key(field) || self.fields.len() < FIELDS_MAX;
         let name = if is_known { field } else { "…" };
         *self.fields.entry(name.to_owned()).or_default() += 1;
@@ -189,8 +197,8 @@ fn differing(was: &[u8], now: &[u8]) -> Vec<SampleField> {
     let differ = names.into_iter().filter(|name| was.get(*name) != now.get(*name));
     let field = |name: &String| SampleField {
         field: name.clone(),
-        present: was.get(name).map(|value| cut(value)),
-        next: now.get(name).map(|value| cut(value)),
+        present: was.get(name).cloned(),
+        next: now.get(name).cloned(),
     };
     differ.map(field).collect()
 }
@@ -273,5 +281,22 @@ mod tests {
         assert_eq!((figures.samples.len(), figures.fields.len()), (SAMPLES_MAX, FIELDS_MAX + 1));
         assert_eq!(figures.fields["…"], 1000 - 256);
         assert!(serde_json::to_string(&figures).unwrap().len() < 20_000);
+        // One event that differs in very many fields of long names.
+        let mut figures = Figures::default();
+        let members = (0..5000).map(|number| format!(r#""{long}{number}":"{long}","f{number}":1"#));
+        let now = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
+        add(&mut figures, "{}", &now, &[]);
+        assert_eq!((figures.samples.len(), figures.samples[0].fields.len()), (1, 20));
+        assert!(serde_json::to_string(&figures).unwrap().len() < 40_000);
+    }
+
+    #[test]
+    fn a_document_of_any_depth_is_compared() {
+        let mut figures = Figures::default();
+        let deep =
+            |inner: &str| format!(r#"{{"a":{}{inner}{}}}"#, "[".repeat(6000), "]".repeat(6000));
+        add(&mut figures, &deep("1"), &deep("2"), &[]);
+        add(&mut figures, &deep("1"), &deep("1"), &[]);
+        assert_eq!((figures.compared, figures.differ, figures.fields["a"]), (2, 1, 1));
     }
 }

@@ -7,11 +7,14 @@ mod debezium;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::time::Duration;
 
 use walgate::config::{self, Environment};
 
 use super::support::process::eventually;
-use super::support::road::PATIENCE;
+
+/// How long a script may take: one starts a virtual machine, and in it an engine.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A Python program that runs for a test, and ends with it.
 struct Python(Child);

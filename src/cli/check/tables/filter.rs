@@ -4,7 +4,7 @@ use super::super::report::Report;
 use super::looked::Looked;
 use super::name;
 use crate::chunk::Operation;
-use crate::mapping::{Expression, OnLeave, OnWhereError};
+use crate::mapping::{Expression, OnDelete, OnLeave, OnWhereError};
 use crate::relation::{ReplicaIdentity, quote_identifier};
 use crate::source::catalog::PublishedTable;
 
@@ -32,7 +32,9 @@ impl Looked<'_> {
     /// A delete carries only the identity's columns.
     fn deletes(&self, condition: &Expression, subject: &str, report: &mut Report) {
         let unknown = self.unknown(condition.columns());
-        let takes = self.route.on.contains(Operation::Delete) && self.publication.delete;
+        let takes = self.route.on.contains(Operation::Delete)
+            && self.publication.delete
+            && self.route.on_delete != OnDelete::Ignore;
         if unknown.is_empty() || !takes {
             return;
         }
@@ -50,7 +52,8 @@ impl Looked<'_> {
 
     fn leaving(&self, condition: &Expression, subject: &str, report: &mut Report) {
         let unknown = self.unknown(condition.columns());
-        if self.route.on_leave != OnLeave::Delete || unknown.is_empty() {
+        let takes = self.route.on.contains(Operation::Update) && self.publication.update;
+        if self.route.on_leave != OnLeave::Delete || unknown.is_empty() || !takes {
             return;
         }
         let seen = format!(
@@ -63,11 +66,16 @@ impl Looked<'_> {
     }
 
     fn watched(&self, subject: &str, report: &mut Report) {
-        let watched = self.route.columns_changed.iter().flatten().map(String::as_str);
-        let unknown = self.unknown(watched.collect());
+        let Some(watched) = &self.route.columns_changed else { return };
+        let takes = self.route.on.contains(Operation::Update) && self.publication.update;
+        let mut columns: Vec<&str> = watched.iter().map(String::as_str).collect();
+        // Whether a row is new to the route is asked of its old values too.
+        columns.extend(self.route.condition.iter().flat_map(Expression::columns));
+        let unknown = if takes { self.unknown(columns) } else { Vec::new() };
         if !unknown.is_empty() {
             let seen = format!(
-                "an update does not bring the old {}: it counts as changed, and every update goes",
+                "an update does not bring the old {}: what nobody can tell counts as changed, and \
+                 nearly every update goes",
                 unknown.join(", ")
             );
             report.warn("route.columns_changed", subject, seen, &self.full("leave it out"));
@@ -81,6 +89,9 @@ impl Looked<'_> {
         }
         let identity = self.table.identity_columns();
         let is_there = |name: &&str| self.table.columns.iter().any(|column| column.name == **name);
+        let mut columns = columns;
+        let mut seen = std::collections::BTreeSet::new();
+        columns.retain(|column| seen.insert(*column));
         let outside = columns.into_iter().filter(|it| !identity.contains(it)).filter(is_there);
         outside.map(quote_identifier).collect()
     }
