@@ -100,7 +100,7 @@ const OPERATORS: &[&str] = &[
     operators::LOGICAL_AND,
     operators::LOGICAL_OR,
     operators::LOGICAL_NOT,
-    operators::SUBSTRACT,
+    "_-_",
     operators::ADD,
     operators::MULTIPLY,
     operators::DIVIDE,
