@@ -130,7 +130,7 @@ fn rules(client: Client) -> String {
         }
         Client::Computed => format!(
             "{head}{}mail = {{ expr = 'row.email.lowerAscii()' }}\n\
-             cents = {{ expr = 'int(row.total * 100.0)' }}\n",
+             cents = {{ expr = 'int(math.round(row.total * 100.0))' }}\n",
             plain(columns.get(..8).unwrap_or_default())
         ),
         _ => String::new(),

@@ -1,6 +1,6 @@
 //! Which changes of a table a route lets through: `where`, `columns_changed`, `on_leave`.
 
-use super::expression::{Bound, Fault, Scene};
+use super::expression::{Bound, Scene};
 use super::key::Key;
 use super::row::Row;
 use super::rule::{OnLeave, OnWhereError, Route};
@@ -66,10 +66,17 @@ impl Filter {
         if let Some(condition) = &self.condition {
             match condition.test(&Scene::new(Row::of(change))) {
                 Ok(true) => {}
-                Ok(false) => return self.kept_back(condition, change),
+                Ok(false) => return self.kept_back(condition, change, Skip::Where),
                 Err(fault) => {
-                    if let Some(passage) = self.failed(fault) {
-                        return passage;
+                    let reason = fault.map_or(Reason::Unchanged, Reason::Expression);
+                    match self.on_error {
+                        OnWhereError::Send => {}
+                        OnWhereError::Skip => {
+                            return self.kept_back(condition, change, Skip::WhereError(reason));
+                        }
+                        OnWhereError::Reject => {
+                            return Passage::Rejected(Verdict::reject(&"where".into(), reason));
+                        }
                     }
                 }
             }
@@ -85,41 +92,32 @@ impl Filter {
 
     /// An update that leaves the condition may be a delete at the far side.
     #[cold]
-    fn kept_back(&self, condition: &Bound, change: &Change<'_>) -> Passage {
+    fn kept_back(&self, condition: &Bound, change: &Change<'_>, why: Skip) -> Passage {
         if self.on_leave == OnLeave::Skip || change.operation != Operation::Update {
-            return Passage::Skipped(Skip::Where);
+            return Passage::Skipped(why);
         }
-        // Where nobody can tell whether it was let through before, it may have been.
-        match condition.test(&Scene::new(Row::left(change))) {
-            Ok(false) => Passage::Skipped(Skip::Where),
-            Ok(true) | Err(_) => Passage::Left,
+        match self.was_let_through(condition, change) {
+            Some(false) => Passage::Skipped(why),
+            Some(true) | None => Passage::Left,
         }
     }
 
     /// Whether the row was not let through before, or nobody can tell.
     fn enters(&self, change: &Change<'_>) -> bool {
-        let Some(condition) = &self.condition else { return false };
-        match condition.test(&Scene::new(Row::left(change))) {
-            Ok(was_let_through) => !was_let_through,
-            // What can't be computed was let through, or not.
-            Err(Some(_)) => self.on_error != OnWhereError::Send,
-            Err(None) => true,
-        }
+        let condition = self.condition.as_ref();
+        condition.is_some_and(|condition| self.was_let_through(condition, change) != Some(true))
     }
 
-    /// None: it goes on as if the condition were true.
-    #[cold]
-    fn failed(&self, fault: Option<Fault>) -> Option<Passage> {
-        let reason = match fault {
-            Some(fault) => Reason::Expression(fault),
-            None => Reason::Unchanged,
-        };
-        match self.on_error {
-            OnWhereError::Send => None,
-            OnWhereError::Skip => Some(Passage::Skipped(Skip::WhereError(reason))),
-            OnWhereError::Reject => {
-                Some(Passage::Rejected(Verdict::reject(&"where".into(), reason)))
-            }
+    /// Whether the row was let through as it was before an update; none: nobody can tell.
+    fn was_let_through(&self, condition: &Bound, change: &Change<'_>) -> Option<bool> {
+        let scene = Scene::new(Row::left(change));
+        if condition.guesses(&scene) {
+            return None;
+        }
+        match condition.test(&scene) {
+            Ok(was) => Some(was),
+            Err(Some(_)) => Some(self.on_error == OnWhereError::Send),
+            Err(None) => None,
         }
     }
 }

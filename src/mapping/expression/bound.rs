@@ -91,6 +91,16 @@ impl Bound {
             })
     }
 
+    /// Whether it has a value of an old row that says nothing: it asks what was before it, or with
+    /// `has` for a value that was not sent.
+    pub(in crate::mapping) fn guesses(&self, scene: &Scene<'_>) -> bool {
+        self.places.places.iter().any(|place| match place.form {
+            _ if place.image == Image::Before => true,
+            Form::Has => matches!(place.look(scene), Looked::Unsent),
+            Form::Value | Form::Optional | Form::Absent => false,
+        })
+    }
+
     /// As `lenient`, always with the interpreter: what the plan is held against.
     #[cfg(test)]
     pub(in crate::mapping) fn interpreted(expression: &Expression, relation: &Relation) -> Self {

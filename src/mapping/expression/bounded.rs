@@ -1,9 +1,10 @@
 //! Functions in place of the crate's that a row could make take minutes, or more memory than there
 //! is: each takes time in proportion to what it is given, and gives a text of 64 MiB at most.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
-use cel::common::types::{CelInt, CelList, CelString, DYN_TYPE};
+use cel::common::types::{CelInt, CelList, CelMap, CelString, DYN_TYPE};
 use cel::common::value::{CowVal, Val};
 use cel::{DeclarationError, Env, ExecutionError};
 
@@ -16,9 +17,27 @@ pub(super) const INDEX_OF: &str = "@indexOf";
 pub(super) const LAST_INDEX_OF: &str = "@lastIndexOf";
 pub(super) const REPLACE: &str = "@replace";
 pub(super) const JOIN: &str = "@join";
+pub(super) const SPLIT: &str = "@split";
+/// What a loop gathers passes through it.
+pub(super) const KEPT: &str = "@kept";
 
 /// The longest text that is made.
 const TEXT_BYTES_MAX: usize = 64 << 20;
+
+/// So much an expression gathers in loops and by splitting, in bytes of texts, and so many for
+/// each value.
+const KEPT_BYTES_MAX: usize = 64 << 20;
+const VALUE_BYTES: usize = 32;
+
+thread_local! {
+    /// What the expression at hand has gathered: it runs on one thread from its begin to its end.
+    static KEPT_BYTES: Cell<usize> = const { Cell::new(0) };
+}
+
+/// An expression begins.
+pub(super) fn begin() {
+    KEPT_BYTES.set(0);
+}
 
 /// So many lists and maps of one list are held against each other.
 const TREES_MAX: usize = 1000;
@@ -35,6 +54,9 @@ pub(super) fn register(env: &mut Env) -> std::result::Result<(), DeclarationErro
     env.add_overload(LAST_INDEX_OF, "@lastIndexOf_3", args(3), last_index_of)?;
     env.add_overload(REPLACE, "@replace_3", args(3), replace)?;
     env.add_overload(REPLACE, "@replace_4", args(4), replace)?;
+    env.add_overload(KEPT, KEPT, args(1), kept)?;
+    env.add_overload(SPLIT, "@split_2", args(2), split)?;
+    env.add_overload(SPLIT, "@split_3", args(3), split)?;
     env.add_overload(JOIN, "@join_1", args(1), join)?;
     env.add_overload(JOIN, "@join_2", args(2), join)
 }
@@ -73,9 +95,13 @@ fn is_duration(text: &str) -> bool {
         return true;
     }
     while !rest.is_empty() {
-        let digits = rest.find(|sign: char| !sign.is_ascii_digit() && sign != '.');
-        let Some(at) = digits.filter(|at| *at > 0) else { return false };
-        let unit = rest.get(at..).unwrap_or_default();
+        let at = rest.find(|sign: char| !sign.is_ascii_digit() && sign != '.').unwrap_or_default();
+        let (number, unit) = rest.split_at(at);
+        let mut parts = number.split('.');
+        let is_number = parts.by_ref().take(2).all(|part| !part.is_empty());
+        if !is_number || parts.next().is_some() {
+            return false;
+        }
         let Some(behind) =
             ["ns", "us", "ms", "h", "m", "s"].iter().find_map(|name| unit.strip_prefix(name))
         else {
@@ -174,7 +200,7 @@ fn last_index_of<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>> {
         Some(offset) => {
             let from = byte_of(whole, offset).ok_or_else(|| refused(NAME))?;
             let end = from.saturating_add(part.len()).min(whole.len());
-            (end..=whole.len()).find(|at| whole.is_char_boundary(*at)).unwrap_or(whole.len())
+            (0..=end).rev().find(|at| whole.is_char_boundary(*at)).unwrap_or_default()
         }
         None => whole.len(),
     };
@@ -211,6 +237,64 @@ fn join<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>> {
     Ok(CowVal::owned(CelString::from(joined)))
 }
 
+fn split<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>> {
+    const NAME: &str = "split";
+    let (whole, mark) = (text(NAME, &args, 0)?, text(NAME, &args, 1)?);
+    let limit = integer(NAME, &args, 2)?.unwrap_or(-1);
+    let parts: Box<dyn Iterator<Item = &str>> = match mark {
+        // Each character by itself.
+        "" => Box::new(whole.split_inclusive(|_| true)),
+        mark => Box::new(whole.split(mark)),
+    };
+    let mut list: Vec<Box<dyn Val + 'v>> = Vec::new();
+    let mut taken = 0;
+    for part in parts {
+        if usize::try_from(limit).is_ok_and(|limit| list.len() == limit) {
+            break;
+        }
+        let is_last = usize::try_from(limit).is_ok_and(|limit| list.len() + 1 == limit);
+        let part = if is_last { whole.get(taken..).unwrap_or_default() } else { part };
+        count(part.len().saturating_add(VALUE_BYTES))?;
+        list.push(Box::new(CelString::from(part.to_owned())));
+        taken += part.len() + mark.len();
+    }
+    Ok(CowVal::owned(CelList::from(list)))
+}
+
+/// Counts what a loop gathers, and gives it back.
+fn kept<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>> {
+    let value = args.pop().ok_or_else(|| refused(KEPT))?;
+    weigh(&*value)?;
+    Ok(value)
+}
+
+fn weigh(value: &dyn Val) -> Result<()> {
+    let text = value.downcast_ref::<CelString<'_>>().map_or(0, |text| text.inner().len());
+    count(text.saturating_add(VALUE_BYTES))?;
+    if let Some(map) = value.downcast_ref::<CelMap<'_>>() {
+        return map.inner().iter().try_for_each(|(key, value)| {
+            weigh(key.inner())?;
+            weigh(value.as_ref())
+        });
+    }
+    let list = value.downcast_ref::<CelList<'_>>();
+    list.map_or(Ok(()), |list| list.inner().iter().try_for_each(|item| weigh(item.as_ref())))
+}
+
+fn count(bytes: usize) -> Result<()> {
+    let sum = KEPT_BYTES.get().saturating_add(bytes);
+    KEPT_BYTES.set(sum);
+    if sum > KEPT_BYTES_MAX { Err(refused(KEPT)) } else { Ok(()) }
+}
+
+/// Looks how long two texts are together.
+pub(super) fn joined(left: &dyn Val, right: &dyn Val) -> Result<()> {
+    let length = |value: &dyn Val| {
+        value.downcast_ref::<CelString<'_>>().map_or(0, |text| text.inner().len())
+    };
+    bounded("+", length(left).saturating_add(length(right)))
+}
+
 fn bounded(function: &str, bytes: usize) -> Result<()> {
     if bytes > TEXT_BYTES_MAX { Err(refused(function)) } else { Ok(()) }
 }
@@ -224,7 +308,9 @@ mod tests {
         for text in ["0", "1h", "1h30m", "-1.5s", "10ms", "1us2ns"] {
             assert!(is_duration(text), "{text}");
         }
-        for text in ["", "-", "1", "1h30", "5min", "1month", "h", "1 h", "s1"] {
+        for text in
+            ["", "-", "1", "1h30", "5min", "1month", "h", "1 h", "s1", "1h1.5.5s", "1h.s", "1.h"]
+        {
             assert!(!is_duration(text), "{text}");
         }
     }

@@ -11,8 +11,7 @@ pub(super) enum Number {
     Double(f64),
 }
 
-/// 2^63 and its negative bound what is compared as an integer below; doubles beyond lie outside
-/// every int and uint but for those up to 2^64, which are exact as `i128` too.
+/// 2^127: doubles beyond it and its negative lie outside every integer that is compared.
 const INTEGER_BOUND: f64 = 170_141_183_460_469_230_000_000_000_000_000_000_000.0;
 
 /// Orders two numbers; none where one is not a number.

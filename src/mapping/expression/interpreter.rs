@@ -11,14 +11,18 @@ use cel::context::VariableResolver;
 use cel::{Context, ExecutionError, Value};
 
 use super::bound::{Looked, Place, Places, Scene};
+use super::bounded;
 use super::ours::{self, Pattern};
 use super::value::{Fault, Reading, Scalar, Trouble};
 use super::{Form, tree};
 use crate::pgoutput::value::write_json;
 
-/// So many bytes of a row an expression is handed at most, each as often as it asks: a loop that
-/// asks for a large value each time would hold as many copies.
+/// So many bytes of a row an expression is handed at most: a loop that asks for a large value each
+/// time would take as long as there is time.
 const BYTES_MAX: usize = 64 << 20;
+
+/// What a document counts that was read before.
+const TREE_BYTES: usize = 64;
 
 /// Computes an expression of one row.
 pub(super) fn evaluate(
@@ -30,6 +34,7 @@ pub(super) fn evaluate(
     let variables = Variables { places, patterns, scene, trees, handed: AtomicUsize::new(0) };
     let mut context = Context::with_env(Arc::clone(ours::environment()));
     context.set_variable_resolver(&variables);
+    bounded::begin();
     // Whatever a row holds, one expression that breaks the interpreter breaks nothing else.
     let resolve = || Value::resolve(places.tree(), &context);
     let resolved = catch_unwind(AssertUnwindSafe(resolve));
@@ -66,10 +71,7 @@ impl VariableResolver for Variables<'_> {
         let looked = place.look(self.scene);
         match place.form {
             Form::Absent => Some(boolean(matches!(looked, Looked::NoRow))),
-            Form::Has => match looked {
-                Looked::NoRow => None,
-                looked => Some(boolean(matches!(looked, Looked::Value(_) | Looked::Null))),
-            },
+            Form::Has => Some(boolean(matches!(looked, Looked::Value(_) | Looked::Null))),
             Form::Value => self.value(index, place, looked),
             Form::Optional if matches!(looked, Looked::NoColumn) => {
                 Some(CowVal::owned(CelOptional::none()))
@@ -96,11 +98,13 @@ impl Variables<'_> {
             Looked::Null => return Some(CowVal::owned(CelNull)),
             Looked::Unsent | Looked::NoColumn | Looked::NoRow => return None,
         };
-        if self.handed.fetch_add(bytes.len(), Ordering::Relaxed) > BYTES_MAX {
+        let tree = self.trees.get(index)?;
+        let counts = if tree.get().is_some() { TREE_BYTES } else { bytes.len() };
+        if self.handed.fetch_add(counts, Ordering::Relaxed) > BYTES_MAX {
             return None;
         }
         if let Reading::Tree(kind) = &place.reading {
-            let tree = self.trees.get(index)?.get_or_init(|| {
+            let tree = tree.get_or_init(|| {
                 let mut json = Vec::new();
                 write_json(kind, bytes, &mut json);
                 tree::read(&json)
@@ -165,6 +169,9 @@ fn fault(error: &ExecutionError) -> Fault {
             "it divides by zero".to_owned()
         }
         ExecutionError::Overflow(..) => "a number leaves 64 bits".to_owned(),
+        ExecutionError::FunctionError { function, .. } if function == bounded::KEPT => {
+            "it takes too much to compute".to_owned()
+        }
         ExecutionError::FunctionError { function, .. } => {
             format!("`{function}` can't be had of its value")
         }

@@ -8,7 +8,7 @@ use cel::{ParseError, ParseErrors};
 use regex::Regex;
 
 use super::functions::{self, Before, NAMESPACES, TYPES, VARIABLES};
-use super::{ExpressionError, Form, Image, Parsed, Reference, ours};
+use super::{ExpressionError, Form, Image, Parsed, Reference, bounded, ours};
 
 /// Deeper expressions are refused: the interpreter recurses.
 const DEPTH_MAX: usize = 64;
@@ -179,12 +179,8 @@ impl Lowering<'_> {
             (None, Some(_)) => Before::Value,
             (None, None) => Before::Nothing,
         };
-        if !functions::is_known(name, before) {
-            let cure = match functions::form(name) {
-                Some(form) => format!("; write {form}"),
-                None => similar(name),
-            };
-            return Err(self.problem(id, &format!("calls \"{name}\", which there is not{cure}")));
+        if let Some(problem) = functions::problem(name, before, call.args.len()) {
+            return Err(self.problem(id, &problem));
         }
         if name == "matches" {
             return self.matches(id, call);
@@ -193,11 +189,23 @@ impl Lowering<'_> {
         let adds_list = name == operators::ADD
             && matches!(call.args.get(1), Some(right) if matches!(right.expr, Expr::List(_)));
         let own = ours::name_of(name, before).filter(|_| !adds_list);
+        // A loop gathers what it makes: it counts.
+        let gathers = matches!(call.args.first(), Some(IdedExpr { expr: Expr::Ident(name), .. })
+            if adds_list && name.starts_with('@'));
         if let Some(target) = call.target.take() {
             let target = if namespace.is_some() { *target } else { self.expr(*target)? };
             call.target = Some(Box::new(target));
         }
         call.args = self.exprs(call.args)?;
+        if let (true, Some(IdedExpr { expr: Expr::List(list), .. })) =
+            (gathers, call.args.get_mut(1))
+        {
+            for element in &mut list.elements {
+                let made = std::mem::take(element);
+                *element =
+                    IdedExpr { id: made.id, expr: self::call(bounded::KEPT, vec![made.expr]) };
+            }
+        }
         if let Some(own) = own {
             // A method of ours is a function of its value.
             call.args.splice(..0, call.target.take().map(|target| *target));
@@ -279,12 +287,4 @@ impl Lowering<'_> {
 fn call(name: &str, args: Vec<Expr>) -> Expr {
     let args = args.into_iter().map(|expr| IdedExpr { id: 0, expr }).collect();
     Expr::Call(CallExpr { func_name: name.to_owned(), target: None, args })
-}
-
-/// Offers a name that is much like another.
-fn similar(name: &str) -> String {
-    let likeness = |known: &str| strsim::jaro_winkler(name, known);
-    let best = functions::names().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    let best = best.filter(|best| likeness(best) >= 0.8);
-    best.map(|best| format!("; did you mean \"{best}\"?")).unwrap_or_default()
 }

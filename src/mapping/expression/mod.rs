@@ -124,6 +124,13 @@ impl Expression {
         columns
     }
 
+    /// Returns the columns of the row that it asks for with `has`, unquoted.
+    #[must_use]
+    pub fn asked_columns(&self) -> Vec<&str> {
+        let asks = |it: &&Reference| it.form == Form::Has && it.image == Image::Row;
+        self.parsed.references.iter().filter(asks).map(|it| it.column.as_str()).collect()
+    }
+
     /// Returns whether it looks at the row as it was.
     #[must_use]
     pub fn reads_before(&self) -> bool {

@@ -83,7 +83,9 @@ impl<'a> Run<'a, '_> {
             (Form::Value, Looked::Null) => Ok(Scalar::Null),
             (Form::Absent, looked) => Ok(Scalar::Bool(matches!(looked, Looked::NoRow))),
             (Form::Has, Looked::Value(_) | Looked::Null) => Ok(Scalar::Bool(true)),
-            (Form::Has, Looked::Unsent | Looked::NoColumn) => Ok(Scalar::Bool(false)),
+            (Form::Has, Looked::Unsent | Looked::NoColumn | Looked::NoRow) => {
+                Ok(Scalar::Bool(false))
+            }
             (_, looked) => Err(without(looked)),
         }
     }

@@ -51,6 +51,7 @@ pub(super) fn name_of(name: &str, before: Before<'_>) -> Option<&'static str> {
         ("lastIndexOf", Before::Value) => bounded::LAST_INDEX_OF,
         ("replace", Before::Value) => bounded::REPLACE,
         ("join", Before::Value) => bounded::JOIN,
+        ("split", Before::Value) => bounded::SPLIT,
         _ => return None,
     })
 }
@@ -131,6 +132,7 @@ fn sum<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionErr
     let [left, right] = args.as_slice() else {
         return Err(ExecutionError::invalid_argument_count(2, args.len()));
     };
+    bounded::joined(&**left, &**right)?;
     let adder = left.as_adder().filter(|_| right.downcast_ref::<CelMap<'_>>().is_none());
     let sum = adder.and_then(|adder| adder.add(&**right).ok().map(CowVal::into_owned));
     match sum {

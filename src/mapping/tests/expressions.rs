@@ -108,6 +108,13 @@ fn each_type_is_seen_as_what_it_is() {
     check_thing("'äöä'.lastIndexOf('ä') * 10 + 'äöä'.indexOf('ä', 1)", "Integer 22");
     check_thing("row.t.replace('a', 'xx') + ['b', 'c'].join('-')", "Text Adxxb-c");
     check_thing("'aaa'.replace('a', 'b', 2)", "Text bba");
+    check_thing("'aé'.lastIndexOf('é', 0)", "Integer -1");
+    check_thing("'a,b,c'.split(',') + 'ab'.split('')", r#"Json ["a","b","c","a","b"]"#);
+    check_thing("'a,b,c'.split(',', 2) + 'abc'.split('', 2)", r#"Json ["a","b,c","a","bc"]"#);
+    check_thing(
+        "'a,b'.split(',', 0) + 'a,b'.split(',', -1) + ''.split(',')",
+        r#"Json ["a","b",""]"#,
+    );
     check_thing("row.j.map(k, k)", r#"Json ["a","n","s"]"#);
     check_thing("row.j.filter(k, k != 'n').join('-')", "Text a-s");
     check_thing("{'b': 1, 'a': 2}.all(k, k < 'c')", "Boolean t");
@@ -197,6 +204,7 @@ fn the_old_row_is_there_only_where_it_was_sent() {
     check(Act::Insert(THING), "before == null || before.t != row.t", "Boolean t");
     check(Act::Insert(THING), "before != null && before.t != row.t", "Boolean f");
     check(Act::Insert(THING), "before.t", "failed: there is no old row");
+    check(Act::Insert(THING), "has(before.t)", "Boolean f");
     check(Act::FullDelete(&old), "row.t + before.t", "Text BobBob");
     let key = ["41", "~", "~", "~", "~", "~", "~", "~", "~", "~"];
     check_in(&things(), Act::KeyUpdate(&key, THING), "before.id", "Integer 41");
@@ -230,6 +238,8 @@ fn what_a_row_could_make_too_large_can_not_be_computed() {
     let check = |source, expected| check_in(&things(), Act::Insert(&row), source, expected);
     check("row.t.replace('x', row.t)", "failed: `replace` can't be had of its value");
     check("row.list.map(i, row.t)", "failed: it takes too much to compute");
+    check("[row.t].map(t, row.list.map(i, t))", "failed: it takes too much to compute");
+    check("size(row.list.map(i, size(row.list)))", "Integer 200");
     check("size(row.t.replace('x', 'yy'))", "Integer 2097152");
     let deep = format!("{}1{}", "[".repeat(500), "]".repeat(500));
     row[7] = &deep;
@@ -284,6 +294,9 @@ fn what_is_wrong_is_told_with_its_place() {
         "calls \"lowerAsci\", which there is not; did you mean \"lowerAscii\"?",
     );
     refused("ceil(row.a) > 3.0", 4, "calls \"ceil\", which there is not; write math.ceil(…)");
+    refused("row.list.map(x)", 12, "calls \"map\", which there is not; write row.x.map(v, …)");
+    refused("row.a.trim(1)", 10, "calls \"trim\" with 1 arguments; it takes 0");
+    refused("row.a.replace('x')", 13, "calls \"replace\" with 1 arguments; it takes 2 to 3");
     refused("row.a.round()", 11, "write math.round(…)");
     refused("_foo(row.a)", 4, "calls \"_foo\", which there is not");
     refused("lists.range(9).size()", 11, "calls \"range\", which there is not");

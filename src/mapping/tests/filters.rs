@@ -102,6 +102,29 @@ fn an_update_that_leaves_where_may_be_a_delete() {
     assert!(found.starts_with("update ") && found.contains(r#""deleted":true"#), "{found}");
 }
 
+/// `has` of what was not sent is false, which says nothing of what there was.
+#[test]
+fn nobody_guesses_what_an_old_row_held() {
+    let guarded =
+        Route { on_leave: OnLeave::Delete, ..filtered("has(row.city) && row.city == 'Oslo'") };
+    check(&guarded, &customers(), Act::Update(ROME), r#"delete {"id":42} {"id":42}"#);
+    let toast = &["42", "a@b.co", "?", "{}", "Oslo"];
+    let entering = Route {
+        columns_changed: Some(vec!["bio".to_owned()]),
+        ..filtered("!has(row.city) || row.city == 'Oslo'")
+    };
+    check(&entering, &customers(), Act::Update(toast), "update ");
+    // A row that can't be judged any more has left too.
+    let null = &["42", "a@b.co", "~", "{}", "~"];
+    let skips = Route {
+        on_leave: OnLeave::Delete,
+        on_where_error: OnWhereError::Skip,
+        ..filtered("row.city > 'A'")
+    };
+    check(&skips, &full(customers()), Act::FullUpdate(OSLO, null), "delete ");
+    check(&skips, &full(customers()), Act::FullUpdate(null, null), "skipped: ");
+}
+
 #[test]
 fn an_update_goes_when_one_of_the_columns_changed() {
     let route = watching(&["email", "city"]);

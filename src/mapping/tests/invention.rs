@@ -1,6 +1,7 @@
 //! No rule invents a field, whatever the rule and the row.
 
 use super::*;
+use crate::mapping::Expression;
 
 fn any_cell() -> impl Strategy<Value = String> {
     prop_oneof![Just("~".to_owned()), Just("?".to_owned()), any::<String>(), "[0-9]{1,9}"]
@@ -42,6 +43,16 @@ fn any_check() -> impl Strategy<Value = Check> {
     ])
 }
 
+const EXPRESSIONS: [&str; 7] = [
+    "row.email + '!'",
+    "row.id + 1",
+    "before == null ? null : before.city",
+    "has(row.bio) ? 'y' : op",
+    "row.?none.orValue(row.settings)",
+    "row.settings.map(k, k)",
+    "size(row.city) > 2 && row.none == 1",
+];
+
 prop_compose! {
     fn any_field(target: &'static str)(
         column in proptest::sample::select(&["id", "email", "bio", "settings", "city", "none"][..]),
@@ -53,7 +64,12 @@ prop_compose! {
         lookup in proptest::option::of(any_lookup()),
         checks in proptest::collection::vec(any_check(), 0..3),
         mask in proptest::option::of(proptest::sample::select(&Mask::ALL[..])),
+        source in proptest::option::of(proptest::sample::select(&EXPRESSIONS[..])),
     ) -> Field {
+        let from = match source {
+            Some(source) => From::Expr(Expression::parse(source).unwrap()),
+            None => From::Column(column.to_owned()),
+        };
         let on_invalid = on_invalid.filter(|_| convert.is_some() || !checks.is_empty());
         let on_miss = on_miss.filter(|_| lookup.is_some());
         Field {
@@ -65,7 +81,7 @@ prop_compose! {
             lookup,
             checks,
             mask,
-            ..Field::column(target, column)
+            ..Field::new(target, from)
         }
     }
 }

@@ -149,6 +149,7 @@ impl Shadows {
         for index in from..to {
             if let Err(error) = self.compare(&chunk, index) {
                 tracing::warn!(error = chain(&error), "the next mappings are not compared");
+                self.pending = None;
                 return false;
             }
         }

@@ -37,7 +37,8 @@ pub(in crate::pipeline) fn begin(
         .prepare("SELECT name FROM shadows")?
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
-    for name in names.iter().filter(|name| !nexts.iter().any(|next| next.name == **name)) {
+    let has = |all: &[Arc<Mapping>], name: &str| all.iter().any(|mapping| mapping.name == name);
+    for name in names.iter().filter(|name| !has(nexts, name) || !has(mappings, name)) {
         connection.execute("DELETE FROM shadows WHERE name = ?1", [name])?;
     }
     for next in nexts {

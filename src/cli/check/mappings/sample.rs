@@ -187,6 +187,10 @@ const fn fix(reason: &Reason) -> &'static str {
         Reason::Invalid(_) | Reason::Check(_) => {
             "mend these rows, or set on_invalid: \"null\", \"omit\", \"skip\" or { default = … }"
         }
+        Reason::Expression(_) => {
+            "mend the expression (`walgate map` shows what it reads), or set on_invalid, for `where` \
+             on_where_error"
+        }
         _ => "`walgate map` shows what becomes of such a row",
     }
 }

@@ -38,6 +38,15 @@ impl Looked<'_> {
         if unknown.is_empty() || !takes {
             return;
         }
+        let asked = self.unknown(condition.asked_columns());
+        if !asked.is_empty() {
+            let seen = format!(
+                "a delete does not bring {}: `has` is false of it, and `where` goes by that",
+                asked.join(", ")
+            );
+            report.warn("route.where", subject, seen, &self.full("nothing, if that is meant"));
+            return;
+        }
         let becomes = match self.route.on_where_error {
             OnWhereError::Send => return,
             OnWhereError::Skip => "is skipped",
