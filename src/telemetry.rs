@@ -1,6 +1,8 @@
 //! Logs: one line an occurrence on stderr, as text or as JSON. Knows nothing of the line.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
 
 use tracing_subscriber::EnvFilter;
 
@@ -45,11 +47,25 @@ pub fn init(format: LogFormat, verbosity: Verbosity) {
         .unwrap_or_else(|_| EnvFilter::new(verbosity.filter()));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Whoever comes first (a test harness, an embedding program) keeps its subscriber.
-    let _already_set = match format {
+    let set = match format {
         LogFormat::Text => {
             let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             lines.with_ansi(colour).with_target(false).try_init()
         }
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
+    if set.is_ok() {
+        std::panic::set_hook(Box::new(tell_panic));
+    }
+}
+
+/// Says where a panic is, and not what it says: that of a library may quote the value of a row.
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let backtrace = Backtrace::capture();
+    let backtrace = match backtrace.status() {
+        BacktraceStatus::Captured => backtrace.to_string(),
+        _ => "set RUST_BACKTRACE=1 to have one".to_owned(),
+    };
+    tracing::error!(place, backtrace, "a fault of walgate or of a library: please report it");
 }

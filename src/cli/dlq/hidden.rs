@@ -14,7 +14,7 @@ use crate::state::Reader;
 
 /// The columns of a row that are not shown.
 #[derive(Debug)]
-pub(super) enum Hidden {
+pub(in crate::cli) enum Hidden {
     /// These.
     Columns(BTreeSet<String>),
     /// Every one: nobody can tell any more which the mapping masked.
@@ -23,12 +23,12 @@ pub(super) enum Hidden {
 
 impl Hidden {
     /// Nothing.
-    pub(super) const fn nothing() -> Self {
+    pub(in crate::cli) const fn nothing() -> Self {
         Self::Columns(BTreeSet::new())
     }
 
     /// What is hidden of a letter: what its version of a mapping masks, and what today's does.
-    pub(super) fn of(
+    pub(in crate::cli) fn of(
         letter: &DeadLetter,
         config: &Config,
         reader: &Reader,
@@ -49,20 +49,24 @@ impl Hidden {
         Ok(Self::Columns(columns.map(str::to_owned).collect()))
     }
 
+    /// Whether a column is not shown.
+    pub(in crate::cli) fn hides(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Columns(columns) => columns.contains(name),
+        }
+    }
+
     /// Returns a row with `***` in place of what is hidden; NULL is shown.
     pub(super) fn cover(&self, row: Box<RawValue>) -> Box<RawValue> {
         if matches!(self, Self::Columns(columns) if columns.is_empty()) {
             return row;
         }
-        let hides = |name: &str| match self {
-            Self::All => true,
-            Self::Columns(columns) => columns.contains(name),
-        };
         let raw = |text: &str| serde_json::value::to_raw_value(text).unwrap_or_default();
         // What is no object, the content of a message, no mapping has masked.
         let Ok(mut members) = serde_json::from_str::<Members>(row.get()) else { return row };
         for (name, value) in &mut members.0 {
-            if hides(name) && value.get() != "null" {
+            if self.hides(name) && value.get() != "null" {
                 *value = raw("***");
             }
         }

@@ -1,7 +1,7 @@
 //! `walgate dlq`: what was set aside, and what a person does with it.
 
 mod act;
-mod hidden;
+pub(super) mod hidden;
 mod show;
 
 use super::failure::{Exit, Failure};

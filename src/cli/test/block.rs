@@ -7,6 +7,7 @@ use super::event::Found;
 use super::fake::fake;
 use crate::change::{Cell, Change, Images};
 use crate::chunk::Operation;
+use crate::cli::dlq::hidden::Hidden;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output;
 use crate::config::Config;
@@ -18,7 +19,7 @@ use crate::relation::{Column, Kind, Relation};
 /// Prints a test for each mapping that takes the event.
 pub(super) fn print(config: &Config, found: &Found) -> Result<Exit, Failure> {
     let undecodable = |error: pgoutput::Error| Failure::of_stage(Exit::Failed, &error);
-    let Found { chunk, entry, mappings } = found;
+    let Found { chunk, entry, mappings, hidden } = found;
     let entry = chunk.entries.get(*entry as usize).ok_or(pgoutput::Error::Index);
     let entry = entry.map_err(undecodable)?;
     let mut images = Images::default();
@@ -36,7 +37,7 @@ pub(super) fn print(config: &Config, found: &Found) -> Result<Exit, Failure> {
         };
         let again = (2..).map(|count| format!("{name}, {count}"));
         let name = std::iter::once(name.clone()).chain(again).find(|name| !is_taken(name));
-        let block = Block { mapping, relation, change: &change };
+        let block = Block { mapping, hidden, relation, change: &change };
         output::data(&block.text(&name.unwrap_or_default())?)?;
     }
     Ok(Exit::Done)
@@ -45,6 +46,7 @@ pub(super) fn print(config: &Config, found: &Found) -> Result<Exit, Failure> {
 /// What a test is made of.
 struct Block<'a> {
     mapping: &'a Arc<Mapping>,
+    hidden: &'a Hidden,
     relation: &'a Relation,
     change: &'a Change<'a>,
 }
@@ -101,7 +103,7 @@ impl Block<'_> {
             match cell(index) {
                 Cell::Value(text) => {
                     let mut text = String::from_utf8_lossy(text).into_owned();
-                    if self.mapping.is_masked(name) {
+                    if self.mapping.is_masked(name) || self.hidden.hides(name) {
                         text = fake(&column.kind, &text);
                         image.made_up.push(name.to_owned());
                     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::change::Images;
 use crate::chunk::{Chunk, Operation};
+use crate::cli::dlq::hidden::Hidden;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::trace::key::Key;
 use crate::cli::{asking, trace};
@@ -22,6 +23,8 @@ pub(super) struct Found {
     pub(super) entry: u32,
     /// Never empty; each once.
     pub(super) mappings: Vec<Arc<Mapping>>,
+    /// What the version hid by which it was set aside.
+    pub(super) hidden: Hidden,
 }
 
 /// Returns the event of a dead letter, as its sink's routes take it.
@@ -32,15 +35,17 @@ pub(super) fn of_dead_letter(config: &Config, id: i64) -> Result<Found, Failure>
         return Err(Failure::new(Exit::Usage, message).help("`walgate dlq list` has the numbers"));
     };
     let sink = letter.listed.sink.as_str();
-    match letter.original {
+    let hidden = Hidden::of(&letter.listed, config, &reader)?;
+    let found = match letter.original {
         Some(record) => {
             let chunk =
                 record::decode(&record).map_err(|error| Failure::of(Exit::Failed, &error))?;
-            taken(config, Arc::new(chunk), 0, Some(sink))
+            taken(config, Arc::new(chunk), 0, Some(sink))?
         }
         // It waits behind another: only the journal has it.
-        None => of_id(config, &letter.listed.event_id, Some(sink)),
-    }
+        None => of_id(config, &letter.listed.event_id, Some(sink))?,
+    };
+    Ok(Found { hidden, ..found })
 }
 
 /// Returns an event of the journal by its id.
@@ -143,5 +148,5 @@ fn taken(
         let message = "no route with a mapping takes this event";
         return Err(Failure::new(Exit::Usage, message));
     }
-    Ok(Found { chunk, entry, mappings })
+    Ok(Found { chunk, entry, mappings, hidden: Hidden::nothing() })
 }
