@@ -209,6 +209,6 @@ fn one_that_waits_for_another_to_leave_the_slot_says_so() {
     std::fs::rename(&copied, second.folder().join("walgate-state")).unwrap();
     second.start(&["--standby"]);
     eventually("it waits", PATIENCE, || second.status()["source"]["state"] == "standby");
-    assert_eq!(road.walgate.status()["source"]["state"], "streaming");
+    becomes(&road, "the other streams", |status| status["source"]["state"] == "streaming");
     assert!(second.is_running());
 }
