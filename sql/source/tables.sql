@@ -12,7 +12,6 @@ SELECT json_build_object(
     'toasted', c.reltoastrelid <> 0 AND pg_relation_size(c.reltoastrelid) > 0,
     'identity', c.relreplident,
     'rows', greatest(c.reltuples, 0)::bigint,
-    'bytes', pg_table_size(c.oid),
     'may_use', has_schema_privilege(n.oid, 'USAGE'),
     'may_select', has_table_privilege(c.oid, 'SELECT'),
     'owned', pg_has_role(current_user, c.relowner, 'USAGE'),

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+
 use super::failure::{Exit, Failure};
 use crate::config::Config;
 
@@ -17,8 +19,10 @@ pub(super) fn data(text: &str) -> Result<(), Failure> {
 }
 
 /// Writes one JSON document to stdout.
-pub(super) fn json(value: &serde_json::Value) -> Result<(), Failure> {
-    data(&format!("{value:#}\n"))
+pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value);
+    let text = text.map_err(|error| Failure::of(Exit::Failed, &error))?;
+    data(&format!("{text}\n"))
 }
 
 /// Writes a note for people to stderr.

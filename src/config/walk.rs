@@ -353,6 +353,7 @@ fn names(section: &Section) -> String {
 fn example(key: &Key) -> String {
     match key.shape {
         Shape::Table(_) => format!("add [{}]", key.name),
+        Shape::Values => format!("add {} = {{ … }}: {}", key.name, key.doc),
         Shape::Named(_) => format!("add [{}.NAME]", key.name),
         Shape::List(Shape::Table(_)) => format!("add [[{}]]", key.name),
         Shape::Integer(min, _) => format!("add {} = {min}", key.name),

@@ -6,7 +6,8 @@ use super::mapper::Error;
 use super::outbox::OutboxName;
 use super::refine::{Shortfall, shortfall};
 use super::row;
-use super::rule::{OnDelete, Route};
+use super::rule::{OnDelete, OnWhereError, Route};
+use super::verdict::Reason;
 use crate::change::{Cell, Change, Images};
 use crate::chunk::{Chunk, Operation};
 use crate::pgoutput;
@@ -21,8 +22,8 @@ pub struct Explanation {
     pub how: String,
 }
 
-/// Explains the fields that `route` makes of one entry of a chunk, in the order of the output.
-/// Decides nothing: what is sent is for the mapper to say.
+/// Explains the fields that `route` makes of one entry of a chunk, in the order of the output, and
+/// before them its `where`. Decides nothing: what is sent is for the mapper to say.
 ///
 /// # Errors
 /// When the chunk has no such entry or its frame is malformed.
@@ -34,6 +35,9 @@ pub fn explain(route: &Route, chunk: &Chunk, entry: u32) -> Result<Vec<Explanati
     let row = Row { change, relation };
     let mut told: Vec<Explanation> = Vec::new();
     let mut tell = |field: &str, how: String| told.push(Explanation { field: field.into(), how });
+    if let Some(condition) = &route.condition {
+        tell("where", row.condition(condition, route.on_where_error));
+    }
     match (&route.outbox, &route.mapping) {
         (Some(outbox), _) => {
             for OutboxName { word, name, required } in outbox.names() {
@@ -54,19 +58,38 @@ pub fn explain(route: &Route, chunk: &Chunk, entry: u32) -> Result<Vec<Explanati
             let is_named = |column: &Column| mapping.names(&column.name);
             if mapping.rest == Rest::Include {
                 for column in relation.columns.iter().filter(|column| !is_named(column)) {
-                    let how = row.column(&plain(column), &column.name);
-                    tell(&column.name, format!("{how} (rest = \"include\")"));
+                    let how = match mapping.hides(&column.name) {
+                        Some(field) => format!("left out: field \"{field}\" has its name"),
+                        None => row.column(&plain(column), &column.name),
+                    };
+                    let column = quote_identifier(&column.name);
+                    tell(&column, format!("{how} (rest = \"include\")"));
                 }
             }
         }
     }
     if let (Operation::Delete, OnDelete::Set(values)) = (entry.operation, &route.on_delete) {
         for name in values.keys() {
-            told.retain(|told| told.field != *name);
+            let below = format!("{name}.");
+            told.retain(|told| told.field != *name && !told.field.starts_with(&below));
             told.push(Explanation { field: name.clone(), how: "set by on_delete".to_owned() });
         }
     }
     Ok(told)
+}
+
+/// Says why a route's `where` can't be computed for one entry of a chunk; none: it can be, or there
+/// is none.
+///
+/// # Errors
+/// When the chunk has no such entry or its frame is malformed.
+pub fn where_fault(route: &Route, chunk: &Chunk, entry: u32) -> Result<Option<Reason>, Error> {
+    let Some(condition) = &route.condition else { return Ok(None) };
+    let entry = chunk.entries.get(entry as usize).ok_or(pgoutput::Error::Index)?;
+    let mut images = Images::default();
+    let change = pgoutput::change(chunk, entry, &mut images)?;
+    let row = change.relation.map(|relation| Row { change, relation });
+    Ok(row.and_then(|row| row.test(condition).err()))
 }
 
 /// A column that no field of a mapping shapes.
@@ -80,6 +103,25 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
+    fn test(&self, condition: &Expression) -> Result<bool, Reason> {
+        let bound = Bound::lenient(condition, self.relation);
+        let tested = bound.test(&Scene::new(row::Row::of(&self.change)));
+        tested.map_err(|fault| fault.map_or(Reason::Unchanged, Reason::Expression))
+    }
+
+    fn condition(&self, condition: &Expression, on_error: OnWhereError) -> String {
+        let reason = match self.test(condition) {
+            Ok(is_true) => return format!("is {is_true}"),
+            Err(reason) => reason,
+        };
+        let (done, word) = match on_error {
+            OnWhereError::Send => ("sent", "send"),
+            OnWhereError::Skip => ("skipped", "skip"),
+            OnWhereError::Reject => ("rejected", "reject"),
+        };
+        format!("{reason}: {done} (on_where_error = \"{word}\")")
+    }
+
     fn outbox(&self, name: &str, required: bool) -> String {
         let quoted = quote_identifier(name);
         let Some(index) = self.relation.column(name) else {

@@ -53,6 +53,13 @@ impl Mapping {
             From::Value(_) => false,
         })
     }
+
+    /// Returns the field under whose name a column of the rest would stand, were it there.
+    #[must_use]
+    pub fn hides(&self, column: &str) -> Option<&str> {
+        let has_its_name = |field: &&Field| field.path().next() == Some(column);
+        self.fields.iter().find(has_its_name).map(|field| field.target.as_str())
+    }
 }
 
 /// What becomes of columns that no field names.

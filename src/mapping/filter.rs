@@ -68,12 +68,16 @@ impl Filter {
                 Ok(true) => {}
                 Ok(false) => return self.kept_back(condition, change, Skip::Where),
                 Err(fault) => {
+                    let is_sent = fault.is_some();
                     let reason = fault.map_or(Reason::Unchanged, Reason::Expression);
                     match self.on_error {
                         OnWhereError::Send => {}
-                        OnWhereError::Skip => {
+                        OnWhereError::Skip if is_sent => {
                             return self.kept_back(condition, change, Skip::WhereError(reason));
                         }
+                        // A value that Postgres did not send is as it was: so far as anybody can
+                        // tell the row did not leave.
+                        OnWhereError::Skip => return Passage::Skipped(Skip::WhereError(reason)),
                         OnWhereError::Reject => {
                             return Passage::Rejected(Verdict::reject(&"where".into(), reason));
                         }

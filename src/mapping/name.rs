@@ -145,7 +145,7 @@ pub enum NameError {
     #[error("a quoted name does not end with its quote")]
     Quotes,
     /// Without quotes SQL would fold it to lower case or not read it at all.
-    #[error("without quotes SQL reads another name; write {name}")]
+    #[error("SQL reads another name unless it is quoted; write the quotes too: '{name}'")]
     NeedsQuotes {
         /// The name with its quotes.
         name: String,

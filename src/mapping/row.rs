@@ -43,6 +43,11 @@ impl<'a> Row<'a> {
         Self { change, image: Image::Left, alone: true }
     }
 
+    /// The same row, as what is sent of it is made of it: one that is gone.
+    pub(super) const fn leaving(change: &'a Change<'a>) -> Self {
+        Self { change, image: Image::Left, alone: false }
+    }
+
     /// The row that the change is about: of a delete the one that is gone.
     pub(super) const fn of(change: &'a Change<'a>) -> Self {
         match change.operation {
@@ -76,11 +81,20 @@ impl<'a> Row<'a> {
 
     /// Returns the row that it was; none where Postgres sent nothing of it.
     pub(super) fn old(&self) -> Option<Self> {
-        (!self.alone && self.change.images.old.present).then(|| Self::before(self.change))
+        match self.image {
+            _ if self.alone => None,
+            Image::Left => Some(Self::left(self.change)),
+            Image::New | Image::Old => {
+                self.change.images.old.present.then(|| Self::before(self.change))
+            }
+        }
     }
 
-    /// Returns what Postgres did with it.
+    /// Returns what became of it: what Postgres did, or the delete that leaving a route is.
     pub(super) const fn operation(&self) -> Operation {
-        self.change.operation
+        match self.image {
+            Image::Left if !self.alone => Operation::Delete,
+            Image::Left | Image::New | Image::Old => self.change.operation,
+        }
     }
 }

@@ -72,6 +72,31 @@ fn a_key_that_is_masked_is_no_example() {
 }
 
 #[test]
+fn a_where_that_means_nothing_for_rows_that_are_there_is_told() {
+    let road = road(MAPPING);
+    let with = |condition: &str| {
+        let route = route("customers", "far");
+        road.configure(&format!("{}{route}where = '{condition}'\n", file("far")));
+        checks(&road, &[]).1
+    };
+    let seen = with("row.age");
+    says(&seen, "mapping.rows", "warn", "50 of 50 sampled rows would be sent though `where`");
+    let seen = with("row.email > \"a\"");
+    says(&seen, "mapping.rows", "warn", "5 of 50 sampled rows would be sent though `where` can't");
+    let seen = with("row.age > 3");
+    says(&seen, "mapping.rows", "ok", "47 of 50 sampled rows would be sent");
+    assert!(seen.iter().all(|check| check["id"] != "mapping.rows" || check["status"] == "ok"));
+}
+
+#[test]
+fn columns_of_the_rest_that_a_field_stands_for_are_told() {
+    let fields = "rest = \"include\"\n[mapping.contact.fields]\nphone = { column = \"email\" }\n";
+    let (_, seen) = checks(&road(&format!("[mapping.contact]\nversion = 1\n{fields}")), &[]);
+    let left = "column phone is left out: field \"phone\" has its name";
+    says(&seen, "mapping.rest", "warn", left);
+}
+
+#[test]
 fn fields_that_no_value_of_their_column_fits_are_told() {
     let mapping = "[mapping.contact]\nversion = 1\n[mapping.contact.fields]\n\
         mail = { column = \"emails\" }\n\
@@ -92,6 +117,23 @@ fn fields_that_no_value_of_their_column_fits_are_told() {
     road.sql("ALTER TABLE customers REPLICA IDENTITY FULL");
     let (_, seen) = checks(&road, &[]);
     assert!(seen.iter().all(|check| check["id"] != "mapping.unchanged"), "{seen:#?}");
+}
+
+#[test]
+fn a_next_version_is_held_against_the_table_too_and_only_warns() {
+    let next = "[mapping.contact.next]\nversion = 2\n[mapping.contact.next.fields]\n\
+        mail = { column = \"emails\" }\nborn = { column = \"born\", as = \"number\" }\n\
+        age = { column = \"age\", check = { max = 40 } }\n";
+    let (code, seen) = checks(&road(&format!("{MAPPING}{next}")), &[]);
+    assert_eq!(code, 0, "nothing that keeps the present one from working: {seen:#?}");
+    says(&seen, "mapping.columns", "warn", "there is no column emails");
+    says(&seen, "mapping.types", "warn", "a date can't become number");
+    says(&seen, "mapping.rows", "warn", "field \"mail\"");
+    let of_next = |check: &&Value| {
+        check["subject"].as_str().unwrap().ends_with(", next version 2 of contact")
+    };
+    assert_eq!(seen.iter().filter(of_next).filter(|check| check["status"] == "ok").count(), 0);
+    assert_eq!(seen.iter().filter(of_next).count(), 3);
 }
 
 #[test]

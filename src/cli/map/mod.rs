@@ -127,8 +127,9 @@ async fn one(json: &str, found: &Found, catalog: &mut Catalog) -> Result<Row, Fa
         output::note(&format!("the row lacks {columns} of the primary key: NULL is taken"));
     }
     catalog.row(&found.relation, json).await.map_err(|error| match error.code() {
-        // The values of a row are the user's: data that does not fit, or breaks a domain's rule.
-        Some(code) if code.starts_with("22") || code.starts_with("23") => {
+        // The values of a row are the user's: data that does not fit, breaks a domain's rule, or
+        // can't be read as an hstore.
+        Some(code) if code.starts_with("22") || code.starts_with("23") || code == "42601" => {
             Failure::of_stage(Exit::Usage, &error)
         }
         _ => broken(&error),

@@ -6,7 +6,9 @@ mod fake;
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::failure::{Exit, Failure};
 use super::{Global, output};
@@ -81,14 +83,19 @@ fn all(config: &Config, json: bool, is_quiet: bool) -> Result<Exit, Failure> {
         let mismatches = case.mismatches(&outcome(config, case, mapping)?);
         failed += usize::from(!mismatches.is_empty());
         if json {
-            told.push(document(case, &mismatches));
+            told.push(Told {
+                mapping: &case.mapping,
+                name: &case.name,
+                ok: mismatches.is_empty(),
+                diff: mismatches.into_iter().map(Difference::of).collect(),
+            });
         } else if !is_quiet || !mismatches.is_empty() {
             output::data(&text(case, &mismatches))?;
         }
     }
     let passed = config.tests.len() - failed;
     if json {
-        output::json(&json!({ "passed": passed, "failed": failed, "tests": told }))?;
+        output::json(&Document { passed, failed, tests: told })?;
     } else if config.tests.is_empty() {
         output::note("there are no tests: add [[mapping.NAME.test]]");
     } else if !is_quiet {
@@ -129,31 +136,51 @@ fn text(case: &Case, mismatches: &[Mismatch]) -> String {
     text
 }
 
-fn document(case: &Case, mismatches: &[Mismatch]) -> Value {
-    let diff: Vec<Value> = mismatches.iter().map(difference).collect();
-    json!({
-        "mapping": case.mapping,
-        "name": case.name,
-        "ok": mismatches.is_empty(),
-        "diff": diff,
-    })
+/// What `--json` says of all tests.
+#[derive(Serialize)]
+struct Document<'a> {
+    passed: usize,
+    failed: usize,
+    tests: Vec<Told<'a>>,
 }
 
-/// A field that has, or should have, no value lacks that member.
-fn difference(mismatch: &Mismatch) -> Value {
-    let value = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
-    match mismatch {
-        Mismatch::Field { field, expected, found } => {
-            let mut said = json!({ "field": field });
-            for (name, text) in [("expected", expected), ("found", found)] {
-                if let (Some(text), Some(members)) = (text, said.as_object_mut()) {
-                    members.insert(name.to_owned(), value(text));
-                }
+/// What `--json` says of a test.
+#[derive(Serialize)]
+struct Told<'a> {
+    mapping: &'a str,
+    name: &'a str,
+    ok: bool,
+    diff: Vec<Difference>,
+}
+
+/// A field that has, or should have, no value lacks that member. Numbers keep their digits.
+#[derive(Serialize)]
+struct Difference {
+    field: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found: Option<Box<RawValue>>,
+}
+
+impl Difference {
+    fn of(mismatch: Mismatch) -> Self {
+        match mismatch {
+            Mismatch::Field { field, expected, found } => {
+                Self { field: Some(field), expected: expected.map(raw), found: found.map(raw) }
             }
-            said
-        }
-        Mismatch::Fate { expected, found } => {
-            json!({ "field": null, "expected": expected, "found": found })
+            Mismatch::Fate { expected, found } => {
+                let text = |text: String| raw(Value::from(text).to_string());
+                Self { field: None, expected: Some(text(expected)), found: Some(text(found)) }
+            }
         }
     }
+}
+
+/// Takes JSON as it is written; what is none is a text of it.
+fn raw(json: String) -> Box<RawValue> {
+    let as_text = Value::from(json.as_str()).to_string();
+    RawValue::from_string(json)
+        .or_else(|_| RawValue::from_string(as_text))
+        .unwrap_or_else(|_| RawValue::NULL.to_owned())
 }

@@ -17,6 +17,10 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub(super) fn lookup(entry: &Entry, folder: &Path, notes: &mut Notes<'_>) -> Option<Lookup> {
     let table = entry.table().filter(|table| !table.refused)?;
     if names_a_file(table) {
+        if let Some((entry, problem)) = unknown(table) {
+            notes.problem(&entry.place, problem);
+            return None;
+        }
         return match file(table, folder) {
             Ok(lookup) => Some(lookup),
             Err((name, problem)) => {
@@ -40,10 +44,25 @@ pub(super) fn lookup(entry: &Entry, folder: &Path, notes: &mut Notes<'_>) -> Opt
     ))
 }
 
-/// A table with `file`, and nothing but `key` and `value` beside it, names a file.
+/// The keys of a lookup that lies in a file.
+const FILE_KEYS: [&str; 3] = ["file", "key", "value"];
+
+/// A table with `file`, alone or beside `key` or `value`, names a file.
 fn names_a_file(table: &Table) -> bool {
-    let known = |entry: &Entry| ["file", "key", "value"].contains(&entry.name.as_str());
-    table.entries.iter().any(|entry| entry.name == "file") && table.entries.iter().all(known)
+    let has = |name: &str| table.entries.iter().any(|entry| entry.name == name);
+    has("file") && (table.entries.len() == 1 || has("key") || has("value"))
+}
+
+/// Returns a key that a lookup in a file does not have.
+fn unknown(table: &Table) -> Option<(&Entry, String)> {
+    let is_unknown = |entry: &&Entry| !FILE_KEYS.contains(&entry.name.as_str());
+    let entry = table.entries.iter().find(is_unknown)?;
+    let known = FILE_KEYS.into_iter().filter(|key| !table.entries.iter().any(|it| it.name == *key));
+    let cure = suggestion(&entry.name, known).map_or_else(
+        || "a lookup in a file has file, key and value".to_owned(),
+        |meant| format!("did you mean \"{meant}\"?"),
+    );
+    Some((entry, format!("unknown key \"{}\"; {cure}", entry.name)))
 }
 
 /// The key of the config that is at fault, and why.
@@ -192,16 +211,17 @@ mod tests {
             r#"{ file = "plans.json" }"#,
             r#"{"texts":{"g":"gold"},"values":{"n":"9007199254740993.10","x":"null"}}"#,
         );
-        // With any other key beside them they are entries like all.
-        check(
-            r#"{ file = "a", key = "b", value = "c", more = "d" }"#,
-            r#"{"texts":{"file":"a","key":"b","more":"d","value":"c"}}"#,
-        );
+        // Without `key` or `value` beside it `file` is an entry like all.
+        check(r#"{ file = "a", more = "d" }"#, r#"{"texts":{"file":"a","more":"d"}}"#);
         check(r#"{ key = "b", value = "c" }"#, r#"{"texts":{"key":"b","value":"c"}}"#);
     }
 
     #[test]
     fn what_is_wrong_with_a_file_is_told_with_the_cure() {
+        wrong(
+            r#"{ file = "countries.csv", key = "code", values = "name" }"#,
+            "walgate.toml:7:70: unknown key \"values\"; did you mean \"value\"?",
+        );
         wrong("{}", "\"lookup\" is empty; list its values, or name a file");
         wrong(r#"{ file = "gone.json" }"#, "cannot read the lookup's file \"gone.json\"");
         wrong(r#"{ file = "x.txt", key = "a", value = "b" }"#, "ends in .csv or .json");

@@ -82,7 +82,7 @@ impl Pen<'_> {
             Operation::Truncate | Operation::Message => out.extend_from_slice(b"null"),
             Operation::Delete => self.plan.write(role, Row::gone(change), self.notes, out)?,
             Operation::Update if self.left => {
-                self.plan.write(role, Row::left(change), self.notes, out)?;
+                self.plan.write(role, Row::leaving(change), self.notes, out)?;
             }
             Operation::Read | Operation::Insert | Operation::Update => {
                 self.plan.write(Role::New, Row::new(change), self.notes, out)?;

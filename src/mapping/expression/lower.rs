@@ -142,7 +142,8 @@ impl Lowering<'_> {
             (None, Some(image)) => (image, left),
             _ => return None,
         };
-        if !is_null(other) {
+        // There always is a row.
+        if !is_null(other) || image == Image::Row {
             return None;
         }
         let absent = self.refer(image, "", Form::Absent);

@@ -87,7 +87,7 @@ impl Plan {
     ) -> Self {
         let mut outline = Outline::of(mapping, relation);
         for (name, value) in values {
-            outline.overwrite(&[name], value);
+            outline.set(name, value);
         }
         outline.finish()
     }

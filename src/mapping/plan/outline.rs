@@ -98,8 +98,19 @@ impl Outline {
         }
     }
 
+    /// Sets a field of `on_delete = { set = … }`: a dot nests, but for one in a column's own name.
+    pub(super) fn set(&mut self, name: &str, value: &Value) {
+        let mut own = Vec::new();
+        write_name(name, &mut own);
+        if self.nodes.iter().any(|node| node.name() == own) {
+            self.overwrite(&[name], value);
+        } else {
+            self.overwrite(&name.split('.').collect::<Vec<_>>(), value);
+        }
+    }
+
     /// Sets a constant, in place of what stood there; an object only where it says something.
-    pub(super) fn overwrite(&mut self, path: &[&str], value: &Value) {
+    fn overwrite(&mut self, path: &[&str], value: &Value) {
         match value {
             Value::Object(members) if !members.is_empty() => {
                 for (name, value) in members {

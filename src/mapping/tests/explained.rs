@@ -1,6 +1,7 @@
 //! What is told of each field: where its value came from, which policy acted.
 
 use super::*;
+use crate::mapping::{Expression, OnWhereError};
 
 /// What is told of the fields, a line each.
 #[track_caller]
@@ -44,6 +45,53 @@ fn each_field_is_explained_by_its_origin_and_the_policy_that_acted() {
             "source: always the same value",
             "bio: column bio was not sent by Postgres: rejected (on_unchanged = \"reject\")",
             "settings: column settings is NULL: null (as on_null is \"null\" unless it is set) (rest = \"include\")",
+        ],
+    );
+}
+
+#[test]
+fn where_is_explained_before_the_fields() {
+    let of = |source: &str, on_where_error| Route {
+        condition: Some(Expression::parse(source).unwrap()),
+        on_where_error,
+        ..mapped(vec![])
+    };
+    let act = Act::Insert(&["42", "a", "?", "~", "~"]);
+    let told =
+        |source, on_error, expected: &str| explained(&of(source, on_error), act, &[expected]);
+    told("row.id == 42", OnWhereError::Send, "where: is true");
+    told("row.id == 43", OnWhereError::Send, "where: is false");
+    told(
+        "row.email",
+        OnWhereError::Send,
+        "where: can't be computed: its value is not true or false: sent (on_where_error = \"send\")",
+    );
+    told(
+        "row.city > 'A'",
+        OnWhereError::Skip,
+        "where: can't be computed: `>` means nothing between null and string: skipped \
+         (on_where_error = \"skip\")",
+    );
+    told(
+        "row.bio > 'A'",
+        OnWhereError::Reject,
+        "where: was not sent by Postgres: rejected (on_where_error = \"reject\")",
+    );
+}
+
+#[test]
+fn a_column_of_the_rest_that_a_field_stands_for_is_left_out() {
+    let fields = vec![Field::column("email", "city"), Field::column("bio.text", "id")];
+    explained(
+        &with_rest(fields, Rest::Include),
+        Act::Insert(&["42", "a", "b", "~", "c"]),
+        &[
+            "email: column city",
+            "bio.text: column id",
+            "email: left out: field \"email\" has its name (rest = \"include\")",
+            "bio: left out: field \"bio.text\" has its name (rest = \"include\")",
+            "settings: column settings is NULL: null (as on_null is \"null\" unless it is set) \
+             (rest = \"include\")",
         ],
     );
 }

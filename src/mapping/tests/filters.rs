@@ -123,6 +123,39 @@ fn nobody_guesses_what_an_old_row_held() {
     };
     check(&skips, &full(customers()), Act::FullUpdate(OSLO, null), "delete ");
     check(&skips, &full(customers()), Act::FullUpdate(null, null), "skipped: ");
+    // One with a large value that did not change is there still.
+    let large = Route { condition: Some(Expression::parse("row.bio > 'A'").unwrap()), ..skips };
+    let toast = &["42", "a@b.co", "?", "{}", "Oslo"];
+    let why = "skipped: `where` was not sent by Postgres";
+    check(&large, &customers(), Act::Update(toast), why);
+}
+
+/// What is sent of a row that left is what a delete of it would be.
+#[test]
+fn a_row_that_leaves_is_mapped_as_one_that_is_deleted() {
+    let field =
+        |name: &str, source: &str| Field::new(name, From::Expr(Expression::parse(source).unwrap()));
+    let told = |identity: Relation, act: Act<'_>| {
+        let fields = vec![
+            field("op", "op"),
+            field("was", "before.city"),
+            field("knows", "has(before.city)"),
+            field("key", "before.id"),
+        ];
+        let mapping = Mapping::new("contact", 1, fields);
+        let route = Route {
+            on_leave: OnLeave::Delete,
+            mapping: Some(Arc::new(mapping)),
+            ..filtered("row.city == 'Oslo'")
+        };
+        fate(&route, &identity, act)
+    };
+    let whole = r#"delete {"id":42} {"op":"delete","was":"Oslo","knows":true,"key":42}"#;
+    assert_eq!(told(full(customers()), Act::FullDelete(OSLO)), whole);
+    assert_eq!(told(full(customers()), Act::FullUpdate(OSLO, ROME)), whole);
+    let key = r#"delete {"id":42} {"op":"delete","knows":false,"key":42}"#;
+    assert_eq!(told(customers(), Act::Delete(&["42", "~", "~", "~", "~"])), key);
+    assert_eq!(told(customers(), Act::Update(ROME)), key);
 }
 
 #[test]

@@ -45,6 +45,9 @@ fn a_delete_can_be_ignored_or_become_an_update() {
     let fields =
         vec![Field::column("id", "id"), Field::new("state.now", From::Value(json!("there")))];
     let marked = Route { on_delete: OnDelete::Set(set), ..mapped(fields) };
+    let Value::Object(dotted) = json!({ "deleted": true, "state.now": "gone" }) else { panic!() };
+    let nested = Route { on_delete: OnDelete::Set(dotted), ..marked.clone() };
+    assert_eq!(body(nested, &customers(), gone), body(marked.clone(), &customers(), gone));
     check(
         marked.clone(),
         &customers(),

@@ -183,8 +183,6 @@ pub struct Table {
     pub identity: ReplicaIdentity,
     /// About how many rows, by the last ANALYZE.
     pub rows: i64,
-    /// Size on disk.
-    pub bytes: i64,
     /// The role may use the schema.
     pub may_use: bool,
     /// The role may read it, where it may use the schema.

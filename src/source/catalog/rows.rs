@@ -5,6 +5,9 @@ use super::{Catalog, Table, TableColumn};
 use crate::relation::{Column, Kind, Relation, ReplicaIdentity};
 use crate::source::Error;
 
+/// A sample that takes longer is none: the table is locked, or its rows are huge.
+const SAMPLE_MAX: &str = "5s";
+
 /// The values of one row in the relation's order, as Postgres prints them; none is NULL.
 pub type Row = Vec<Option<String>>;
 
@@ -50,10 +53,10 @@ impl Catalog {
     }
 
     /// Returns up to `limit` rows of a table. `filter` is a publication's row filter, as the
-    /// server prints it.
+    /// server prints it. Waits five seconds at most.
     ///
     /// # Errors
-    /// When the connection breaks or the role may not read the table.
+    /// When the connection breaks, the role may not read the table or it takes too long.
     pub async fn sample(
         &mut self,
         relation: &Relation,
@@ -61,7 +64,10 @@ impl Catalog {
         limit: u32,
     ) -> Result<Vec<Row>, Error> {
         let filter = filter.map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
-        let sql = format!("SELECT {}{filter} LIMIT {limit}", from(relation, &name(relation)));
+        let sql = format!(
+            "SET LOCAL statement_timeout = '{SAMPLE_MAX}'; SELECT {}{filter} LIMIT {limit}",
+            from(relation, &name(relation))
+        );
         self.session.print("read a sample of the table", &sql).await
     }
 

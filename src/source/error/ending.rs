@@ -103,6 +103,9 @@ impl Error {
                 "nothing is lost, the server sends it again; make room on that disk, or set \
                  source.streaming = \"off\": then the server keeps what is open"
             }
+            Self::Silent { .. } => {
+                "look in pg_locks who holds a table that was asked about, and how busy the server is"
+            }
             Self::MessageUndone => {
                 "nothing is lost, the server sends it again once it has committed, without what \
                  was rolled back; with source.streaming = \"off\" it does so from the start"

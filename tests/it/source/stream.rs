@@ -291,3 +291,17 @@ async fn a_heartbeat_goes_the_whole_road() {
     catalog.heartbeat("nonce").await.unwrap();
     assert_eq!(operations(&attached.changes(1).await), [Operation::Message]);
 }
+
+#[tokio::test]
+async fn a_sample_that_takes_too_long_is_given_up() {
+    let cluster = cluster().await;
+    cluster.execute("INSERT INTO t VALUES (1, 'a')").await.unwrap();
+    let mut catalog = Catalog::connect(&cluster.url("postgres", "postgres")).await.unwrap();
+    let tables = catalog.tables(None).await.unwrap();
+    let table = tables.iter().find(|table| table.name == "t").unwrap();
+    let relation = catalog.relation(table, |_| true).await.unwrap();
+    let slow = catalog.sample(&relation, Some("pg_sleep(60) IS NOT NULL"), 1).await;
+    assert_eq!(slow.unwrap_err().code(), Some("57014"));
+    // The session is good for what comes next.
+    assert_eq!(catalog.sample(&relation, None, 1).await.unwrap().len(), 1);
+}

@@ -3,7 +3,7 @@
 use super::Seen;
 use crate::chunk::Operation;
 use crate::cli::check::report::Report;
-use crate::mapping::{Field, From, OnDelete, OnUnchanged, Policy, never_fits};
+use crate::mapping::{Field, From, Mapping, OnDelete, OnUnchanged, Policy, Rest, never_fits};
 use crate::relation::{Column, ReplicaIdentity, quote_identifier};
 use crate::source::catalog::TableColumn;
 
@@ -16,7 +16,10 @@ impl Seen<'_> {
             for name in field.columns() {
                 let sent = self.relation.columns.iter().find(|column| column.name == name);
                 let column = self.table.columns.iter().find(|column| column.name == name);
-                let (Some(sent), Some(column)) = (sent, column) else { continue };
+                let (Some(sent), Some(column)) = (sent, column) else {
+                    is_fine = false;
+                    continue;
+                };
                 is_fine &= self.unchanged_fits(field, sent, column, report);
                 // What an expression makes of its columns only rows can tell.
                 if matches!(field.from, From::Column(_)) {
@@ -25,10 +28,31 @@ impl Seen<'_> {
                 }
             }
         }
+        is_fine &= self.rest_fits(mapping, report);
         if is_fine {
             let seen = format!("mapping {}: types and NULLs fit its fields", mapping.name);
             report.ok("mapping.fields", &self.subject, seen);
         }
+    }
+
+    /// Columns of `rest = "include"` that can't stand under their own names.
+    fn rest_fits(&self, mapping: &Mapping, report: &mut Report) -> bool {
+        if mapping.rest == Rest::Omit {
+            return true;
+        }
+        let rest = self.relation.columns.iter().filter(|column| !mapping.names(&column.name));
+        let mut is_fine = true;
+        for (column, field) in rest.filter_map(|it| Some((it, mapping.hides(&it.name)?))) {
+            let name = quote_identifier(&column.name);
+            let seen = format!("column {name} is left out: field \"{field}\" has its name");
+            let fix = format!(
+                "name the field otherwise, or give the column a field of its own: … = {{ column = \
+                 '{name}' }}"
+            );
+            report.warn("mapping.rest", &self.subject, seen, &fix);
+            is_fine = false;
+        }
+        is_fine
     }
 
     /// A cast, check or lookup that no value of the type can pass.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::report::Report;
 use crate::config::Config;
-use crate::mapping::{Route, Selector};
+use crate::mapping::{Route, Selector, routes_at};
 use crate::relation::{Relation, quote_identifier};
 use crate::source::catalog::{Publication, PublishedTable, Server, Table};
 use crate::source::{Catalog, Error};
@@ -26,6 +26,18 @@ struct Seen<'a> {
     subject: String,
 }
 
+/// Returns a route with the next version of its mapping, where it has one, and what to call it.
+pub(super) fn next(
+    config: &Config,
+    route: &Arc<Route>,
+    subject: &str,
+) -> Option<(Arc<Route>, String)> {
+    let name = &route.mapping.as_ref()?.name;
+    let next = config.nexts.iter().find(|next| next.name == *name)?;
+    let route = routes_at(std::slice::from_ref(route), next).pop()?;
+    Some((route, format!("{subject}, next version {} of {name}", next.version)))
+}
+
 pub(super) async fn check(
     config: &Config,
     catalog: &mut Catalog,
@@ -35,7 +47,8 @@ pub(super) async fn check(
     all: &[Table],
     report: &mut Report,
 ) -> Result<(), Error> {
-    for route in config.routes.iter().filter(|route| route.mapping.is_some()) {
+    let shapes = |route: &&Arc<Route>| route.mapping.is_some() || route.condition.is_some();
+    for route in config.routes.iter().filter(shapes) {
         let Selector::Table(pattern) = &route.selector else { continue };
         let entry = |table: &Table| {
             let same =
@@ -53,6 +66,13 @@ pub(super) async fn check(
             let seen = Seen { route, table, publication, entry, relation, subject };
             seen.fields(report);
             seen.rows(catalog, report).await?;
+            if let Some((route, subject)) = next(config, route, &seen.subject) {
+                let mut of_next = Report::default();
+                let seen = Seen { route: &route, subject, ..seen };
+                seen.fields(&mut of_next);
+                seen.rows(catalog, &mut of_next).await?;
+                report.advise(of_next);
+            }
         }
         if tables.len() > TABLES_MAX {
             let seen = format!("{TABLES_MAX} of {} tables were held against it", tables.len());

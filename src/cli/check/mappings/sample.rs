@@ -8,7 +8,9 @@ use crate::chunk::Operation;
 use crate::cli::check::report::Report;
 use crate::cli::map::event;
 use crate::failure::chain;
-use crate::mapping::{Format, Mapped, Reason, Route, SinkMapper, Skip, SourceLabel, key_columns};
+use crate::mapping::{
+    Format, Mapped, Reason, Route, SinkMapper, Skip, SourceLabel, key_columns, where_fault,
+};
 use crate::source::{Catalog, Error};
 
 /// Rows of a table that are looked at.
@@ -16,6 +18,9 @@ const ROWS_MAX: u32 = 100;
 
 /// Keys that are named of each reason.
 const KEYS_MAX: usize = 3;
+
+/// The SQLSTATE of a statement that took too long.
+const QUERY_CANCELED: &str = "57014";
 
 /// What became of the rows of a sample.
 #[derive(Default)]
@@ -26,6 +31,8 @@ struct Tally {
     rejected: BTreeMap<(String, String), Fate>,
     /// By reason.
     skipped: BTreeMap<String, Fate>,
+    /// Sent though their `where` can't be computed, by reason.
+    unjudged: BTreeMap<String, Fate>,
 }
 
 #[derive(Default)]
@@ -70,10 +77,7 @@ impl Seen<'_> {
             Ok(rows) => rows,
             Err(error) if error.code().is_some() => {
                 let seen = format!("no row could be read to try the mapping: {}", chain(&error));
-                let fix = format!(
-                    "nothing, if that is meant; else GRANT SELECT ON {} to the role",
-                    self.relation.quoted_name()
-                );
+                let fix = self.unread(error.code() == Some(QUERY_CANCELED));
                 report.warn(id, &self.subject, seen, &fix);
                 return Ok(());
             }
@@ -91,6 +95,14 @@ impl Seen<'_> {
             }
         }
         Ok(())
+    }
+
+    fn unread(&self, too_late: bool) -> String {
+        let table = self.relation.quoted_name();
+        if too_late {
+            return format!("check again once nobody holds a lock on {table}");
+        }
+        format!("nothing, if that is meant; else GRANT SELECT ON {table} to the role")
     }
 
     fn tally(
@@ -119,7 +131,12 @@ impl Seen<'_> {
                 }
             };
             match mapped.map(&chunk, 0, &mut Vec::new())? {
-                Mapped::Event(_) => tally.sent += 1,
+                Mapped::Event(_) => {
+                    tally.sent += 1;
+                    if let Some(reason) = where_fault(self.route, &chunk, 0)? {
+                        tally.unjudged.entry(reason.to_string()).or_default().add(key());
+                    }
+                }
                 Mapped::Unrouted => {}
                 Mapped::Rejected { field, reason, .. } => {
                     let fate = (field.to_string(), reason.to_string());
@@ -163,6 +180,16 @@ impl Seen<'_> {
                 fate.examples()
             );
             report.ok(id, &self.subject, seen);
+        }
+        for (reason, fate) in &tally.unjudged {
+            let seen = format!(
+                "{} of {rows} sampled rows would be sent though `where` {reason}{}",
+                fate.count,
+                fate.examples()
+            );
+            let fix = "mend `where`, or set on_where_error: \"send\" is what happens, \"skip\" or \
+                       \"reject\"";
+            report.warn(id, &self.subject, seen, fix);
         }
         if tally.sent > 0 || (tally.rejected.is_empty() && tally.skipped.is_empty()) {
             let seen = format!("{} of {rows} sampled rows would be sent", tally.sent);

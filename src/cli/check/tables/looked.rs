@@ -20,7 +20,7 @@ pub(super) struct Looked<'a> {
 
 impl Looked<'_> {
     pub(super) fn check(&self, report: &mut Report) {
-        let subject = format!("table {} (route {})", name(self.table), self.route.name);
+        let subject = self.subject();
         if self.table.unlogged {
             let fix = format!("ALTER TABLE {} SET LOGGED;", name(self.table));
             report.fail("table.published", &subject, "unlogged: no change of it can be seen", &fix);
@@ -41,13 +41,17 @@ impl Looked<'_> {
         self.published(entry, &subject, report);
         self.readable(&subject, report);
         self.apart(&subject, report);
-        if self.breaks_writes(entry, &subject, report) {
-            return;
-        }
+        let breaks_writes = self.breaks_writes(entry, &subject, report);
         self.fields(entry, &subject, report);
         self.filter(entry, &subject, report);
         self.outbox(entry, &subject, report);
-        self.identity(&subject, report);
+        if !breaks_writes {
+            self.identity(&subject, report);
+        }
+    }
+
+    pub(super) fn subject(&self) -> String {
+        format!("table {} (route {})", name(self.table), self.route.name)
     }
 
     /// Looks under whose name a partition's changes come. True when the route never sees one.
@@ -195,7 +199,7 @@ impl Looked<'_> {
     }
 
     /// Every column that a field needs is there and sent.
-    fn fields(&self, entry: &PublishedTable, subject: &str, report: &mut Report) {
+    pub(super) fn fields(&self, entry: &PublishedTable, subject: &str, report: &mut Report) {
         let Some(mapping) = &self.route.mapping else { return };
         for field in &mapping.fields {
             for column in field.needed_columns() {

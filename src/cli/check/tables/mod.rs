@@ -4,6 +4,7 @@ mod filter;
 mod looked;
 
 use self::looked::Looked;
+use super::mappings;
 use super::report::Report;
 use super::server::is_patched;
 use crate::config::Config;
@@ -66,6 +67,13 @@ pub(super) fn check(
             let entry = entry(table);
             let looked = Looked { route, table, publication, entry, server, all };
             looked.check(report);
+            if let (Some(entry), Some((route, subject))) =
+                (entry, mappings::next(config, route, &looked.subject()))
+            {
+                let mut of_next = Report::default();
+                Looked { route: &route, ..looked }.fields(entry, &subject, &mut of_next);
+                report.advise(of_next);
+            }
         }
     }
 }
