@@ -72,8 +72,10 @@ pub fn fate(
                 let at_us = record.started_us.saturating_add_unsigned(record.took_us);
                 Timestamp::from_unix_micros(at_us)
             };
+            // Those of a replay are counted by themselves there.
+            let attempts = record.as_ref().map_or(0, |record| record.attempts);
             Fate::SetAside(SetAside {
-                attempts: record.as_ref().map_or(set_aside.attempts, |record| record.attempts),
+                attempts: attempts.max(set_aside.attempts),
                 last_failed: record.as_ref().map(answered).or(set_aside.last_failed),
                 category: None,
                 message: None,

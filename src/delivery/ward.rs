@@ -286,7 +286,9 @@ fn run_one(connection: &Connection, sink: &str, write: &Write) -> rusqlite::Resu
             dead_letter::tried(connection, *row, *state, original, sent, verdict)?;
         }
         Write::Delete { row, at_us, record, .. } => {
-            dead_letter::delivered(connection, *row, *at_us)?;
+            let route = record.as_ref().and_then(|record| record.routes.first());
+            let mapping = route.and_then(|route| route.mapping.as_ref());
+            dead_letter::delivered(connection, *row, mapping, *at_us)?;
             if let Some(record) = record {
                 batches::store(connection, sink, std::slice::from_ref(record))?;
             }

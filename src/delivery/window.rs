@@ -64,8 +64,10 @@ pub struct Progress {
     pub set_aside: u64,
     /// What was left out: it waits among the dead letters, or is a TRUNCATE.
     pub left_out: u64,
-    /// What the mapping refuses or skips.
+    /// What a rule skips.
     pub not_wanted: u64,
+    /// What the mapping refuses.
+    pub refused: u64,
     /// It has ended; with why, where that is not the end of the window.
     pub ended: bool,
     /// See `ended`.
@@ -119,8 +121,10 @@ pub(super) struct Window {
 pub(super) struct Slice {
     /// To be sent, with the buffer that its body lies in.
     pub(super) drafts: Vec<(Draft, Vec<u8>)>,
-    /// Refused or skipped by the mapping.
+    /// Skipped by a rule.
     pub(super) not_wanted: u64,
+    /// Refused by the mapping.
+    pub(super) refused: u64,
     /// Never sent again.
     pub(super) left_out: u64,
 }
@@ -234,22 +238,29 @@ impl Window {
     ) -> Result<(), mapping::Error> {
         let alone = Arc::new(record::extract(chunk, entry));
         let mut buffer = Vec::new();
-        match self.mapper.map(&alone, 0, &mut buffer)? {
-            Mapped::Event(draft) => {
-                let key = draft.key.clone().and_then(|key| buffer.get(key));
-                let of_pass = |only: &HashSet<u64>| {
-                    only.contains(&draft.key_hash)
-                        || draft.before_key_hash.is_some_and(|key| only.contains(&key))
-                };
-                let routes = &self.order.routes;
-                let is_of = routes.is_empty() || routes.contains(&draft.route.name);
-                if is_of && has_key(key, &self.order.key) && self.only.as_ref().is_none_or(of_pass)
-                {
-                    slice.drafts.push((draft, buffer));
-                }
+        let (draft, is_refused) = match self.mapper.map(&alone, 0, &mut buffer)? {
+            Mapped::Event(draft) => (draft, false),
+            Mapped::Rejected { draft, .. } => (draft, true),
+            Mapped::Skipped { .. } => {
+                slice.not_wanted += 1;
+                return Ok(());
             }
-            Mapped::Rejected { .. } | Mapped::Skipped { .. } => slice.not_wanted += 1,
-            Mapped::Unrouted => {}
+            Mapped::Unrouted => return Ok(()),
+        };
+        let key = draft.key.clone().and_then(|key| buffer.get(key));
+        let of_pass = |only: &HashSet<u64>| {
+            only.contains(&draft.key_hash)
+                || draft.before_key_hash.is_some_and(|key| only.contains(&key))
+        };
+        let routes = &self.order.routes;
+        let is_of = routes.is_empty() || routes.contains(&draft.route.name);
+        if !is_of || !has_key(key, &self.order.key) || !self.only.as_ref().is_none_or(of_pass) {
+            return Ok(());
+        }
+        if is_refused {
+            slice.refused += 1;
+        } else {
+            slice.drafts.push((draft, buffer));
         }
         Ok(())
     }

@@ -39,7 +39,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// What was asked for is no longer here.
-    #[error("the journal begins at {begin}, behind {from}")]
+    #[error(
+        "the journal begins at {begin}: what lies from {from} on up to there is no longer kept"
+    )]
     Gone {
         /// From where it was asked for.
         from: Position,

@@ -116,7 +116,8 @@ fn changed(
     let new = now.keys().filter(|key| !was.contains_key(*key));
     for key in was.keys().chain(new) {
         let (before, after) = (was.get(key), now.get(key));
-        if before != after {
+        // Members in another order are other bytes.
+        if before.map(Value::to_string) != after.map(Value::to_string) {
             found.push(Difference::Changed {
                 field: field.map(str::to_owned),
                 key: key.clone(),

@@ -86,7 +86,7 @@ impl Windows {
         let earlier = progress.and_then(|text| serde_json::from_str::<WindowProgress>(text).ok());
         let reached = earlier.and_then(|progress| position(&progress.at));
         let begin = reached.unwrap_or(match from {
-            Moment::Lsn(lsn) => Position::new(lsn, 0),
+            Moment::Lsn(lsn) => Position::new(lsn, 0).max(self.journal.begin()),
             Moment::Time(time) => self.journal.position_at(time),
         });
         let wrong = |what: &str, error: &dyn std::error::Error| format!("{what}: {}", chain(error));

@@ -172,5 +172,73 @@ fn a_dead_letter_knows_its_version_and_is_sent_again_by_the_one_that_is_asked_fo
         assert_eq!(sent["mapping"]["version"], json!(version), "{args:?}");
         let is_old = sent["data"].as_object().unwrap().contains_key("v");
         assert_eq!(is_old, version == 1, "{sent}");
+        let key = letter["key"].to_string();
+        let output = road.walgate.call(&["trace", "--table", "public.t", "--key", &key, "--json"]);
+        let traced: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let at = &traced["sinks"][0];
+        assert_eq!(at["mapping"], json!({ "name": "row", "version": version }), "{traced}");
+        assert_eq!((&at["state"], &at["attempts"]), (&json!("delivered"), &json!(2)), "{traced}");
+        let output = road.walgate.call(&["trace", "--table", "public.t", "--key", &key]);
+        assert!(out(&output).contains("Z  accepted\n"), "{}", out(&output));
     }
+}
+
+/// What its mapping refuses under another version is of that version, and was not sent.
+#[test]
+fn a_version_that_is_not_to_be_had_changes_nothing_and_one_that_refuses_is_named() {
+    let receiver = Receiver::start();
+    let config = |version: u32, column: &str| {
+        let fields = format!("v = {{ column = \"{column}\", required = true }}");
+        config(&receiver, &mapping(version, &fields))
+    };
+    let mut road = Road::new(Cluster::builder(), T, &config(1, "v"));
+    road.sql("INSERT INTO t VALUES (1, NULL), (2, 'b')");
+    eventually("one is dead", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 1);
+    road.confirms(&road.wal_end());
+    let dead = road.dead_letters(&[])[0].clone();
+    assert_eq!(dead["attempts"], 0);
+    for args in [
+        &["dlq", "replay", "--all", "--mapping-version", "9"][..],
+        &["replay", "--sink", "far", "--from", "0/0", "--mapping-version", "9"],
+        &["replay", "--sink", "far", "--from", "0/0", "--mapping-version", "9", "--dry-run"],
+    ] {
+        let output = road.walgate.call(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", err(&output));
+        assert!(err(&output).contains("version 9 of mapping \"row\" never ran here"));
+    }
+    assert_eq!(road.dead_letters(&[])[0], dead);
+    let output = road.walgate.call(&["replay", "--sink", "far", "--from", "0/0"]);
+    assert_eq!(output.status.code(), Some(5), "{}", err(&output));
+    for said in [
+        "not in the journal: what lies from 0/0#0 to ",
+        "1 events were sent again, 1 of them delivered; 1 are refused by their mapping",
+    ] {
+        assert!(err(&output).contains(said), "{}", err(&output));
+    }
+    road.stop();
+    road.configure(&config(2, "w"));
+    road.start();
+    let (code, _, said) = road.dlq(&["replay", "--all"]);
+    assert_eq!(code, 5, "{said}");
+    let again = road.dead_letters(&[])[0].clone();
+    assert_eq!(again["mapping"], json!({ "name": "row", "version": 2 }));
+    assert_eq!(again["attempts"], 0, "{again}");
+}
+
+#[test]
+fn members_of_a_constant_in_another_order_are_told() {
+    let receiver = Receiver::start();
+    let with = |value: &str| config(&receiver, &mapping(1, &format!("k = {{ value = {value} }}")));
+    let mut road = Road::new(Cluster::builder(), T, &with("{ b = 1, a = 2 }"));
+    road.stop();
+    road.configure(&with("{ a = 2, b = 1 }"));
+    let output = road.walgate.call(&["run"]);
+    assert_eq!(output.status.code(), Some(4), "{}", err(&output));
+    assert!(err(&output).contains("field \"k\": \"value\" is another"), "{}", err(&output));
+    let output = road.walgate.call(&["mappings", "diff", "row"]);
+    assert!(
+        out(&output).contains("k: value: {\"b\":1,\"a\":2} → {\"a\":2,\"b\":1}"),
+        "{}",
+        out(&output)
+    );
 }

@@ -11,7 +11,8 @@ use crate::cli::failure::{Exit, Failure};
 use crate::cli::{asking, output, run};
 use crate::config::{Config, Sink, SinkKind};
 use crate::delivery::{
-    DeadLetter, DeadLetterFilter, discard_selected_dead_letters, list_dead_letters, replay_outcomes,
+    DeadLetter, DeadLetterFilter, dead_letter_mappings, discard_selected_dead_letters,
+    kept_mapping, list_dead_letters, replay_outcomes,
 };
 use crate::pipeline::{self, Answer, Request, stored_report};
 use crate::state::{Reader, State};
@@ -78,6 +79,9 @@ pub(super) async fn replay(config: Config, args: &Replay) -> Result<Exit, Failur
     let mapping = args.mapping_version;
     let what = Request::ReplayDead { filter: filter.clone(), mapping, force: args.force };
     let reader = asking::reader(&config)?;
+    if let Some(version) = mapping {
+        can_be_had(&config, &reader, &filter, version)?;
+    }
     if asking::is_running(&config) {
         let (id, answer) = asking::ask(&config, &what).await?;
         say(answer);
@@ -113,6 +117,23 @@ pub(super) async fn replay(config: Config, args: &Replay) -> Result<Exit, Failur
         Some(id) => Outcomes::new(id, args.json).finish(&reader),
         None => Ok(Exit::Done),
     }
+}
+
+/// Looks whether the version that is asked for can be had of each mapping, before anything is done.
+fn can_be_had(
+    config: &Config,
+    reader: &Reader,
+    filter: &DeadLetterFilter,
+    version: u32,
+) -> Result<(), Failure> {
+    for (name, own) in asking::read(reader, |c| dead_letter_mappings(c, filter))? {
+        let version = if version == 0 { own } else { version };
+        let today = config.mappings.iter().find(|mapping| mapping.name == name);
+        let today = today.map(AsRef::as_ref);
+        asking::read(reader, |c| kept_mapping(c, &name, version, today))?
+            .map_err(|error| Failure::of(Exit::Usage, &error))?;
+    }
+    Ok(())
 }
 
 /// Says of which sinks only a running instance hands dead letters out.

@@ -13,6 +13,7 @@ use crate::cli::{asking, output, trace};
 use crate::config::{Config, Sink};
 use crate::delivery::{Fate, Versions, fate, has_key, kept_mapping, mapping_today};
 use crate::journal::{self, Archive, Moment, Window, record};
+use crate::lsn::Position;
 use crate::mapping::{Format, Mapped, SinkMapper, TablePattern};
 use crate::state::Reader;
 
@@ -42,26 +43,57 @@ struct Earlier<'a> {
     mappers: BTreeMap<(String, u32), Option<SinkMapper>>,
 }
 
+/// Looks before anything is asked for: the version can be had; and says what the journal no longer
+/// has of the window.
+pub(super) fn look(args: &Args, config: &Config, reader: &Reader) -> Result<(), Failure> {
+    if let Some(sink) = config.sinks.iter().find(|sink| sink.name == args.sink) {
+        wanted(args, &versions(config, sink, reader)?, reader)?;
+    }
+    let archive = Archive::open(&config.state, reader).map_err(|error| broken(&error))?;
+    say_begin(&window(args), &archive);
+    Ok(())
+}
+
+/// Says where the journal begins, should that be behind where the window does.
+fn say_begin(window: &Window, archive: &Archive) {
+    match window.from {
+        Some(Moment::Lsn(from)) if Position::new(from, 0) < archive.begin() => {
+            gone(Position::new(from, 0), archive.begin());
+        }
+        _ => {}
+    }
+}
+
+fn gone(from: Position, begin: Position) {
+    output::note(&format!("not in the journal: what lies from {from} to {begin}"));
+}
+
+fn versions(config: &Config, sink: &Sink, reader: &Reader) -> Result<Versions, Failure> {
+    let routes = config.routes_of(&sink.name);
+    Ok(Versions { routes, source: trace::label(reader)?, format: sink.format })
+}
+
+fn window(args: &Args) -> Window {
+    let moment = |text: &str| text.parse::<Moment>().ok();
+    let (from, to) = (moment(&args.from), args.to.as_deref().and_then(moment));
+    Window { from, to, tables: None }
+}
+
 pub(super) fn run(args: &Args, config: &Config, sink: &Sink) -> Result<Exit, Failure> {
     let reader = asking::reader(config)?;
     let archive = Archive::open(&config.state, &reader).map_err(|error| broken(&error))?;
-    let versions = Versions {
-        routes: config.routes_of(&sink.name),
-        source: trace::label(&reader)?,
-        format: sink.format,
-    };
+    let versions = versions(config, sink, &reader)?;
     let mut mapper = wanted(args, &versions, &reader)?;
     let mut earlier = Earlier { versions, reader: &reader, mappers: BTreeMap::new() };
     let table = args.table.as_deref().map(trace::table).transpose()?;
-    let moment = |text: &str| text.parse::<Moment>().ok();
-    let (from, to) = (moment(&args.from), args.to.as_deref().and_then(moment));
-    let window = Window { from, to, tables: None };
+    let window = window(args);
+    say_begin(&window, &archive);
     let (mut count, mut differ, mut untold) = (0_u64, 0_u64, 0_u64);
     for chunk in archive.read(window.clone()) {
         let chunk = match chunk {
             Ok(chunk) => chunk,
             Err(journal::Error::Gone { from, begin }) => {
-                output::note(&format!("no longer here: what lies from {from} to {begin}"));
+                gone(from, begin);
                 continue;
             }
             Err(error) => return Err(broken(&error)),

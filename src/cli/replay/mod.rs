@@ -77,6 +77,8 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         let sink = config.sinks.iter().find(|sink| sink.name == args.sink);
         return sink.map_or(Ok(Exit::Done), |sink| dry::run(args, &config, sink));
     }
+    let reader = asking::reader(&config)?;
+    dry::look(args, &config, &reader)?;
     let what = Request::Replay {
         sink: args.sink.clone(),
         from: args.from.clone(),
@@ -86,7 +88,6 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         mapping_version: args.mapping_version,
         rate: args.rate.clone(),
     };
-    let reader = asking::reader(&config)?;
     if asking::is_running(&config) {
         let mut told = Telling::default();
         let wait = !args.no_wait;
@@ -137,19 +138,20 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
 
 /// Says what came of it.
 fn say(window: &WindowProgress) -> Exit {
-    let WindowProgress { sent, delivered, set_aside, left_out, not_wanted, .. } = window;
+    let WindowProgress { sent, delivered, set_aside, left_out, not_wanted, refused, .. } = window;
     let mut said = format!("{sent} events were sent again, {delivered} of them delivered");
     for (count, what) in [
         (set_aside, "are among the dead letters now (`walgate dlq list`)"),
         (left_out, "were left out: they wait among the dead letters, or are a TRUNCATE"),
-        (not_wanted, "are skipped or refused by their mapping"),
+        (not_wanted, "are skipped by their route or mapping"),
+        (refused, "are refused by their mapping (`--dry-run` says why)"),
     ] {
         if *count > 0 {
             said.push_str(&format!("; {count} {what}"));
         }
     }
     output::note(&said);
-    if *set_aside > 0 { Exit::Rejected } else { Exit::Done }
+    if *set_aside > 0 || *refused > 0 { Exit::Rejected } else { Exit::Done }
 }
 
 /// A line on a terminal that says how far it is.

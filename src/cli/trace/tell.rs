@@ -218,7 +218,7 @@ impl ToldTry {
     }
 
     fn text(&self) -> String {
-        let mut text = format!("{}  {}", self.time, self.category.as_deref().unwrap_or("failed"));
+        let mut text = format!("{}  {}", self.time, self.category.as_deref().unwrap_or("accepted"));
         if let Some(status) = self.status {
             text.push_str(&format!("  {status}"));
         }

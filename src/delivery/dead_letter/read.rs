@@ -1,6 +1,6 @@
 //! What commands show of events that were set aside.
 
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::Filter;
 use crate::lsn::{Position, Timestamp};
@@ -73,7 +73,7 @@ pub struct Shown {
 const COLUMNS: &str = "id, event_id, sink, route, \"table\", \"key\", op, state, category, message,
     attempts, first_failed, last_failed, mapping_name, mapping_version, reason, commit_lsn, seq";
 
-fn listed(row: &rusqlite::Row<'_>) -> rusqlite::Result<Listed> {
+fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
     let time = |micros: Option<i64>| micros.map(Timestamp::from_unix_micros);
     let (name, version): (Option<String>, Option<u32>) = (row.get(13)?, row.get(14)?);
     Ok(Listed {
@@ -116,6 +116,22 @@ pub fn list(
          ORDER BY id LIMIT {limit}"
     );
     connection.prepare(&sql)?.query_map(params_from_iter(&values), listed)?.collect()
+}
+
+/// Returns the mappings of the dead letters that a filter takes, each with the version that it had,
+/// once.
+///
+/// # Errors
+/// Any of SQLite's.
+pub fn mappings(connection: &Connection, filter: &Filter) -> rusqlite::Result<Vec<(String, u32)>> {
+    let (selection, values) = filter.sql();
+    let sql = format!(
+        "SELECT DISTINCT mapping_name, mapping_version FROM dead_letters
+         WHERE {selection} AND state = 'dead' AND mapping_name IS NOT NULL
+             AND mapping_version IS NOT NULL ORDER BY 1, 2"
+    );
+    let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    connection.prepare(&sql)?.query_map(params_from_iter(&values), row)?.collect()
 }
 
 /// Returns what became of the events that a request had sent again, by number, `limit` of them

@@ -114,7 +114,7 @@ pub(in crate::delivery) fn tried(
     let Verdict { category, failure, attempts, at } = verdict;
     let mut statement = connection.prepare(
         "UPDATE dead_letters SET state = ?2, category = ?3, message = ?4, status = ?5, answer = ?6,
-             attempts = CASE WHEN replays = 0 THEN ?7 ELSE attempts + 1 END,
+             attempts = CASE WHEN replays = 0 THEN ?7 ELSE attempts + ?13 END,
              first_failed = coalesce(first_failed, ?8), last_failed = ?8,
              original = coalesce(original, ?9), payload = coalesce(?10, payload),
              mapping_name = CASE WHEN ?10 IS NULL THEN mapping_name ELSE ?11 END,
@@ -135,6 +135,8 @@ pub(in crate::delivery) fn tried(
         sent.map(|sent| sent.body.as_ref()),
         name,
         version,
+        // What the mapping refuses is not sent.
+        sent.is_some_and(|sent| !sent.body.is_empty()),
     ];
     if statement.execute(values)? == 0 {
         return Ok(());
@@ -143,17 +145,22 @@ pub(in crate::delivery) fn tried(
 }
 
 /// Notes that an event was delivered after all. One that only waited leaves nothing behind; of one
-/// that had failed the tries stay to be looked at, without its bytes.
+/// that had failed the tries stay to be looked at, without its bytes, and the version of the
+/// `mapping` that made what was taken.
 pub(in crate::delivery) fn delivered(
     connection: &Connection,
     row: i64,
+    mapping: Option<&(String, u32)>,
     at_us: i64,
 ) -> rusqlite::Result<()> {
     let sql = "DELETE FROM dead_letters WHERE id = ?1 AND first_failed IS NULL AND replays = 0";
     if connection.prepare(sql)?.execute([row])? == 0 {
         let sql = "UPDATE dead_letters SET state = 'delivered', original = NULL, payload = NULL,
-                       reason = NULL, last_failed = coalesce(last_failed, ?2) WHERE id = ?1";
-        connection.prepare(sql)?.execute((row, at_us))?;
+                       reason = NULL, last_failed = coalesce(last_failed, ?2),
+                       attempts = attempts + 1, mapping_name = coalesce(?3, mapping_name),
+                       mapping_version = coalesce(?4, mapping_version) WHERE id = ?1";
+        let (name, version) = mapping.map(|(name, version)| (name, version)).unzip();
+        connection.prepare(sql)?.execute((row, at_us, name, version))?;
         let sql = "INSERT INTO tries (dead_letter, time) VALUES (?1, ?2)";
         connection.prepare(sql)?.execute((row, at_us))?;
     }

@@ -61,6 +61,7 @@ impl Runner {
             }
             Again::Rejected(envelope, failure) => {
                 self.view.keep(event, &envelope);
+                loaded.sent = Some(Box::new(envelope));
                 self.loaded.insert(event, loaded);
                 self.answered(id, Answer::Failed(failure), now);
             }

@@ -91,6 +91,7 @@ impl Runner {
                 told.sent += sent;
                 told.left_out += left_out;
                 told.not_wanted += slice.not_wanted;
+                told.refused += slice.refused;
             });
             window.tell();
         }
