@@ -154,4 +154,6 @@ fn more_than_may_wait_for_a_held_route_end_it_as_well() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(said.contains("route t-to-far is held"), "{said}");
+    let waiting = road.dead_letters(&["--state", "blocked"]).len();
+    assert!((3..20).contains(&waiting), "{waiting} wait: the sink was to stop reading before");
 }
