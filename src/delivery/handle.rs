@@ -144,12 +144,26 @@ pub struct Snapshot {
     pub blocked: u64,
     /// Some of either will still be tried without a person.
     pub is_moving: bool,
+    /// Events that wait because their route is held, by route; only where some do.
+    pub held: BTreeMap<Arc<str>, u64>,
+    /// So many wait outside their lanes that it reads nothing more, and it has nothing else in
+    /// hand.
+    pub is_choked: bool,
     /// Dead letters, those of earlier runs as well.
     pub dead: u64,
     /// When the newest event that was acknowledged committed.
     pub newest_done: Option<Timestamp>,
     /// What was counted.
     pub counters: Counters,
+}
+
+impl Snapshot {
+    /// Whether nothing keeps everything below `target` from being done but routes that are held.
+    #[must_use]
+    pub fn is_held_back(&self, target: Position) -> bool {
+        let has_come = self.reached.floor >= target || self.is_choked;
+        has_come && !self.held.is_empty() && !self.is_moving && !self.detached
+    }
 }
 
 /// What the pipeline sees of a sink while it is served. Cloned freely.
@@ -288,13 +302,14 @@ impl SinkProgress {
         self.0.moved.notified().await;
     }
 
-    /// Whether everything below `target` is done, and nothing that was set aside will be tried
-    /// again by itself.
+    /// Whether everything below `target` is done, nothing that was set aside will be tried again
+    /// by itself, and nothing waits because its route is held.
     #[must_use]
     pub fn is_caught_up(&self, target: Position) -> bool {
         let inner = self.lock();
-        let is_moving = inner.snapshot.is_moving || inner.detached.is_some();
-        inner.ledger.floor() >= target && !is_moving
+        let Snapshot { is_moving, held, .. } = &inner.snapshot;
+        let waits = *is_moving || !held.is_empty() || inner.detached.is_some();
+        inner.ledger.floor() >= target && !waits
     }
 
     pub(super) fn notify(&self) {

@@ -28,6 +28,8 @@ pub(super) struct View {
     changed_at: Duration,
     /// Something failed since the reason was shown.
     stale: bool,
+    /// It has taken something since it is in that state.
+    has_taken: bool,
     /// Stored events under way: what is needed to count them.
     under_way: HashMap<EventId, (Arc<RouteLabel>, Option<Timestamp>)>,
     /// The next time of a sink that has some, and how much waits for it.
@@ -45,6 +47,7 @@ impl View {
             state: SinkState::Ok,
             changed_at: Duration::ZERO,
             stale: true,
+            has_taken: false,
             under_way: HashMap::new(),
             rest: None,
             dead_untold: 0,
@@ -63,6 +66,11 @@ impl View {
                 .find_map(|outcome| outcome.as_ref().err().map(|failure| failure.category)),
         };
         self.stale |= category.is_some();
+        self.has_taken |= match answer {
+            Answer::Acknowledged => true,
+            Answer::Failed(_) => false,
+            Answer::PerEvent(outcomes) => outcomes.iter().any(Result::is_ok),
+        };
         self.progress.with_snapshot(|snapshot| {
             let counters = &mut snapshot.counters;
             *counters.attempts.entry(category).or_default() += 1;
@@ -248,6 +256,10 @@ impl View {
             snapshot.retrying = retrying;
             snapshot.blocked = blocked;
             snapshot.is_moving = is_moving.unwrap_or(snapshot.is_moving);
+            if snapshot.held != *scheduler.held() {
+                snapshot.held.clone_from(scheduler.held());
+            }
+            snapshot.is_choked = scheduler.is_full() && scheduler.holds().0 == 0;
             snapshot.dead = scheduler.dead_letters();
             snapshot.pinned_from = pinned;
             if let Some(reason) = &reason {
@@ -258,6 +270,7 @@ impl View {
         if changed {
             self.log(state, reason.flatten().unwrap_or_default(), now);
             self.state = state;
+            self.has_taken = false;
             self.changed_at = now;
             self.progress.notify();
         }
@@ -269,8 +282,15 @@ impl View {
         let lasted = now.saturating_sub(self.changed_at);
         let lasted = Duration::from_millis(u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX));
         match state {
-            SinkState::Ok => {
+            SinkState::Ok if self.has_taken => {
                 tracing::info!(%sink, before, ?lasted, "the sink takes what it is sent");
+            }
+            // Nothing was sent, or nothing of it taken.
+            SinkState::Ok if self.state == SinkState::Retrying => {
+                tracing::debug!(%sink, before, ?lasted, "nothing is tried again any more");
+            }
+            SinkState::Ok => {
+                tracing::info!(%sink, before, ?lasted, "the sink is sent changes again");
             }
             SinkState::Retrying => {
                 tracing::debug!(%sink, before, ?lasted, reason, "trying again");
@@ -299,11 +319,7 @@ fn reason(
     if let Some(paused) = scheduler.paused() {
         return Some(paused.to_owned());
     }
-    let (held, waiting) = scheduler.held();
     if state == SinkState::Ok {
-        if !held.is_empty() {
-            return Some(format!("held: {}; {waiting} events wait for it", held.join(", ")));
-        }
         return rest.map(|(next, waiting)| match waiting {
             1 => format!("the next time is {next} (1 event waits)"),
             _ => format!("the next time is {next} ({waiting} events wait)"),

@@ -60,9 +60,10 @@ pub use status::{
 
 use crate::admin;
 use crate::config::Config;
-use crate::delivery::SinkState;
+use crate::delivery::{SinkState, Snapshot};
 use operator::Operator;
 use shared::Shared;
+use status::waiting_events;
 
 /// Between two looks at what is done. What a sink acknowledged since the last one may repeat
 /// after a crash.
@@ -101,7 +102,8 @@ pub enum Outcome {
         /// Events that became dead letters in this run.
         dead: u64,
     },
-    /// All is done but at these sinks, which are halted, or but for loads that wait for a person.
+    /// All is done but at these sinks, which are halted or have routes that are held, or but for
+    /// loads that wait for a person.
     Halted {
         /// Name and reason.
         sinks: Vec<String>,
@@ -243,12 +245,25 @@ async fn caught_up(shared: &Shared, options: Options) -> Outcome {
             return Outcome::CaughtUp { dead };
         }
         let snapshots: Vec<_> = waiting.iter().map(|sink| (sink.name(), sink.snapshot())).collect();
-        if snapshots.iter().all(|(_, snapshot)| snapshot.state == SinkState::Halted) {
-            let say = |(name, snapshot): (&str, crate::delivery::Snapshot)| match snapshot.reason {
-                Some(reason) => format!("{name} ({reason})"),
-                None => name.to_owned(),
-            };
-            return Outcome::Halted { sinks: snapshots.into_iter().map(say).collect() };
+        let is_stuck = |snapshot: &Snapshot| {
+            snapshot.state == SinkState::Halted || snapshot.is_held_back(target)
+        };
+        if snapshots.iter().all(|(_, snapshot)| is_stuck(snapshot)) {
+            let say = |(name, snapshot): &(&str, Snapshot)| stuck(name, snapshot);
+            return Outcome::Halted { sinks: snapshots.iter().map(say).collect() };
         }
     }
+}
+
+/// Names a sink that does not go on without a person, with what keeps it.
+fn stuck(name: &str, snapshot: &Snapshot) -> String {
+    let halted = snapshot.reason.clone().filter(|_| snapshot.state == SinkState::Halted);
+    let held = snapshot.held.iter().map(|(route, waiting)| {
+        format!(
+            "route {route} is held, {}: `walgate route release {route}`",
+            waiting_events(*waiting)
+        )
+    });
+    let why: Vec<String> = halted.into_iter().chain(held).collect();
+    if why.is_empty() { name.to_owned() } else { format!("{name} ({})", why.join("; ")) }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::delivery::SinkState;
+use crate::progress::known::HeldRoute;
 
 /// How everything is at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -16,6 +17,36 @@ pub struct Status {
     pub journal: JournalStatus,
     /// In the order of the config.
     pub sinks: Vec<SinkStatus>,
+}
+
+impl Status {
+    /// Says of each sink which of its routes are held, why, and what waits for that. Counted from
+    /// the database by whoever reads the status, as dead letters are.
+    pub fn tell_held(&mut self, held: &[HeldRoute]) {
+        for sink in &mut self.sinks {
+            for route in held.iter().filter(|route| route.sink == sink.name) {
+                let told = route_held(route);
+                sink.reason = Some(match sink.reason.take() {
+                    Some(reason) => format!("{reason}; {told}"),
+                    None => told,
+                });
+            }
+        }
+    }
+}
+
+fn route_held(held: &HeldRoute) -> String {
+    let HeldRoute { route, why, waiting, .. } = held;
+    let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+    format!("held: {route}{why}, {}", waiting_events(*waiting))
+}
+
+/// Writes how many events wait.
+pub(super) fn waiting_events(count: u64) -> String {
+    match count {
+        1 => "1 event waits".to_owned(),
+        count => format!("{count} events wait"),
+    }
 }
 
 /// How the source is.

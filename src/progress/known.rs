@@ -97,6 +97,37 @@ pub fn held(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
+/// A route that is held, and what waits for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeldRoute {
+    /// Its name.
+    pub route: String,
+    /// Its sink.
+    pub sink: String,
+    /// Why: what a person gave, or how a table changed; empty where nobody said.
+    pub why: String,
+    /// How many of its events wait.
+    pub waiting: u64,
+}
+
+/// Returns the routes that are held, with what waits for each.
+///
+/// # Errors
+///
+/// Any of SQLite's.
+pub fn held_back(connection: &Connection) -> rusqlite::Result<Vec<HeldRoute>> {
+    let sql = "SELECT name, detail, held, (SELECT count(*) FROM dead_letters
+                   WHERE sink = detail AND route = name
+                       AND state IN ('blocked', 'retrying', 'replaying'))
+               FROM known WHERE kind = 'route' AND held IS NOT NULL ORDER BY name";
+    let held = |row: &rusqlite::Row<'_>| {
+        let waiting: i64 = row.get(3)?;
+        let (route, sink, why) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(HeldRoute { route, sink, why, waiting: waiting.cast_unsigned() })
+    };
+    connection.prepare(sql)?.query_map([], held)?.collect()
+}
+
 /// Forgets a sink with its routes and its progress, or a route.
 ///
 /// # Errors

@@ -390,3 +390,22 @@ fn without_an_instance_it_is_said_what_a_replay_waits_for() {
     );
     assert_eq!(replay.wait().unwrap().code(), Some(1));
 }
+
+#[test]
+fn a_replay_of_which_nothing_is_sent_says_nothing_of_the_sink() {
+    let receiver = Receiver::start();
+    let mapping = "mapping = \"m\"\n[mapping.m]\nversion = 1\n[mapping.m.fields]\n\
+                   v = { column = \"v\", required = true }\n";
+    let sinks = [http("far", &receiver.url("/"), BRISK), route("t", "far"), mapping.to_owned()];
+    let mut road = Road::new(Cluster::builder(), T, &sinks.concat());
+    road.sql("INSERT INTO t VALUES (1, NULL)");
+    eventually("it is refused", PATIENCE, || road.dead_letters(&["--state", "dead"]).len() == 1);
+    let (code, outcomes, said) = road.dlq(&["replay", "--all", "--json"]);
+    assert_eq!((code, outcomes.len()), (5, 1), "{said}");
+    assert_eq!(outcomes[0]["outcome"], "dead");
+    road.sql("INSERT INTO t VALUES (2, 'good')");
+    receiver.wait("the good one", PATIENCE, |journal| journal.events_processed == 1);
+    road.stop();
+    let log = road.walgate.log();
+    assert!(!log.contains("takes what it is sent"), "{log}");
+}

@@ -73,12 +73,19 @@ fn a_route_that_asks_for_it_is_held_before_the_first_row_of_another_shape() {
     assert_eq!(free.journal().events().len(), 4);
     assert_eq!(data(&held), [json!({ "id": 1, "v": "a" })]);
     assert_eq!(state::number(&road.walgate, why), 1);
+    let told = |road: &Road, count| {
+        let reason = road.walgate.status()["sinks"][0]["reason"].clone();
+        let changed = "public.t changed: column \"c\" is new";
+        assert_eq!(reason, format!("held: t-to-held ({changed}), {count} events wait"));
+    };
+    told(&road, 3);
     // It stays so over a restart.
     road.stop();
     road.start();
     road.sql("INSERT INTO t VALUES (3, 'c', 4)");
     road.confirms(&road.wal_end());
     assert_eq!(held.journal().events().len(), 1);
+    told(&road, 4);
     let output = road.walgate.call(&["route", "release", "t-to-held"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     held.wait("what waited comes", PATIENCE, |journal| journal.events().len() == 5);

@@ -15,6 +15,7 @@ use crate::delivery::{
     kept_mapping, list_dead_letters, replay_outcomes,
 };
 use crate::pipeline::{self, Answer, Request, stored_report};
+use crate::progress::known;
 use crate::state::{Reader, State};
 
 /// After so long without an outcome it is said what is waited for.
@@ -269,7 +270,8 @@ async fn keep_saying_why(reader: &Reader) -> Result<(), Failure> {
 
 /// Says what keeps the sinks from taking what is sent again.
 fn say_why(reader: &Reader, waits_for: &str) -> Result<(), Failure> {
-    let Some(report) = asking::read(reader, stored_report)? else { return Ok(()) };
+    let Some(mut report) = asking::read(reader, stored_report)? else { return Ok(()) };
+    report.status.tell_held(&asking::read(reader, known::held_back)?);
     for sink in report.status.sinks {
         if sink.name == waits_for && sink.kind.as_deref() == Some(SinkKind::POLL) {
             output::note(&format!("still waiting: the receiver of sink {waits_for} fetches them"));

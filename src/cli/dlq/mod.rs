@@ -2,6 +2,7 @@
 
 mod act;
 pub(super) mod hidden;
+mod original;
 mod show;
 
 use super::failure::{Exit, Failure};

@@ -1,25 +1,18 @@
 //! `walgate dlq show|export`: one with all that is kept of it.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::PAGE;
 use super::hidden::Hidden;
-use crate::chunk::{Chunk, Operation};
+use super::original::Originals;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::{asking, output};
 use crate::config::Config;
 use crate::delivery::{
     self, DeadLetter, DeadLetterFilter, DeadLetterShown, list_dead_letters, show_dead_letter,
 };
-use crate::journal::record;
 use crate::lsn::Timestamp;
-use crate::mapping::{
-    Format, Mapped, Operations, PrefixPattern, Route, Selector, SinkMapper, SourceLabel,
-    TablePattern,
-};
 use crate::state::Reader;
 
 /// A line of `dlq list --json`.
@@ -106,7 +99,8 @@ pub(super) fn run(
         let message = format!("there is no dead letter {id}");
         return Err(Failure::new(Exit::Usage, message).help("`walgate dlq list` has the numbers"));
     };
-    let document = document(&letter, &hidden(&letter, config, &reader, unmasked)?);
+    let row = Originals::new(config, &reader).row(&letter);
+    let document = document(&letter, row, &hidden(&letter, config, &reader, unmasked)?);
     if as_json {
         let document =
             serde_json::to_string_pretty(&document).map_err(|e| Failure::of(Exit::Failed, &e))?;
@@ -124,6 +118,7 @@ pub(super) fn export(
     unmasked: bool,
 ) -> Result<Exit, Failure> {
     let reader = asking::reader(config)?;
+    let mut originals = Originals::new(config, &reader);
     let mut after = 0;
     loop {
         let page = asking::read(&reader, |c| list_dead_letters(c, filter, after, PAGE))?;
@@ -134,7 +129,8 @@ pub(super) fn export(
             let letter = asking::read(&reader, |connection| show_dead_letter(connection, id))?;
             if let Some(letter) = letter {
                 let hidden = hidden(&letter, config, &reader, unmasked)?;
-                output::data(&format!("{}\n", text(&document(&letter, &hidden))))?;
+                let row = originals.row(&letter);
+                output::data(&format!("{}\n", text(&document(&letter, row, &hidden))))?;
             }
         }
     }
@@ -149,13 +145,14 @@ fn hidden(
     if unmasked { Ok(Hidden::nothing()) } else { Hidden::of(&letter.listed, config, reader) }
 }
 
-fn document<'l>(letter: &'l DeadLetterShown, hidden: &Hidden) -> Document<'l> {
-    let original = letter.original.as_deref();
+fn document<'l>(
+    letter: &'l DeadLetterShown,
+    row: Option<Box<RawValue>>,
+    hidden: &Hidden,
+) -> Document<'l> {
     Document {
         listed: listed_of(&letter.listed),
-        original: original
-            .and_then(|record| row(record, &letter.listed))
-            .map(|row| hidden.cover(row)),
+        original: row.map(|row| hidden.cover(row)),
         payload: letter.payload.as_deref().filter(|payload| !payload.is_empty()).map(json),
         tries: letter.tries.iter().map(attempt).collect(),
     }
@@ -170,26 +167,8 @@ fn attempt(attempt: &delivery::Try) -> Try<'_> {
     }
 }
 
-/// Returns the row that a journal record holds, by column; none where it can't be read.
-fn row(record: &[u8], listed: &DeadLetter) -> Option<Box<RawValue>> {
-    let chunk: Arc<Chunk> = Arc::new(record::decode(record).ok()?);
-    let selector = match &listed.table {
-        Some(table) => Selector::Table(TablePattern::parse(table).ok()?),
-        None => Selector::Message(PrefixPattern::new("*")),
-    };
-    let on = Operations::default().with(Operation::Truncate);
-    let route = Route { on, ..Route::new("", selector, "") };
-    let source = SourceLabel::default();
-    let mut mapper = SinkMapper::new(vec![Arc::new(route)], &source, Format::Mapped);
-    let mut body = Vec::new();
-    match mapper.map(&chunk, 0, &mut body).ok()? {
-        Mapped::Event(draft) => body.get(draft.body).map(json),
-        Mapped::Unrouted | Mapped::Skipped { .. } | Mapped::Rejected { .. } => None,
-    }
-}
-
 /// Takes bytes as the JSON they are; what is none becomes a string.
-fn json(bytes: &[u8]) -> Box<RawValue> {
+pub(super) fn json(bytes: &[u8]) -> Box<RawValue> {
     let text = String::from_utf8_lossy(bytes);
     match serde_json::from_str(&text) {
         Ok(raw) => raw,

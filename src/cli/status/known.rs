@@ -14,6 +14,7 @@ use crate::lsn::{Lsn, Timestamp};
 use crate::pipeline::{
     self, JournalStatus, SinkStatus, SourceState, SourceStatus, Status, StoredReport, seconds,
 };
+use crate::progress::known::{self, HeldRoute};
 use crate::progress::store::{self, Stored};
 use crate::state::meta::{self, Meta};
 
@@ -24,6 +25,7 @@ pub(super) struct Known {
     progress: BTreeMap<String, Stored>,
     journal: journal::Stored,
     dead_letters: BTreeMap<String, BTreeMap<String, u64>>,
+    held: Vec<HeldRoute>,
     report: Option<StoredReport>,
 }
 
@@ -34,6 +36,7 @@ pub(super) fn read(connection: &Connection, folder: &Path) -> rusqlite::Result<K
         progress: store::load_all(connection)?,
         journal: journal::stored(connection, folder)?,
         dead_letters: delivery::dead_letter_counts(connection)?,
+        held: known::held_back(connection)?,
         report: pipeline::stored_report(connection)?,
     })
 }
@@ -47,6 +50,7 @@ impl Known {
         for sink in &mut status.sinks {
             sink.dead_letters = self.dead_letters.remove(&sink.name).unwrap_or_default();
         }
+        status.tell_held(&self.held);
         Some(status)
     }
 }
@@ -92,7 +96,9 @@ pub(super) fn build(
     let others = others.map(|name| (name.as_str(), None));
     let sinks =
         of_config.chain(others).map(|(name, kind)| sink(name, kind, known, lag, now)).collect();
-    Status { source, journal, sinks }
+    let mut status = Status { source, journal, sinks };
+    status.tell_held(&known.held);
+    status
 }
 
 fn why(known: &Known, state: SourceState) -> String {
@@ -245,6 +251,7 @@ mod tests {
             progress: [("crm".to_owned(), stored)].into(),
             journal: journal::Stored { end: floor, ..journal::Stored::default() },
             dead_letters: [("crm".to_owned(), [("rejected".to_owned(), 2)].into())].into(),
+            held: Vec::new(),
             report: Some(report(SinkState::Ok, None)),
         }
     }
@@ -275,6 +282,26 @@ mod tests {
         assert_eq!((crm.delivered, crm.lag_events, crm.freshness_seconds), (7, Some(0), Some(0.0)));
         assert_eq!(crm.dead_letters, [("rejected".to_owned(), 2)].into());
         assert_eq!((crm.state, crm.reason.as_deref()), (SinkState::Ok, None));
+    }
+
+    #[test]
+    fn a_held_route_is_told_with_why_and_what_waits() {
+        let mut known = known();
+        let why = "public.t changed: column \"w\" is new".to_owned();
+        let (route, sink) = ("r".to_owned(), "crm".to_owned());
+        known.held = vec![
+            HeldRoute { route, sink: sink.clone(), why, waiting: 3 },
+            HeldRoute { route: "s".to_owned(), sink, why: String::new(), waiting: 1 },
+        ];
+        let status = build(&config(), &known, &asked(90, 90, false), SourceState::Stopped, NOW);
+        let told = "held: r (public.t changed: column \"w\" is new), 3 events wait; \
+                    held: s, 1 event waits";
+        assert_eq!(status.sinks[0].reason.as_deref(), Some(told));
+        // And beside what a running instance says, counted when it is asked.
+        known.report = Some(report(SinkState::Halted, Some("answered 401")));
+        let current = known.take_current(Timestamp(0), Duration::from_secs(1)).unwrap();
+        let reason = current.sinks[0].reason.as_deref();
+        assert_eq!(reason, Some(format!("answered 401; {told}").as_str()));
     }
 
     #[test]

@@ -8,12 +8,14 @@ mod operator;
 mod tables;
 mod wait;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::due::Due;
 pub use self::entry::LetterState;
 pub(super) use self::entry::{Again, Entry};
+use self::operator::count_held;
 use self::tables::Tables;
 use crate::envelope::TableTag;
 use crate::lsn::{EventId, Position};
@@ -36,7 +38,8 @@ pub(super) struct Parked {
     blocked: BTreeSet<Position>,
     retrying: u64,
     replaying: usize,
-    held: u64,
+    /// How many wait of each route that is held; only where some do.
+    held: BTreeMap<Arc<str>, u64>,
 }
 
 impl Parked {
@@ -138,7 +141,7 @@ impl Parked {
             behind.into_iter().for_each(|id| self.not_due(id));
         }
         self.enter(entry.state, id);
-        self.held += u64::from(entry.held);
+        count_held(&mut self.held, &entry, true);
         self.entries.insert(id, entry);
         self.look_at(id, now);
     }
@@ -199,7 +202,6 @@ impl Parked {
         self.set_state(id, LetterState::Dead);
         self.rest(id);
         let Some(entry) = self.entries.remove(&id) else { return };
-        self.held -= u64::from(entry.held);
         self.due.remove(entry.due, id);
         let mut next = Vec::new();
         for key in entry.keys.into_iter().flatten() {
@@ -291,7 +293,9 @@ impl Parked {
 
     fn set_state(&mut self, id: EventId, state: LetterState) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
+        count_held(&mut self.held, entry, false);
         let before = std::mem::replace(&mut entry.state, state);
+        count_held(&mut self.held, entry, true);
         self.leave(before, id);
         self.enter(state, id);
     }

@@ -1,34 +1,40 @@
 //! What a person does to events outside their lanes.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Again, LetterState, Parked};
+use super::{Again, Entry, LetterState, Parked};
 use crate::envelope::TableTag;
 use crate::lsn::EventId;
 
 impl Parked {
     /// Holds what is here of a route, or lets it go.
     pub(in crate::delivery) fn hold(&mut self, route: &str, hold: bool, now: Duration) {
-        let mut let_go = Vec::new();
+        let (mut let_go, mut waiting) = (Vec::new(), 0);
         for (id, entry) in &mut self.entries {
             if entry.held == hold || entry.route.as_deref() != Some(route) {
                 continue;
             }
             entry.held = hold;
             if hold {
-                self.held += 1;
+                waiting += u64::from(entry.state != LetterState::Dead);
                 self.due.remove(entry.due, *id);
             } else {
-                self.held -= 1;
                 let_go.push(*id);
             }
+        }
+        if !hold {
+            self.held.remove(route);
+        } else if waiting > 0 {
+            *self.held.entry(Arc::from(route)).or_default() += waiting;
         }
         let_go.into_iter().for_each(|id| self.look_at(id, now));
     }
 
-    /// Returns how many wait because their route is held.
-    pub(in crate::delivery) const fn held(&self) -> u64 {
-        self.held
+    /// Returns how many wait because their route is held, by route.
+    pub(in crate::delivery) const fn held(&self) -> &BTreeMap<Arc<str>, u64> {
+        &self.held
     }
 
     /// Notes that the sink took `newer` of a key: what is to be sent again of it is older.
@@ -86,5 +92,17 @@ impl Parked {
     /// Whether it was discarded while it was under way.
     pub(in crate::delivery) fn is_discarded(&self, id: EventId) -> bool {
         self.entries.get(&id).is_some_and(|entry| entry.discarded)
+    }
+}
+
+/// Counts an event that waits because its route is held, or counts it no more. What is dead waits
+/// for a person, whatever becomes of its route.
+pub(super) fn count_held(held: &mut BTreeMap<Arc<str>, u64>, entry: &Entry, is_here: bool) {
+    let route = entry.route.as_ref().filter(|_| entry.held && entry.state != LetterState::Dead);
+    let Some(route) = route else { return };
+    let count = held.entry(Arc::clone(route)).or_default();
+    *count = if is_here { *count + 1 } else { count.saturating_sub(1) };
+    if *count == 0 {
+        held.remove(route);
     }
 }

@@ -1,5 +1,6 @@
 //! What a person asks for: a dead letter sent again, a sink stopped for a while, a route held.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,12 +140,10 @@ impl Scheduler {
         self.held.insert(name);
     }
 
-    /// Returns the routes that are held, by name, and how many of their events wait.
+    /// Returns how many events wait because their route is held, by route.
     #[must_use]
-    pub fn held(&self) -> (Vec<String>, u64) {
-        let mut names: Vec<String> = self.held.iter().map(ToString::to_string).collect();
-        names.sort_unstable();
-        (names, self.parked.held())
+    pub const fn held(&self) -> &BTreeMap<Arc<str>, u64> {
+        self.parked.held()
     }
 
     pub(super) fn is_held(&self, route: &str) -> bool {

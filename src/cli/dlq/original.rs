@@ -1,0 +1,122 @@
+//! [`Originals`]: the rows of events that were set aside, as Postgres sent them.
+//!
+//! One that failed has a copy with it. One that only waits is a reference into the journal, which
+//! keeps what is waited for.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::show::json;
+use crate::chunk::{Chunk, Operation};
+use crate::cli::output;
+use crate::config::Config;
+use crate::delivery::{DeadLetter, DeadLetterShown};
+use crate::journal::{Archive, Error, Moment, Window, record};
+use crate::lsn::EventId;
+use crate::mapping::{
+    Format, Mapped, Operations, PrefixPattern, Route, Selector, SinkMapper, SourceLabel,
+    TablePattern,
+};
+use crate::state::Reader;
+
+/// A change, and its place in its chunk.
+type Found = Option<(Arc<Chunk>, u32)>;
+
+/// See the module. The journal is opened when it is needed first.
+pub(super) struct Originals<'a> {
+    config: &'a Config,
+    reader: &'a Reader,
+    archive: Option<Archive>,
+    /// Where the last one was: the next mostly lies there too.
+    last: Option<Arc<Chunk>>,
+    /// That the journal can't be read was said.
+    is_told: bool,
+}
+
+impl<'a> Originals<'a> {
+    pub(super) const fn new(config: &'a Config, reader: &'a Reader) -> Self {
+        Self { config, reader, archive: None, last: None, is_told: false }
+    }
+
+    /// Returns the row of an event, by column; none where nobody has it any more, or it can't be
+    /// read.
+    pub(super) fn row(&mut self, letter: &DeadLetterShown) -> Option<Box<RawValue>> {
+        let (chunk, entry) = match &letter.original {
+            Some(record) => (Arc::new(record::decode(record).ok()?), 0),
+            None => self.journaled(&letter.listed)?,
+        };
+        row(&chunk, entry, &letter.listed)
+    }
+
+    /// Finds an event in the journal that has no copy.
+    fn journaled(&mut self, listed: &DeadLetter) -> Found {
+        // Of those the bytes are to be gone.
+        if matches!(listed.state.as_str(), "discarded" | "delivered") {
+            return None;
+        }
+        let wanted: EventId = listed.event_id.parse().ok()?;
+        if let Some(found) = self.last.as_ref().and_then(|chunk| find(chunk, wanted)) {
+            return Some(found);
+        }
+        let found = self.look(wanted).unwrap_or_else(|error| {
+            if !std::mem::replace(&mut self.is_told, true) {
+                output::note(&format!("originals that only the journal has are left out: {error}"));
+            }
+            None
+        });
+        self.last = found.as_ref().map(|(chunk, _)| Arc::clone(chunk)).or(self.last.take());
+        found
+    }
+
+    fn look(&mut self, wanted: EventId) -> Result<Found, Error> {
+        if let Some(archive) = &self.archive
+            && let Some(found) = look(archive, wanted)?
+        {
+            return Ok(Some(found));
+        }
+        // It may have come since.
+        let archive = self.archive.insert(Archive::open(&self.config.state, self.reader)?);
+        look(archive, wanted)
+    }
+}
+
+fn look(archive: &Archive, wanted: EventId) -> Result<Found, Error> {
+    let moment = Some(Moment::Lsn(wanted.position.commit_lsn));
+    for chunk in archive.read(Window { from: moment, to: moment, tables: None }) {
+        match chunk {
+            // What is newer is still there.
+            Err(Error::Gone { .. }) => {}
+            Err(error) => return Err(error),
+            Ok(chunk) => {
+                if let Some(found) = find(&chunk, wanted) {
+                    return Ok(Some(found));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn find(chunk: &Arc<Chunk>, wanted: EventId) -> Found {
+    let mut entries = (0_u32..).zip(&chunk.entries);
+    let (entry, _) = entries.find(|(_, entry)| chunk.event_id(entry) == wanted)?;
+    Some((Arc::clone(chunk), entry))
+}
+
+/// Returns the row of a change, by column; none where it can't be read.
+fn row(chunk: &Arc<Chunk>, entry: u32, listed: &DeadLetter) -> Option<Box<RawValue>> {
+    let selector = match &listed.table {
+        Some(table) => Selector::Table(TablePattern::parse(table).ok()?),
+        None => Selector::Message(PrefixPattern::new("*")),
+    };
+    let on = Operations::default().with(Operation::Truncate);
+    let route = Route { on, ..Route::new("", selector, "") };
+    let source = SourceLabel::default();
+    let mut mapper = SinkMapper::new(vec![Arc::new(route)], &source, Format::Mapped);
+    let mut body = Vec::new();
+    match mapper.map(chunk, entry, &mut body).ok()? {
+        Mapped::Event(draft) => body.get(draft.body).map(json),
+        Mapped::Unrouted | Mapped::Skipped { .. } | Mapped::Rejected { .. } => None,
+    }
+}
