@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::PAGE;
 use super::hidden::Hidden;
+use super::{PAGE, named};
 use crate::chunk::{Chunk, Operation};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::{asking, output};
@@ -124,6 +124,7 @@ pub(super) fn export(
     unmasked: bool,
 ) -> Result<Exit, Failure> {
     let reader = asking::reader(config)?;
+    named::check(config, &reader, filter)?;
     let mut after = 0;
     loop {
         let page = asking::read(&reader, |c| list_dead_letters(c, filter, after, PAGE))?;
