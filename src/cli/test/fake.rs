@@ -1,6 +1,6 @@
 //! Made-up values in place of masked ones (pure).
 
-use crate::mapping::{As, Check, Field, From, Given, Mapping};
+use crate::mapping::{As, Check, Decimal, Field, From, Given, Lookup, Mapping};
 use crate::pgoutput::value::write_text_json;
 use crate::relation::Kind;
 
@@ -27,7 +27,7 @@ pub(super) fn candidates(column: &str, real: &Given, mapping: &Mapping, turn: u6
     }
     let is_of = |field: &&Field| matches!(&field.from, From::Column(name) if name == column);
     for field in mapping.fields.iter().filter(is_of) {
-        let mut words: Vec<&str> = field.lookup.iter().flat_map(|lookup| lookup.keys()).collect();
+        let mut words: Vec<&str> = field.lookup.iter().flat_map(Lookup::keys).collect();
         words.sort_unstable();
         let count = u64::try_from(words.len()).unwrap_or(u64::MAX).max(1);
         words.rotate_left(usize::try_from(turn % count).unwrap_or_default());
@@ -39,7 +39,7 @@ pub(super) fn candidates(column: &str, real: &Given, mapping: &Mapping, turn: u6
             match check {
                 Check::OneOf(texts) => words.extend(texts.iter().map(String::as_str)),
                 Check::Range { min, max } => {
-                    words.extend(min.iter().chain(max).map(|limit| limit.as_str()));
+                    words.extend(min.iter().chain(max).map(Decimal::as_str));
                 }
                 Check::Url => words.push("https://example.com/"),
                 _ => {}
@@ -153,9 +153,7 @@ fn suited(kind: &Kind, word: &str) -> Option<String> {
     let is_it = match kind {
         Kind::Text => true,
         Kind::Integer => word.parse::<i64>().is_ok_and(|number| number.to_string() == word),
-        Kind::Numeric => {
-            crate::mapping::Decimal::parse(word).is_some() && !word.contains(['e', 'E'])
-        }
+        Kind::Numeric => Decimal::parse(word).is_some() && !word.contains(['e', 'E']),
         Kind::Date => word.len() == 10 && word.parse::<jiff::civil::Date>().is_ok(),
         Kind::Boolean => {
             return ["true", "false"].contains(&word).then(|| word.chars().take(1).collect());
@@ -168,7 +166,7 @@ fn suited(kind: &Kind, word: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mapping::{Lookup, LookupEntry, Mask};
+    use crate::mapping::{LookupEntry, Mask};
 
     #[track_caller]
     fn check(kind: &Kind, text: &str, made: &str) {
