@@ -49,6 +49,33 @@ impl Walker<'_, '_> {
         table
     }
 
+    /// Notes values that stand where the one key of their table has to stand around them; none
+    /// where that is so.
+    fn is_wrapped(
+        &mut self,
+        name: &str,
+        section: &Section,
+        found: &DeTable<'_>,
+        span: &Span,
+    ) -> Option<()> {
+        let [Key { name: wanted, shape: Shape::Values, .. }] = section.keys else {
+            return Some(());
+        };
+        let mut words = found.keys().map(|word| word.get_ref().as_ref());
+        let is_it = |word| suggestion(word, std::iter::once(*wanted)).is_some();
+        if found.is_empty() || words.any(is_it) {
+            return Some(());
+        }
+        let written = self.notes.text(span).filter(|text| text.starts_with('{'));
+        let written = written.filter(|text| !text.contains('\n')).unwrap_or("{ … }");
+        let message = format!(
+            "\"{name}\" needs \"{wanted}\" around its fields; write {name} = {{ {wanted} = \
+             {written} }}"
+        );
+        self.notes.problem(span, message);
+        None
+    }
+
     fn known(
         &mut self,
         section: &Section,
@@ -128,6 +155,7 @@ impl Walker<'_, '_> {
             (Shape::Any, _) => self.json(name, value).map(Value::Any),
             (Shape::Cell, _) => self.cell(name, value).map(Value::Cell),
             (Shape::Table(section), DeValue::Table(found)) => {
+                self.is_wrapped(name, section, found, &span)?;
                 Some(Value::Table(self.table(section, found, key.clone())))
             }
             (

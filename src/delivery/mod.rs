@@ -40,8 +40,9 @@ pub use dead_letter::{
     Listed as DeadLetter, Of as DeadLettersOf, Shown as DeadLetterShown, Try,
     counts as dead_letter_counts, discard as discard_dead_letters,
     discard_selected as discard_selected_dead_letters, expire as expire_dead_letters,
-    list as list_dead_letters, mappings as dead_letter_mappings, outcomes as replay_outcomes,
-    prune as prune_dead_letters, rename as rename_dead_letters, show as show_dead_letter,
+    list as list_dead_letters, mappings as dead_letter_mappings, missing as missing_dead_letters,
+    outcomes as replay_outcomes, owners as owners_of_dead_letters, prune as prune_dead_letters,
+    rename as rename_dead_letters, show as show_dead_letter,
 };
 pub use fate::{Fate, SetAside, fate};
 pub use gate::Gates;

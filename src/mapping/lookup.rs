@@ -108,7 +108,8 @@ impl Lookup {
         self.entries.is_empty()
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+    /// Returns the texts that it has something for, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }
 

@@ -409,3 +409,43 @@ fn a_replay_of_which_nothing_is_sent_says_nothing_of_the_sink() {
     let log = road.walgate.log();
     assert!(!log.contains("takes what it is sent"), "{log}");
 }
+
+/// A slip in a name was an empty answer.
+#[test]
+fn a_sink_route_or_number_that_nobody_knows_is_refused() {
+    let receiver = Receiver::start();
+    refuse(&receiver, "bad");
+    let mut road = road(&receiver, "");
+    road.sql("INSERT INTO t VALUES (1, 'bad')");
+    eventually("it is set aside", PATIENCE, || road.dead_letters(&[]).len() == 1);
+    let number = road.dead_letters(&[])[0]["id"].to_string();
+    let check = |road: &Road, args: &[&str], said: &str| {
+        let output = road.walgate.call(&[&["dlq"], args].concat());
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {told}");
+        assert!(told.contains(said), "{args:?}: {told}");
+        assert_eq!(output.stdout, b"");
+    };
+    let refuses = |road: &Road| {
+        let sink = "neither the config nor the state knows a sink \"fat\"";
+        check(road, &["list", "--sink", "fat"], sink);
+        check(road, &["export", "--sink", "fat"], "help: did you mean \"far\"?");
+        check(road, &["replay", "--sink", "fat"], sink);
+        check(road, &["discard", "--sink", "fat", "--reason", "x"], sink);
+        check(road, &["list", "--route", "nope"], "a route \"nope\"");
+        check(road, &["replay", "77", &number], "there is no dead letter 77");
+        check(road, &["discard", "77", "--reason", "x"], "there is no dead letter 77");
+    };
+    refuses(&road);
+    road.stop();
+    refuses(&road);
+    assert_eq!(road.dead_letters(&["--state", "dead"]).len(), 1, "nothing happened to it");
+    // One that the config has no more is known by what is left of it.
+    let renamed = http("new", &receiver.url("/"), "");
+    road.configure(&format!("{renamed}{}", route("t", "new")));
+    assert_eq!(road.dead_letters(&["--sink", "far", "--route", "t-to-far"]).len(), 1);
+    let output = road.walgate.call(&["sink", "forget", "far"]);
+    assert!(output.status.success());
+    assert_eq!(road.dead_letters(&["--sink", "far", "--state", "discarded"]).len(), 1);
+    assert_eq!(road.dead_letters(&["--sink", "new"]), Vec::<Value>::new());
+}

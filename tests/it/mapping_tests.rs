@@ -320,3 +320,49 @@ fn a_test_made_of_the_journal_passes_as_it_is() {
     let output = road.walgate.call(&["test", "--from-journal"]);
     assert_eq!(output.status.code(), Some(2), "{}", err(&output));
 }
+
+const MASKED: &str = r#"
+[[route]]
+name = "t"
+table = "public.t"
+mapping = "row"
+sink = "far"
+start = "now"
+
+[mapping.row]
+version = 1
+[mapping.row.fields]
+id = { column = "id" }
+tier = { column = "v", lookup = { g = "gold", s = "silver", b = "bronze" }, mask = "redact" }
+ssn = { expr = 'row.j.ssn', mask = "last4" }
+bio = { column = "bio", required = true }
+"#;
+
+/// A made-up value was none of a lookup's keys, and of JSON nothing was left: the test told of
+/// another fate than the event had.
+#[test]
+fn a_made_up_value_keeps_the_fate_of_the_row() {
+    let receiver = Receiver::start();
+    let mut config = format!("{}{MASKED}", http("far", &receiver.url("/"), ""));
+    let road = Road::new(Cluster::builder(), TABLE, &config);
+    road.sql(
+        "INSERT INTO t (id, v, j, bio) VALUES
+             (1, 'g', '{\"ssn\": \"123-45-6789\", \"n\": 42}', 'x'),
+             (2, 's', '{\"ssn\": \"123-45-6789\"}', NULL),
+             (3, 'gold', '{\"ssn\": \"123-45-6789\"}', 'x')",
+    );
+    eventually("two are set aside", PATIENCE, || road.dead_letters(&[]).len() == 2);
+    receiver.wait("the other", PATIENCE, |journal| journal.events_processed == 1);
+    road.confirms(&road.wal_end());
+    let one = ["--from-journal", "--table", "public.t", "--key", "{\"id\": 1}"];
+    let block = pasted(&road, &mut config, &one);
+    assert!(block.contains("v = \"s\"") || block.contains("v = \"b\""), "{block}");
+    assert!(block.contains("ssn = \"***1111\"") && block.contains("\"n\": 11"), "{block}");
+    assert!(block.contains("# v is made up") && !block.contains("another fate"), "{block}");
+    assert!(!block.contains("6789"), "{block}");
+    let letters = road.dead_letters(&[]);
+    for (letter, fate) in [(&letters[0], "reject = \"bio\""), (&letters[1], "reject = \"tier\"")] {
+        let block = pasted(&road, &mut config, &["--from-dlq", &letter["id"].to_string()]);
+        assert!(block.contains(fate) && !block.contains("6789"), "{block}");
+    }
+}

@@ -280,7 +280,7 @@ fn what_means_nothing_beside_an_outbox_is_a_problem() {
         "\"key\" means nothing beside \"outbox\"",
         "\"on_delete\" means nothing beside \"outbox\"",
         "unknown key \"kind\"",
-        "write \"Body\"",
+        "write the quotes too: '\"Body\"'",
     ] {
         assert!(said.contains(expected), "{expected}: {said}");
     }

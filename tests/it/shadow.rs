@@ -93,6 +93,24 @@ fn the_next_version_says_what_it_would_do_and_does_nothing() {
 }
 
 #[test]
+fn an_event_that_goes_to_two_sinks_is_compared_once() {
+    let receiver = Receiver::start();
+    let both = format!("{PRESENT}{NEXT}");
+    let mut config = config(&receiver, &both);
+    config.push_str(&http("other", &receiver.url("/"), ""));
+    config.push_str(
+        "[[route]]\nname = \"u\"\ntable = \"public.t\"\nmapping = \"row\"\nsink = \"other\"\n\
+         start = \"now\"\n",
+    );
+    let road = Road::new(Cluster::builder(), T, &config);
+    road.sql("INSERT INTO t VALUES (1, 'a'), (2, '7')");
+    receiver.wait("the rows", PATIENCE, |journal| journal.events_processed == 4);
+    let told = until_compared(&road, 2);
+    assert_eq!((&told["differ"], &told["fields"]), (&json!(1), &json!({ "w": 1 })));
+    assert_eq!(told["samples"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn a_sink_that_is_down_keeps_nothing_from_being_compared() {
     let receiver = Receiver::start();
     let both = format!("{PRESENT}{NEXT}");

@@ -81,6 +81,8 @@ fn the_same_number_with_other_fields_is_refused_and_says_which() {
          - v: column = \"v\", required = true\n  + w: column = \"v\"\n"
     );
     assert_eq!(versions(&road.walgate), [(1, false, true), (1, true, false)]);
+    let output = road.walgate.call(&["mappings", "show", "row@9"]);
+    assert!(err(&output).contains("help: it has 1\n"), "{}", err(&output));
 
     road.configure(&config(&receiver, &mapping(2, OTHER)));
     assert_eq!(versions(&road.walgate), [(1, false, true), (2, true, false)]);

@@ -6,7 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{PAGE, Select};
+use super::{PAGE, Select, named};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::{asking, output, run};
 use crate::config::{Config, Sink, SinkKind};
@@ -80,6 +80,7 @@ pub(super) async fn replay(config: Config, args: &Replay) -> Result<Exit, Failur
     let mapping = args.mapping_version;
     let what = Request::ReplayDead { filter: filter.clone(), mapping, force: args.force };
     let reader = asking::reader(&config)?;
+    named::check_all(&config, &reader, &filter)?;
     if let Some(version) = mapping {
         can_be_had(&config, &reader, &filter, version)?;
     }
@@ -287,11 +288,11 @@ fn say_why(reader: &Reader, waits_for: &str) -> Result<(), Failure> {
 pub(super) async fn discard(config: Config, args: &Discard) -> Result<Exit, Failure> {
     let filter = filter(&args.select, args.all)?;
     let reason = args.reason.clone();
+    named::check_all(&config, &asking::reader(&config)?, &filter)?;
     let count = if asking::is_running(&config) {
         let what = Request::Discard { filter, reason };
         asking::ask(&config, &what).await?.1.discarded
     } else {
-        asking::reader(&config)?;
         let state = State::open(&config.state).map_err(|error| asking::failed(&error))?;
         let discarded =
             state.write(move |c| discard_selected_dead_letters(c, &filter, &reason)).await;

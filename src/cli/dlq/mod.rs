@@ -2,6 +2,7 @@
 
 mod act;
 pub(super) mod hidden;
+mod named;
 mod original;
 mod show;
 
@@ -164,6 +165,7 @@ fn list(
     json: bool,
 ) -> Result<Exit, Failure> {
     let reader = asking::reader(config)?;
+    named::check(config, &reader, filter)?;
     let mut after = 0;
     let mut count = 0;
     loop {

@@ -3,9 +3,9 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::PAGE;
 use super::hidden::Hidden;
 use super::original::Originals;
+use super::{PAGE, named};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::{asking, output};
 use crate::config::Config;
@@ -118,6 +118,7 @@ pub(super) fn export(
     unmasked: bool,
 ) -> Result<Exit, Failure> {
     let reader = asking::reader(config)?;
+    named::check(config, &reader, filter)?;
     let mut originals = Originals::new(config, &reader);
     let mut after = 0;
     loop {

@@ -212,7 +212,9 @@ fn unknown(all: &[Version], name: &str, number: Option<u32>) -> Failure {
         return failure;
     }
     let versions = all.iter().filter(|known| known.name == name);
-    let versions: Vec<String> = versions.map(|known| known.version.to_string()).collect();
+    let mut versions: Vec<String> = versions.map(|known| known.version.to_string()).collect();
+    // The config's may be another than the one that ran under its number.
+    versions.dedup();
     let number = number.unwrap_or_default();
     Failure::new(Exit::Usage, format!("mapping \"{name}\" has no version {number}"))
         .help(format!("it has {}", versions.join(", ")))

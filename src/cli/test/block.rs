@@ -1,10 +1,11 @@
 //! A test made of a real event, as TOML.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
+use super::disguise::disguise;
 use super::event::Found;
-use super::fake::fake;
 use crate::change::{Cell, Change, Images};
 use crate::chunk::Operation;
 use crate::cli::dlq::hidden::Hidden;
@@ -58,7 +59,8 @@ struct Image {
     /// NULL, of columns that only `rest = "include"` takes: they have to be named to be there.
     null: Vec<String>,
     unchanged: Vec<String>,
-    made_up: Vec<String>,
+    /// Columns whose values must not be shown.
+    hidden: Vec<String>,
 }
 
 impl Block<'_> {
@@ -71,7 +73,7 @@ impl Block<'_> {
             |column| operation == Operation::Delete && column.in_identity,
         );
         let has_old = images.old.present && !(old.row.is_empty() && operation != Operation::Delete);
-        let case = Case {
+        let mut case = Case {
             mapping: self.mapping.name.clone(),
             name: name.to_owned(),
             operation,
@@ -84,11 +86,21 @@ impl Block<'_> {
             kinds: new.null.into_iter().chain(old.null).map(|name| (name, Kind::Text)).collect(),
             expected: Expected::Skipped { field: None },
         };
-        let mut made_up = new.made_up;
-        made_up.extend(old.made_up);
-        made_up.sort();
-        made_up.dedup();
-        self.write(case, &made_up)
+        let mut hidden = new.hidden;
+        hidden.extend(old.hidden);
+        hidden.sort();
+        hidden.dedup();
+        let turn = RandomState::new().hash_one(());
+        let unlike = disguise(&mut case, self.mapping, &hidden, turn);
+        let unlike = unlike.map_err(|error| Failure::of_stage(Exit::Failed, &error))?;
+        let mut remarks: Vec<String> = hidden
+            .iter()
+            .map(|name| format!("# {} is made up: a field masks it", name.escape_default()))
+            .collect();
+        remarks.extend(unlike.map(|unlike| {
+            format!("# with the real values another fate is met: {}", one_line(&unlike))
+        }));
+        self.write(case, remarks)
     }
 
     /// Takes the columns that the mapping reads, and those that `also` names.
@@ -102,10 +114,9 @@ impl Block<'_> {
             }
             match cell(index) {
                 Cell::Value(text) => {
-                    let mut text = String::from_utf8_lossy(text).into_owned();
+                    let text = String::from_utf8_lossy(text).into_owned();
                     if self.mapping.is_masked(name) || self.hidden.hides(name) {
-                        text = fake(&column.kind, &text);
-                        image.made_up.push(name.to_owned());
+                        image.hidden.push(name.to_owned());
                     }
                     image.row.push((name.to_owned(), plain(&column.kind, text)));
                 }
@@ -125,7 +136,7 @@ impl Block<'_> {
         columns.filter(|name| self.relation.column(name).is_none()).map(str::to_owned).collect()
     }
 
-    fn write(&self, mut case: Case, made_up: &[String]) -> Result<String, Failure> {
+    fn write(&self, mut case: Case, remarks: Vec<String>) -> Result<String, Failure> {
         let mut types: BTreeMap<String, &str> =
             case.kinds.keys().map(|name| (name.clone(), "text")).collect();
         let mut row = |given: &[(String, Given)]| {
@@ -149,9 +160,7 @@ impl Block<'_> {
             format!("op = \"{}\"", case.operation.as_str()),
             format!("table = {}", text(&self.relation.quoted_name())),
         ];
-        for name in made_up {
-            lines.push(format!("# {} is made up: a field masks it", name.escape_default()));
-        }
+        lines.extend(remarks);
         if case.operation != Operation::Delete {
             lines.push(format!("row = {after}"));
         }
@@ -175,8 +184,13 @@ impl Block<'_> {
     }
 }
 
+/// Returns a text that ends no comment.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 /// The kinds of the columns that have a value.
-fn kinds(case: &Case) -> BTreeMap<String, Kind> {
+pub(super) fn kinds(case: &Case) -> BTreeMap<String, Kind> {
     let given = case.row.iter().chain(case.before.iter().flatten());
     given.map(|(name, given)| (name.clone(), given.kind.clone())).collect()
 }

@@ -1,6 +1,7 @@
 //! `walgate test`: what becomes of the rows that the config's tests name, and of real ones.
 
 mod block;
+mod disguise;
 mod event;
 mod fake;
 
@@ -27,7 +28,7 @@ Example:
 
 Needs no database. Ends with 1 when a test fails. --from-dlq and --from-journal print a test made of
 a real event, with what the mapping makes of it today; a column that a field masks gets a made-up
-value.")]
+value with which the row meets the same fate; where none is found, a comment says so.")]
 pub(super) struct Args {
     /// One JSON document
     #[arg(long)]

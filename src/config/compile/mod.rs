@@ -4,6 +4,7 @@ mod check;
 mod expression;
 mod lookup;
 mod mapping;
+mod meaning;
 mod outbox;
 mod route;
 mod sink;

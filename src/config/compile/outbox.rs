@@ -9,18 +9,6 @@ use crate::sink::Config;
 /// Reads the outbox of a route; the outer none when it is wrong.
 pub(super) fn outbox(table: &Table, notes: &mut Notes<'_>) -> Option<Option<Outbox>> {
     let Some(own) = table.table("outbox") else { return Some(None) };
-    for (name, why) in [
-        ("mapping", "an outbox sends its payload as it is"),
-        ("key", "the key of an outbox is its aggregate_id"),
-        ("on_delete", "deletes of an outbox are never sent"),
-        ("on_leave", "updates of an outbox are never sent"),
-        ("columns_changed", "updates of an outbox are never sent"),
-    ] {
-        if table.given(name) {
-            let message = format!("\"{name}\" means nothing beside \"outbox\": {why}; drop it");
-            notes.problem(&table.span(name), message);
-        }
-    }
     let is_message = table.given("message");
     let mut name = |key: &str| -> Option<Option<String>> {
         let Some(text) = own.text(key) else { return Some(None) };

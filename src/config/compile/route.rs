@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use super::SinkKind;
 use crate::chunk::Operation;
 use crate::config::problem::Notes;
 use crate::config::tree::{Entry, Table, Value};
@@ -27,7 +26,7 @@ pub(super) fn all(
     let mut routes = Vec::new();
     for table in &tables {
         references(tree, table, notes);
-        can_hold(tree, table, notes);
+        super::meaning::check(tree, table, notes);
         let known = mappings.as_deref().unwrap_or_default();
         routes.extend(route(table, known, notes).map(Arc::new));
     }
@@ -54,35 +53,17 @@ fn references(tree: &Table, table: &Table, notes: &mut Notes<'_>) {
     }
 }
 
-/// Events are held as references into the journal, by whoever sends them.
-fn can_hold(tree: &Table, table: &Table, notes: &mut Notes<'_>) {
-    if table.text("on_schema_change") != Some("hold") {
-        return;
-    }
-    let has_journal = tree.table("journal").and_then(|journal| journal.size("max_size")) != Some(0);
-    let is_it = |entry: &&Entry| table.text("sink") == Some(entry.name.as_str());
-    let sink = tree.named("sink").iter().find(is_it).and_then(Entry::table);
-    let message = if !has_journal {
-        "on_schema_change = \"hold\" needs a journal; raise journal.max_size or write \"continue\""
-    } else if sink.is_some_and(|sink| sink.given(SinkKind::POLL)) {
-        "on_schema_change = \"hold\" is not for poll, where nothing is sent; write \"continue\""
-    } else {
-        return;
-    };
-    notes.problem(&table.span("on_schema_change"), message.to_owned());
-}
-
 fn route(table: &Table, mappings: &[Arc<Mapping>], notes: &mut Notes<'_>) -> Option<Route> {
     let selector = selector(table, notes);
     let on = operations(table, notes);
     let key = columns(table, "key", "leave it out for the primary key", notes);
     let watched = columns(table, "columns_changed", "leave it out to send every update", notes);
     let condition = table.given("where").then(|| super::expression::read(table, "where", notes));
-    needs_where(table, notes);
     if let Some(Some(condition)) = &condition {
         leaves(table, condition, notes);
     }
     let outbox = super::outbox::outbox(table, notes);
+    let on_delete = on_delete(table, notes);
     let mapping = table
         .text("mapping")
         .and_then(|name| mappings.iter().find(|mapping| mapping.name == name).map(Arc::clone));
@@ -101,7 +82,7 @@ fn route(table: &Table, mappings: &[Arc<Mapping>], notes: &mut Notes<'_>) -> Opt
         columns_changed: watched?,
         mapping,
         key: key?,
-        on_delete: on_delete(table)?,
+        on_delete: on_delete?,
         outbox: outbox?,
         start: match table.text("start")? {
             "now" => Start::Now,
@@ -127,12 +108,6 @@ fn selector(table: &Table, notes: &mut Notes<'_>) -> Option<Selector> {
                 let message = format!("messages of \"{prefix}\" are walgate's own; name another");
                 notes.problem(&table.span("message"), message);
             }
-            for name in ["on", "on_delete", "where", "columns_changed"] {
-                if table.given(name) {
-                    let message = format!("\"{name}\" means nothing beside \"message\"; drop it");
-                    notes.problem(&table.span(name), message);
-                }
-            }
             Some(Selector::Message(PrefixPattern::new(prefix)))
         }
         (Some(_), Some(_)) => {
@@ -155,21 +130,17 @@ fn operations(table: &Table, notes: &mut Notes<'_>) -> Option<Operations> {
         let message = "\"on\" names no operation; add one, or drop the route";
         notes.problem(&table.span("on"), message);
     }
+    for (index, entry) in entries.iter().enumerate() {
+        let word = entry.text().unwrap_or_default();
+        if entries.iter().take(index).any(|earlier| earlier.text() == Some(word)) {
+            notes.problem(&entry.span, format!("\"{word}\" stands in \"on\" twice"));
+        }
+    }
     let words = entries.iter().filter_map(Entry::text);
     words
         .map(super::sink::operation)
         .collect::<Option<Vec<Operation>>>()
         .map(|operations| operations.into_iter().collect())
-}
-
-/// What is about `where` means nothing without it.
-fn needs_where(table: &Table, notes: &mut Notes<'_>) {
-    for name in ["on_where_error", "on_leave"] {
-        if table.given(name) && !table.given("where") {
-            let message = format!("\"{name}\" needs \"where\"; add one, or drop it");
-            notes.problem(&table.span(name), message);
-        }
-    }
 }
 
 /// Whether a row left `where` is asked of the old row, of which nobody knows what was before it.
@@ -208,10 +179,14 @@ fn columns(
     Some(Some(columns))
 }
 
-fn on_delete(table: &Table) -> Option<OnDelete> {
+fn on_delete(table: &Table, notes: &mut Notes<'_>) -> Option<OnDelete> {
     let entry = table.entry("on_delete")?;
     match &entry.value {
         Value::Table(table) => {
+            if table.given("set") && table.named("set").is_empty() {
+                let message = "\"set\" names no field; name one, or write \"send\"";
+                notes.problem(&table.span("set"), message);
+            }
             let fields: Map<String, Json> = table
                 .named("set")
                 .iter()

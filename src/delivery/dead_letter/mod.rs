@@ -2,6 +2,7 @@
 
 mod filter;
 mod keys;
+mod named;
 mod read;
 mod replay;
 mod store;
@@ -9,6 +10,7 @@ mod upkeep;
 
 pub use self::filter::{Filter, KeyError};
 pub(super) use self::keys::DeadKeys;
+pub use self::named::{missing, owners};
 pub(super) use self::read::tries;
 pub use self::read::{Listed, Shown, Try, list, mappings, outcomes, show};
 pub use self::replay::{Begin, Begun};

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 pub use self::compare::Mismatch;
 pub use self::json::Json;
+use super::explain::{Explanation, explain};
 use super::field::Mapping;
 use super::mapper::{Error, Mapped, SinkMapper, SourceLabel};
 use super::name::TablePattern;
@@ -116,16 +117,7 @@ impl Case {
     /// # Errors
     /// Only where the row has more columns, or longer values, than Postgres could send.
     pub fn outcome(&self, mapping: &Arc<Mapping>) -> Result<Outcome, Error> {
-        let relation = Arc::new(self.relation(mapping));
-        let chunk = self.chunk(&relation)?;
-        // Any table: there is no other.
-        let Ok(any) = TablePattern::parse("*.*") else { return Err(pgoutput::Error::Index.into()) };
-        let route = Route {
-            on: Operations::default(),
-            mapping: Some(Arc::clone(mapping)),
-            key: Some(Vec::new()),
-            ..Route::new("test", Selector::Table(any), "test")
-        };
+        let (route, chunk) = self.made_up(mapping)?;
         let source = SourceLabel::default();
         let mut mapper = SinkMapper::new(vec![Arc::new(route)], &source, Format::Mapped);
         let mut body = Vec::new();
@@ -149,10 +141,34 @@ impl Case {
         })
     }
 
+    /// Returns how each field of the row comes to be what it is, in the order of the output. Never
+    /// says a value of the row.
+    ///
+    /// # Errors
+    /// As [`Case::outcome`].
+    pub fn explained(&self, mapping: &Arc<Mapping>) -> Result<Vec<Explanation>, Error> {
+        let (route, chunk) = self.made_up(mapping)?;
+        explain(&route, &chunk, 0)
+    }
+
     /// Says in what an outcome is not the expected one; nothing where it is.
     #[must_use]
     pub fn mismatches(&self, outcome: &Outcome) -> Vec<Mismatch> {
         compare::compare(&self.expected, outcome)
+    }
+
+    /// Makes up the change, and a route that takes it.
+    fn made_up(&self, mapping: &Arc<Mapping>) -> Result<(Route, Arc<Chunk>), Error> {
+        let chunk = self.chunk(&Arc::new(self.relation(mapping)))?;
+        // Any table: there is no other.
+        let Ok(any) = TablePattern::parse("*.*") else { return Err(pgoutput::Error::Index.into()) };
+        let route = Route {
+            on: Operations::default(),
+            mapping: Some(Arc::clone(mapping)),
+            key: Some(Vec::new()),
+            ..Route::new("test", Selector::Table(any), "test")
+        };
+        Ok((route, chunk))
     }
 
     /// Makes up the table: what the mapping reads, and what the case names.

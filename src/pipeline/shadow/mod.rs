@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use self::store::{Stored, load as stored};
-use self::tally::{Fate, Seen};
+use self::tally::{Fate, Fates, Seen};
 pub use self::tally::{Figures, Sample, SampleField, Sides};
 use super::{Error, Options};
 use crate::chunk::Chunk;
@@ -189,10 +189,11 @@ impl Shadows {
         true
     }
 
-    /// Compares what one change becomes at each sink.
+    /// Compares what one change becomes at each sink. It counts once for each mapping.
     fn compare(&mut self, chunk: &Arc<Chunk>, index: usize) -> Result<(), mapping::Error> {
         let Ok(entry) = u32::try_from(index) else { return Ok(()) };
         let Some(change) = chunk.entries.get(index) else { return Ok(()) };
+        let mut found: BTreeMap<String, Vec<Fates>> = BTreeMap::new();
         for look in &mut self.looks {
             let mut present = Vec::new();
             let mapped = look.present.map(chunk, entry, &mut present)?;
@@ -201,17 +202,23 @@ impl Shadows {
                 Mapped::Event(draft) | Mapped::Rejected { draft, .. } => &draft.route,
                 Mapped::Skipped { route, .. } => route,
             };
-            let name = label.mapping.as_ref().map(|(name, _)| name.as_str());
-            let Some(shadow) = name.and_then(|name| self.shadows.get_mut(name)) else { continue };
+            let Some((name, _)) = &label.mapping else { continue };
+            if !self.shadows.contains_key(name) {
+                continue;
+            }
             let mut next = Vec::new();
             let mapped_next = look.next.map(chunk, entry, &mut next)?;
+            let (present, next) = (fate(&mapped, &present), fate(&mapped_next, &next));
+            found.entry(name.clone()).or_default().push(Fates { present, next });
+        }
+        for (name, sinks) in found {
+            let Some(shadow) = self.shadows.get_mut(&name) else { continue };
             let seen = Seen {
                 event: chunk.event_id(change),
                 operation: change.operation,
                 table: chunk.relation(change).map(|relation| relation.quoted_name()),
             };
-            let (present, next) = (fate(&mapped, &present), fate(&mapped_next, &next));
-            shadow.figures.add(&seen, &present, &next, &shadow.hidden);
+            shadow.figures.add(&seen, &sinks, &shadow.hidden);
             shadow.is_stored = false;
         }
         Ok(())
@@ -243,9 +250,11 @@ pub(super) fn spawned(shadows: Option<Shadows>, stop: &CancellationToken) -> Joi
     tasks
 }
 
-fn fate<'b>(mapped: &Mapped, body: &'b [u8]) -> Fate<'b> {
+fn fate(mapped: &Mapped, body: &[u8]) -> Fate {
     match mapped {
-        Mapped::Event(draft) => Fate::Sent(body.get(draft.body.clone()).unwrap_or_default()),
+        Mapped::Event(draft) => {
+            Fate::Sent(body.get(draft.body.clone()).unwrap_or_default().to_vec())
+        }
         Mapped::Rejected { field, reason, .. } => {
             Fate::Rejected(format!("field \"{field}\": {reason}"))
         }

@@ -23,7 +23,7 @@ const VALUE_CHARS_MAX: usize = 200;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Figures {
-    /// Events that both versions had.
+    /// Events that both versions had, each once however many sinks it goes to.
     pub compared: u64,
     /// Those that the next version would send otherwise, or not at all, or the only one to send.
     pub differ: u64,
@@ -79,13 +79,22 @@ pub struct SampleField {
 
 /// What becomes of an event by one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fate<'b> {
+pub(super) enum Fate {
     /// The mapping's output.
-    Sent(&'b [u8]),
+    Sent(Vec<u8>),
     /// Why. Never says a value.
     Rejected(String),
     /// Why.
     Skipped(String),
+}
+
+/// What becomes of an event at one sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fates {
+    /// By the version that delivers.
+    pub(super) present: Fate,
+    /// By the one beside it.
+    pub(super) next: Fate,
 }
 
 /// Which event it is.
@@ -97,58 +106,50 @@ pub(super) struct Seen {
 }
 
 impl Figures {
-    /// Counts one event. Of the fields that are `hidden` no value is kept.
-    pub(super) fn add(
-        &mut self,
-        seen: &Seen,
-        present: &Fate<'_>,
-        next: &Fate<'_>,
-        hidden: &BTreeSet<String>,
-    ) {
+    /// Counts one event, however many sinks it goes to: it is rejected, skipped or differs where
+    /// it is or does at one of them. Of the fields that are `hidden` no value is kept.
+    pub(super) fn add(&mut self, seen: &Seen, sinks: &[Fates], hidden: &BTreeSet<String>) {
+        let any = |is: fn(&Fates) -> bool| u64::from(sinks.iter().any(is));
         self.compared += 1;
-        self.rejected.present += u64::from(matches!(present, Fate::Rejected(_)));
-        self.rejected.next += u64::from(matches!(next, Fate::Rejected(_)));
-        self.skipped.present += u64::from(matches!(present, Fate::Skipped(_)));
-        self.skipped.next += u64::from(matches!(next, Fate::Skipped(_)));
-        if present == next {
-            return;
-        }
-        let (Fate::Sent(was), Fate::Sent(now)) = (present, next) else {
-            self.differ += 1;
-            let has_one = |sample: &&Sample| sample.present.is_some();
-            let fates = self.samples.iter().filter(has_one).count();
-            if u64::try_from(fates).is_ok_and(|fates| fates < SAMPLES_FIELD_MAX) {
-                self.keep(sample(seen, Some((said(present), said(next))), Vec::new()));
+        self.rejected.present += any(|fates| matches!(fates.present, Fate::Rejected(_)));
+        self.rejected.next += any(|fates| matches!(fates.next, Fate::Rejected(_)));
+        self.skipped.present += any(|fates| matches!(fates.present, Fate::Skipped(_)));
+        self.skipped.next += any(|fates| matches!(fates.next, Fate::Skipped(_)));
+        let mut differ = false;
+        let mut names = BTreeSet::new();
+        let mut samples: Vec<Sample> = Vec::new();
+        for Fates { present, next } in sinks {
+            if present == next {
+                continue;
             }
-            return;
-        };
-        let fields = differing(was, now);
-        if fields.is_empty() {
-            return;
-        }
-        self.differ += 1;
-        let is_rare = fields.iter().any(|field| {
-            self.fields.get(&cut(&field.field)).is_none_or(|count| *count < SAMPLES_FIELD_MAX)
-        });
-        for field in &fields {
-            self.count(&field.field);
-        }
-        if is_rare {
-            let is_hidden = |field: &str| {
-                hidden.iter().any(|hidden| {
-                    field
-                        .strip_prefix(hidden.as_str())
-                        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-                })
+            let (Fate::Sent(was), Fate::Sent(now)) = (present, next) else {
+                differ = true;
+                if self.has_few_fates() {
+                    samples.push(sample(seen, Some((said(present), said(next))), Vec::new()));
+                }
+                continue;
             };
-            let shown = fields.into_iter().filter(|field| !is_hidden(&field.field));
-            let shown = shown.take(SAMPLE_FIELDS_MAX).map(|field| SampleField {
-                field: cut(&field.field),
-                present: field.present.as_deref().map(cut),
-                next: field.next.as_deref().map(cut),
-            });
-            self.keep(sample(seen, None, shown.collect()));
+            let fields = differing(was, now);
+            differ |= !fields.is_empty();
+            let is_rare = fields.iter().any(|field| self.is_rare(&field.field));
+            names.extend(fields.iter().map(|field| field.field.clone()));
+            if is_rare {
+                samples.push(sample(seen, None, shown(fields, hidden)));
+            }
         }
+        self.differ += u64::from(differ);
+        names.iter().for_each(|name| self.count(name));
+        samples.dedup();
+        samples.into_iter().for_each(|sample| self.keep(sample));
+    }
+
+    fn has_few_fates(&self) -> bool {
+        let fates = self.samples.iter().filter(|sample| sample.present.is_some()).count();
+        u64::try_from(fates).is_ok_and(|fates| fates < SAMPLES_FIELD_MAX)
+    }
+
+    fn is_rare(&self, field: &str) -> bool {
+        self.fields.get(&cut(field)).is_none_or(|count| *count < SAMPLES_FIELD_MAX)
     }
 
     fn count(&mut self, field: &str) {
@@ -165,6 +166,24 @@ impl Figures {
     }
 }
 
+/// What is kept of fields that differ.
+fn shown(fields: Vec<SampleField>, hidden: &BTreeSet<String>) -> Vec<SampleField> {
+    let is_hidden = |field: &str| {
+        hidden.iter().any(|hidden| {
+            field
+                .strip_prefix(hidden.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    };
+    let shown = fields.into_iter().filter(|field| !is_hidden(&field.field));
+    let shown = shown.take(SAMPLE_FIELDS_MAX).map(|field| SampleField {
+        field: cut(&field.field),
+        present: field.present.as_deref().map(cut),
+        next: field.next.as_deref().map(cut),
+    });
+    shown.collect()
+}
+
 fn sample(seen: &Seen, fates: Option<(String, String)>, fields: Vec<SampleField>) -> Sample {
     let (present, next) = fates.unzip();
     Sample {
@@ -177,7 +196,7 @@ fn sample(seen: &Seen, fates: Option<(String, String)>, fields: Vec<SampleField>
     }
 }
 
-fn said(fate: &Fate<'_>) -> String {
+fn said(fate: &Fate) -> String {
     match fate {
         Fate::Sent(_) => "sent".to_owned(),
         Fate::Rejected(why) => format!("rejected: {why}"),
@@ -220,9 +239,17 @@ mod tests {
         Seen { event, operation: Operation::Insert, table: Some("public.t".into()) }
     }
 
+    fn sent(body: &str) -> Fate {
+        Fate::Sent(body.as_bytes().to_vec())
+    }
+
+    fn fates(present: Fate, next: Fate) -> Fates {
+        Fates { present, next }
+    }
+
     fn add(figures: &mut Figures, was: &str, now: &str, hidden: &[&str]) {
         let hidden = hidden.iter().map(|field| (*field).to_owned()).collect();
-        figures.add(&seen(), &Fate::Sent(was.as_bytes()), &Fate::Sent(now.as_bytes()), &hidden);
+        figures.add(&seen(), &[fates(sent(was), sent(now))], &hidden);
     }
 
     #[test]
@@ -261,13 +288,28 @@ mod tests {
         let mut figures = Figures::default();
         let none = BTreeSet::new();
         let rejected = || Fate::Rejected("field \"email\": is NULL".into());
-        figures.add(&seen(), &Fate::Sent(b"{}"), &rejected(), &none);
-        figures.add(&seen(), &rejected(), &rejected(), &none);
-        figures.add(&seen(), &Fate::Skipped("x".into()), &Fate::Sent(b"{}"), &none);
+        figures.add(&seen(), &[fates(sent("{}"), rejected())], &none);
+        figures.add(&seen(), &[fates(rejected(), rejected())], &none);
+        figures.add(&seen(), &[fates(Fate::Skipped("x".into()), sent("{}"))], &none);
         assert_eq!((figures.compared, figures.differ), (3, 2));
         assert_eq!(figures.rejected, Sides { present: 1, next: 2 });
         assert_eq!(figures.skipped, Sides { present: 1, next: 0 });
         assert_eq!(figures.samples[0].next.as_deref(), Some("rejected: field \"email\": is NULL"));
+    }
+
+    #[test]
+    fn an_event_of_several_sinks_counts_once_and_is_shown_once() {
+        let mut figures = Figures::default();
+        let none = BTreeSet::new();
+        let differ = || fates(sent(r#"{"a":1}"#), sent(r#"{"a":2}"#));
+        figures.add(&seen(), &[differ(), differ()], &none);
+        assert_eq!((figures.compared, figures.differ, figures.fields["a"]), (1, 1, 1));
+        assert_eq!(figures.samples.len(), 1);
+        // One sink's `where` drops it: it is compared all the same, and what differs is shown.
+        let skipped = || Fate::Skipped("`where` is false".into());
+        figures.add(&seen(), &[fates(skipped(), skipped()), differ()], &none);
+        assert_eq!((figures.compared, figures.differ, figures.fields["a"]), (2, 2, 2));
+        assert_eq!((figures.skipped, figures.samples.len()), (Sides { present: 1, next: 1 }, 2));
     }
 
     #[test]
