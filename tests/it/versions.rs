@@ -219,8 +219,8 @@ fn a_version_that_is_not_to_be_had_changes_nothing_and_one_that_refuses_is_named
     }
     road.stop();
     road.configure(&config(2, "w"));
-    road.start();
-    let (code, _, said) = road.dlq(&["replay", "--all"]);
+    // The command does the sending: the version runs for the first time now.
+    let (code, _, said) = road.dlq(&["replay", "--all", "--mapping-version", "2"]);
     assert_eq!(code, 5, "{said}");
     let again = road.dead_letters(&[])[0].clone();
     assert_eq!(again["mapping"], json!({ "name": "row", "version": 2 }));

@@ -131,6 +131,10 @@ fn can_be_had(
     for (name, own) in asking::read(reader, |c| dead_letter_mappings(c, filter))? {
         let version = if version == 0 { own } else { version };
         let today = config.mappings.iter().find(|mapping| mapping.name == name);
+        // Without an instance it runs for the first time now.
+        if today.is_some_and(|today| today.version == version) && !asking::is_running(config) {
+            continue;
+        }
         let today = today.map(AsRef::as_ref);
         asking::read(reader, |c| kept_mapping(c, &name, version, today))?
             .map_err(|error| Failure::of(Exit::Usage, &error))?;

@@ -47,7 +47,7 @@ struct Earlier<'a> {
 /// has of the window.
 pub(super) fn look(args: &Args, config: &Config, reader: &Reader) -> Result<(), Failure> {
     if let Some(sink) = config.sinks.iter().find(|sink| sink.name == args.sink) {
-        wanted(args, &versions(config, sink, reader)?, reader)?;
+        wanted(args, config, &versions(config, sink, reader)?, reader)?;
     }
     let archive = Archive::open(&config.state, reader).map_err(|error| broken(&error))?;
     say_begin(&window(args), &archive);
@@ -56,9 +56,12 @@ pub(super) fn look(args: &Args, config: &Config, reader: &Reader) -> Result<(), 
 
 /// Says where the journal begins, should that be behind where the window does.
 fn say_begin(window: &Window, archive: &Archive) {
-    match window.from {
-        Some(Moment::Lsn(from)) if Position::new(from, 0) < archive.begin() => {
+    match (window.from, archive.oldest()) {
+        (Some(Moment::Lsn(from)), _) if Position::new(from, 0) < archive.begin() => {
             gone(Position::new(from, 0), archive.begin());
+        }
+        (Some(Moment::Time(from)), Some(oldest)) if from < oldest => {
+            output::note(&format!("the oldest change in the journal is of {oldest}"));
         }
         _ => {}
     }
@@ -83,7 +86,7 @@ pub(super) fn run(args: &Args, config: &Config, sink: &Sink) -> Result<Exit, Fai
     let reader = asking::reader(config)?;
     let archive = Archive::open(&config.state, &reader).map_err(|error| broken(&error))?;
     let versions = versions(config, sink, &reader)?;
-    let mut mapper = wanted(args, &versions, &reader)?;
+    let mut mapper = wanted(args, config, &versions, &reader)?;
     let mut earlier = Earlier { versions, reader: &reader, mappers: BTreeMap::new() };
     let table = args.table.as_deref().map(trace::table).transpose()?;
     let window = window(args);
@@ -122,11 +125,20 @@ pub(super) fn run(args: &Args, config: &Config, sink: &Sink) -> Result<Exit, Fai
 }
 
 /// Returns the mapper of the version that is asked for.
-fn wanted(args: &Args, versions: &Versions, reader: &Reader) -> Result<SinkMapper, Failure> {
+fn wanted(
+    args: &Args,
+    config: &Config,
+    versions: &Versions,
+    reader: &Reader,
+) -> Result<SinkMapper, Failure> {
     let Some(version) = args.mapping_version else { return Ok(versions.today()) };
     let mut found = Vec::new();
     for route in &versions.routes {
         let Some(mapping) = &route.mapping else { continue };
+        // Without an instance it runs for the first time now.
+        if mapping.version == version && !asking::is_running(config) {
+            continue;
+        }
         let kept =
             asking::read(reader, |c| kept_mapping(c, &mapping.name, version, Some(mapping)))?;
         found.push(Arc::new(kept.map_err(|error| Failure::of(Exit::Usage, &error))?));

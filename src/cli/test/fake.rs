@@ -45,9 +45,11 @@ pub(super) fn candidates(column: &str, real: &Given, mapping: &Mapping, turn: u6
                 _ => {}
             }
         }
-        let suited = words.into_iter().filter_map(|word| suited(kind, word));
-        found.extend(suited.filter(|suited| suited != text));
+        found.extend(words.into_iter().filter_map(|word| suited(kind, word)));
     }
+    // Where the form itself is the real value, it says so of every value of that form.
+    let mut is_first = true;
+    found.retain(|made| std::mem::take(&mut is_first) || made != text);
     found
 }
 
@@ -214,7 +216,9 @@ mod tests {
         };
         assert_eq!(of(Kind::Text, "x", 0), ["a", "b", "1", "22"]);
         assert_eq!(of(Kind::Text, "x", 1), ["a", "b", "22", "1"]);
-        assert_eq!(of(Kind::Integer, "22", 0), ["11", "22", "1"]);
-        assert_eq!(of(Kind::Boolean, "t", 0), ["f", "t"]);
+        assert_eq!(of(Kind::Integer, "22", 0), ["11", "1"]);
+        assert_eq!(of(Kind::Integer, "2", 0), ["1", "1", "22"]);
+        assert_eq!(of(Kind::Text, "bb", 0), ["aa", "1", "22", "x"]);
+        assert_eq!(of(Kind::Boolean, "t", 0), ["f"]);
     }
 }

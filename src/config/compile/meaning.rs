@@ -26,15 +26,24 @@ const NOT_OF_OUTBOXES: [(&str, &str); 5] = [
     ("columns_changed", "updates of an outbox are never sent"),
 ];
 
+/// What these keys are unless they are set: to say so does no harm anywhere.
+const DEFAULTS: [(&str, &str); 4] = [
+    ("on_delete", "send"),
+    ("on_where_error", "send"),
+    ("on_leave", "skip"),
+    ("on_schema_change", "continue"),
+];
+
+/// Whether a key is set to something else than it is anyway.
+fn acts(route: &Table, name: &str) -> bool {
+    let default = DEFAULTS.iter().find(|(key, _)| *key == name).map(|(_, default)| *default);
+    route.given(name) && (default.is_none() || route.text(name) != default)
+}
+
 /// Notes the keys of a route that mean nothing where they stand.
 pub(super) fn check(tree: &Table, route: &Table, notes: &mut Notes<'_>) {
     if route.given("message") {
         beside(route, "message", &OF_ROWS, notes);
-        if route.given("start") && route.text("start") == Some("load") {
-            let message = "start = \"load\" means nothing beside \"message\": there are no \
-                           messages to load; drop it";
-            notes.problem(&route.span("start"), message);
-        }
     } else {
         if route.given("outbox") {
             beside(route, "outbox", &NOT_OF_OUTBOXES, notes);
@@ -51,7 +60,7 @@ pub(super) fn check(tree: &Table, route: &Table, notes: &mut Notes<'_>) {
 }
 
 fn beside(route: &Table, other: &str, keys: &[(&str, &str)], notes: &mut Notes<'_>) {
-    for (name, why) in keys.iter().filter(|(name, _)| route.given(name)) {
+    for (name, why) in keys.iter().filter(|(name, _)| acts(route, name)) {
         let message = format!("\"{name}\" means nothing beside \"{other}\": {why}; drop it");
         notes.problem(&route.span(name), message);
     }
@@ -60,7 +69,7 @@ fn beside(route: &Table, other: &str, keys: &[(&str, &str)], notes: &mut Notes<'
 /// What is about `where` means nothing without it.
 fn needs_where(route: &Table, notes: &mut Notes<'_>) {
     for name in ["on_where_error", "on_leave"] {
-        if route.given(name) && !route.given("where") {
+        if acts(route, name) && !route.given("where") {
             let message = format!("\"{name}\" needs \"where\"; add one, or drop it");
             notes.problem(&route.span(name), message);
         }
@@ -80,15 +89,18 @@ fn needs_operations(route: &Table, notes: &mut Notes<'_>) {
                        \"insert\", or drop \"on\"";
         notes.problem(&route.span("on"), message);
     }
-    // Its fields are also those of an update that leaves.
-    let is_of_leaving =
-        route.table("on_delete").is_some() && route.text("on_leave") == Some("delete");
+    // Its fields are also those of an update that leaves; and to ignore what is left out is no
+    // contradiction.
+    let is_fine = match route.table("on_delete") {
+        Some(_) => route.text("on_leave") == Some("delete"),
+        None => route.text("on_delete") == Some("ignore"),
+    };
     for (name, operation, means) in [
-        ("on_delete", "delete", is_of_leaving),
+        ("on_delete", "delete", is_fine),
         ("on_leave", "update", false),
         ("columns_changed", "update", false),
     ] {
-        if route.given(name) && !route.given("outbox") && !takes(operation) && !means {
+        if acts(route, name) && !route.given("outbox") && !takes(operation) && !means {
             let message =
                 format!("\"{name}\" means nothing where \"on\" leaves out {operation}; drop it");
             notes.problem(&route.span(name), message);
@@ -160,12 +172,12 @@ mod tests {
                 let told = format!("\"{name}\" means nothing beside \"message\": {why}; drop it");
                 check(&format!("message = \"p\"\n{outbox}{key}"), &[&told]);
             }
-            let load = "start = \"load\" means nothing beside \"message\": there are no messages \
-                        to load; drop it";
-            check(&format!("message = \"p\"\n{outbox}start = \"load\""), &[load]);
+            check(&format!("message = \"p\"\n{outbox}start = \"load\""), &[]);
             check(&format!("message = \"p\"\n{outbox}start = \"journal\""), &[]);
             check(&format!("message = \"p\"\n{outbox}start = \"now\""), &[]);
-            check(&format!("message = \"p\"\n{outbox}"), &[]);
+            for (key, default) in super::DEFAULTS {
+                check(&format!("message = \"p\"\n{outbox}{key} = \"{default}\""), &[]);
+            }
         }
     }
 
@@ -193,7 +205,8 @@ mod tests {
         // An update that leaves is sent with these fields too.
         let leaves = "on = [\"insert\", \"update\"]\nwhere = 'row.a > 1'\non_leave = \"delete\"\n";
         check(&t(&format!("{leaves}{set}")), &[]);
-        check(&t(&format!("{leaves}on_delete = \"ignore\"")), &[&of("on_delete", "delete")]);
+        check(&t("on = [\"insert\", \"update\"]\non_delete = \"ignore\""), &[]);
+        check(&t("on = [\"insert\"]\non_delete = \"send\"\non_leave = \"skip\""), &[]);
         check(
             &t("on = [\"insert\", \"read\", \"insert\"]"),
             &["\"insert\" stands in \"on\" twice"],

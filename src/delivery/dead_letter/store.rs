@@ -116,7 +116,7 @@ pub(in crate::delivery) fn tried(
         "UPDATE dead_letters SET state = ?2, category = ?3, message = ?4, status = ?5, answer = ?6,
              attempts = CASE WHEN replays = 0 THEN ?7 ELSE attempts + ?13 END,
              first_failed = coalesce(first_failed, ?8), last_failed = ?8,
-             original = coalesce(original, ?9), payload = coalesce(?10, payload),
+             original = coalesce(original, ?9), payload = coalesce(nullif(?10, x''), payload),
              mapping_name = CASE WHEN ?10 IS NULL THEN mapping_name ELSE ?11 END,
              mapping_version = CASE WHEN ?10 IS NULL THEN mapping_version ELSE ?12 END
          WHERE id = ?1 AND state <> 'discarded'",
@@ -368,5 +368,22 @@ mod tests {
             Ok((first == second, count_dead(connection, "s")?))
         });
         assert_eq!(found.await.unwrap(), (true, 1));
+    }
+
+    #[tokio::test]
+    async fn what_the_mapping_refuses_of_a_replay_leaves_what_was_sent_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(folder.path()).unwrap();
+        let found = state.write(|connection| {
+            let row = put(connection, "s", &letter(LetterState::Dead))?;
+            connection.execute("UPDATE dead_letters SET replays = 1", [])?;
+            let Letter { mut envelope, verdict, .. } = letter(LetterState::Dead);
+            envelope.body = Bytes::new();
+            let verdict = verdict.unwrap();
+            tried(connection, row, LetterState::Dead, None, Some(&envelope), &verdict)?;
+            let sql = "SELECT payload, attempts FROM dead_letters";
+            connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        });
+        assert_eq!(found.await.unwrap(), (b"{}".to_vec(), 1));
     }
 }

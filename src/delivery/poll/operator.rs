@@ -15,6 +15,7 @@ use crate::delivery::record::Record;
 use crate::delivery::runner::{Error, original};
 use crate::delivery::view::count_delivered;
 use crate::delivery::ward::{FEED_MAX, Write, Written};
+use crate::envelope::Envelope;
 use crate::failure::{Category, chain};
 use crate::lsn::{EventId, Position, Timestamp};
 use crate::mapping::{Mapping, SinkMapper};
@@ -125,7 +126,7 @@ impl Poller {
                     tokio::time::sleep(STATE_RETRY).await;
                 }
                 Err(failure) => {
-                    self.refuse_again(stored, failure);
+                    self.refuse_again(stored, None, failure);
                     return Ok(None);
                 }
             }
@@ -163,7 +164,7 @@ impl Poller {
             }
             Again::Rejected(envelope, failure) => {
                 self.view.keep(id, &envelope);
-                self.refuse_again(stored, failure);
+                self.refuse_again(stored, Some(Box::new(envelope)), failure);
                 Ok(None)
             }
             Again::Unwanted => {
@@ -173,13 +174,13 @@ impl Poller {
         }
     }
 
-    fn refuse_again(&mut self, stored: &Stored, failure: Failure) {
+    fn refuse_again(&mut self, stored: &Stored, sent: Option<Box<Envelope>>, failure: Failure) {
         let (id, row) = (stored.id, stored.row);
         let (category, state) = (Category::Rejected, LetterState::Dead);
         self.view.tried(id, state, category, &failure, self.started.elapsed());
         let at = Timestamp::now();
         let verdict = Box::new(Verdict { category, failure, attempts: stored.attempts, at });
-        self.ward.add(Write::Tried { id, row, state, original: None, sent: None, verdict });
+        self.ward.add(Write::Tried { id, row, state, original: None, sent, verdict });
     }
 
     /// Notes what was acknowledged of keys that have dead letters: it counts only then.

@@ -134,6 +134,8 @@ impl Runner {
         for route in &held {
             scheduler.hold(route, true, Duration::ZERO, &mut Vec::new());
         }
+        // Until what an earlier run set aside is looked through.
+        progress.with_snapshot(|snapshot| snapshot.is_moving = true);
         Ok(Self {
             scheduler,
             reader: Reader::new(cursor, versions.today(), bounds.chunk_bytes_max),

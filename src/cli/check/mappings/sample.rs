@@ -187,8 +187,8 @@ impl Seen<'_> {
                 fate.count,
                 fate.examples()
             );
-            let fix = "mend `where`, or set on_where_error: \"send\" is what happens, \"skip\" or \
-                       \"reject\"";
+            let fix = "nothing, if that is meant; else mend `where`, or set on_where_error = \"skip\" \
+                       or \"reject\"";
             report.warn(id, &self.subject, seen, fix);
         }
         if tally.sent > 0 || (tally.rejected.is_empty() && tally.skipped.is_empty()) {
