@@ -55,6 +55,7 @@ fn settings_that_cost_a_slot_a_disk_or_time_are_named() {
         road.sql("ALTER SYSTEM SET idle_replication_slot_timeout = '1h'");
     }
     road.sql("SELECT pg_reload_conf()");
+    eventually("it is taken up", PATIENCE, || road.value("SHOW wal_sender_timeout") == "0");
     let (_, seen) = checks(&road, &[]);
     says(&seen, "source.wal_keep", "ok", "1GB");
     if road.cluster.major() >= 18 {

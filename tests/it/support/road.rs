@@ -116,7 +116,8 @@ impl Road {
         self.streams();
     }
 
-    /// Waits until walgate streams.
+    /// Waits until walgate streams: the server says so first, and walgate itself a moment later,
+    /// once it has stored what it begins with.
     #[track_caller]
     pub(crate) fn streams(&mut self) {
         // Not yet where it only makes the slot.
@@ -126,6 +127,11 @@ impl Road {
         eventually("walgate streams", PATIENCE, || {
             assert!(self.walgate.is_running(), "walgate has ended");
             self.runtime.block_on(self.cluster.value(pid)).is_ok_and(|pid| !pid.is_empty())
+        });
+        eventually("walgate says that it streams", PATIENCE, || {
+            assert!(self.walgate.is_running(), "walgate has ended");
+            let state = &self.walgate.status()["source"]["state"];
+            state == "streaming" || state == "loading"
         });
     }
 
