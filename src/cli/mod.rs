@@ -16,6 +16,7 @@ mod output;
 mod replay;
 mod run;
 mod schema;
+mod sinks;
 mod slot;
 mod status;
 mod test;
@@ -119,6 +120,8 @@ enum Command {
     Route(named::RouteArgs),
     /// Shows or drops the replication slot
     Slot(slot::Args),
+    /// Lists the kinds of sinks that this build has
+    Sinks(sinks::Args),
     /// Prints the JSON Schema of the config
     Schema(schema::Args),
     /// Prints a shell's completion script
@@ -150,6 +153,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
     match command {
+        Command::Sinks(args) => return sinks::run(args),
         Command::Schema(args) => return schema::run(args),
         Command::Completions(args) => return completions::run(args),
         // Files alone: it waits for nobody.
@@ -176,7 +180,8 @@ fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
             Command::Sink(args) => Box::pin(named::sink(args, global)).await,
             Command::Route(args) => Box::pin(named::route(args, global)).await,
             Command::Slot(args) => Box::pin(slot::run(args, global)).await,
-            Command::Schema(_)
+            Command::Sinks(_)
+            | Command::Schema(_)
             | Command::Completions(_)
             | Command::Trace(_)
             | Command::Test(_)

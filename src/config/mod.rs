@@ -20,6 +20,7 @@ use toml::de::DeTable;
 
 pub use self::compile::{Admin, Config, Confirm, Journal, OnFull, Sink, SinkKind, Source};
 pub use self::interpolate::Environment;
+pub use self::keys::{Kind, kinds};
 use self::problem::Notes;
 pub use self::problem::{Problem, Problems};
 pub use self::reference::reference;

@@ -96,6 +96,25 @@ pub(super) enum Shape {
     Either(&'static [Self]),
 }
 
+/// A kind of sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// The word of its table: `[sink.NAME.KIND]`.
+    pub name: &'static str,
+    /// Where it sends to, in a few words.
+    pub what: &'static str,
+    /// This build has it.
+    pub built: bool,
+}
+
+/// Returns every kind of sink, those of other builds too.
+pub fn kinds() -> impl Iterator<Item = Kind> {
+    sink::SINK.keys.iter().filter_map(|key| {
+        let what = key.doc.strip_prefix("kind: ")?;
+        Some(Kind { name: key.name, what, built: key.otherwise != Later })
+    })
+}
+
 use Otherwise::{Later, None, Required, Toml};
 use Shape::{Boolean, Duration, List, Named, Path, Secret, Size, Table, Text, Word};
 

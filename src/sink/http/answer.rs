@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, RETRY_AFTER};
 
-use super::{Config, limit};
+use super::{Config, auth, limit};
 use crate::failure::Category;
 use crate::secret::Secret;
 use crate::sink::Failure;
@@ -55,6 +55,24 @@ pub(super) fn refusal(
     }
 }
 
+/// Returns what an answer says whose body means no.
+pub(super) fn no(
+    status: StatusCode,
+    category: Category,
+    why: &str,
+    asked: Asked,
+    host: &str,
+    text: Option<String>,
+) -> Failure {
+    Failure {
+        category,
+        message: format!("{host} answered {}: {why}", words(status)),
+        retry_after: asked.retry_after,
+        status: Some(status.as_u16()),
+        answer: text,
+    }
+}
+
 /// Returns what a 2xx says to a request of which not all was sent.
 pub(super) fn early(status: StatusCode, host: &str) -> Failure {
     let words = words(status);
@@ -73,6 +91,18 @@ const fn category(status: u16, asked_to_wait: bool, templated: bool) -> Category
         300..=399 | 401 | 403 | 404 | 407 | 410 => Category::Setup,
         400..=499 => Category::Rejected,
         _ => Category::Transient,
+    }
+}
+
+/// Sorts the status that an answer has for one event; none: it was taken. What would be the
+/// set-up's fault of a whole answer is the event's there.
+pub(super) const fn category_of_item(status: u16) -> Option<Category> {
+    match status {
+        200..=299 => None,
+        _ => Some(match category(status, false, true) {
+            Category::Setup => Category::Rejected,
+            other => other,
+        }),
     }
 }
 
@@ -103,8 +133,10 @@ pub(super) fn hidden(config: &Config) -> Vec<Secret> {
         .chain(over)
         .filter(|(name, _)| !SHOWN.iter().any(|shown| name.eq_ignore_ascii_case(shown)))
         .flat_map(|(_, value)| [value.expose(), last_word(value.expose())])
+        .map(str::to_owned)
+        .chain(auth::hidden(config.auth.as_ref()))
         .filter(|text| text.len() >= HIDDEN_BYTES_MIN)
-        .map(|text| Secret::new(text.to_owned()))
+        .map(Secret::new)
         .collect()
 }
 

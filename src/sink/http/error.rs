@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::guard::PrivateAddress;
 use super::{SecretError, TemplateError};
 
 /// Settings that can't be used. `key` is the place below `[sink.NAME.http]`.
@@ -105,6 +106,32 @@ pub enum Error {
         /// The setting.
         key: String,
     },
+    /// An address of a private network.
+    #[error("`{key}`")]
+    Private {
+        /// The setting.
+        key: String,
+        /// Which.
+        #[source]
+        source: PrivateAddress,
+    },
+    /// Credentials twice.
+    #[error("`{key}` and `auth` both say who walgate is; drop one")]
+    TwoCredentials {
+        /// The setting.
+        key: String,
+    },
+    /// An expression that can't be used.
+    #[error("`ack.{key}` {message}")]
+    Ack {
+        /// The key below `ack`.
+        key: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+    /// Answers of several events, but a request has one.
+    #[error("`ack.items`: a request has one event; set batch.max_events, or drop it")]
+    AckOfOne,
     /// More than a request can name.
     #[error("`{key}` is too long")]
     Long {
@@ -128,7 +155,13 @@ impl Error {
             | Self::HeaderName { key }
             | Self::HeaderValue { key }
             | Self::ReservedHeader { key }
-            | Self::OneEvent { key } => key,
+            | Self::OneEvent { key }
+            | Self::Private { key, .. }
+            | Self::TwoCredentials { key } => key,
+            Self::Ack { key: "when", .. } => "ack.when",
+            Self::Ack { key: "item", .. } => "ack.item",
+            Self::Ack { key: "retry", .. } => "ack.retry",
+            Self::Ack { .. } | Self::AckOfOne => "ack.items",
             Self::SigningSecret(_) => "signing_secret",
             Self::BinaryBatch | Self::NoCloudEvents => "cloudevents",
             Self::Pem { key, .. } | Self::CertWithoutKey { key } | Self::Tls { key, .. } => key,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
 };
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Uri};
@@ -13,7 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use url::{Position, Url};
 
 use super::template::{Event, Part, Template};
-use super::{Config, Error, Overrides, cloudevents};
+use super::{Config, Error, Overrides, auth, cloudevents};
 use crate::secret::Secret;
 use crate::sink::{Common, Form};
 
@@ -57,6 +57,10 @@ pub(super) struct Plan {
     configured: Vec<HeaderName>,
     /// The attributes of a CloudEvent are headers.
     pub(super) binary: bool,
+    /// Bodies are compressed, and a header says so.
+    gzip: bool,
+    /// Credentials come with each request.
+    has_auth: bool,
     /// Scheme, host and port, for the check.
     pub(super) origin: Url,
     /// Host and port: what messages may show.
@@ -90,6 +94,10 @@ impl Plan {
         let method = over.and_then(|over| over.method.as_deref()).unwrap_or(&base.method);
         let key = format!("{prefix}url");
         let (url, origin) = url_plan(&key, url)?;
+        let has_user = !origin.username().is_empty() || origin.password().is_some();
+        if base.auth.is_some() && has_user {
+            return Err(Error::TwoCredentials { key });
+        }
         let mut plan = Self {
             method: method_plan(&format!("{prefix}method"), method)?,
             url,
@@ -97,9 +105,14 @@ impl Plan {
             made_headers: Vec::new(),
             configured: Vec::new(),
             binary: base.binary,
+            gzip: base.gzip,
+            has_auth: base.auth.is_some(),
             host: authority(&origin),
             origin,
         };
+        if let Some(value) = auth::fixed(base.auth.as_ref())? {
+            plan.headers.insert(AUTHORIZATION, value);
+        }
         plan.add_headers("headers.", &base.headers)?;
         if let Some(over) = over {
             plan.add_headers(&format!("{prefix}headers."), &over.headers)?;
@@ -114,6 +127,9 @@ impl Plan {
                 name.parse().map_err(|_| Error::HeaderName { key: key.clone() })?;
             if self.sets(&name) {
                 return Err(Error::ReservedHeader { key });
+            }
+            if self.has_auth && name == AUTHORIZATION {
+                return Err(Error::TwoCredentials { key });
             }
             let template = Template::parse(value.expose())
                 .map_err(|source| Error::Template { key: key.clone(), source })?;
@@ -136,13 +152,15 @@ impl Plan {
     fn sets(&self, name: &HeaderName) -> bool {
         RESERVED.contains(&name.as_str())
             || (self.binary && name.as_str().starts_with(cloudevents::PREFIX))
+            || (self.gzip && *name == CONTENT_ENCODING)
     }
 
     /// Whether an event may not set this header: walgate, the connection or the settings do.
     pub(super) fn owns(&self, name: &HeaderName) -> bool {
         self.sets(name)
             || self.configured.contains(name)
-            || (*name == AUTHORIZATION && self.headers.contains_key(AUTHORIZATION))
+            || (*name == AUTHORIZATION
+                && (self.has_auth || self.headers.contains_key(AUTHORIZATION)))
     }
 
     /// Tells which setting is built from the event, if one is.
@@ -226,7 +244,7 @@ impl Plan {
 }
 
 /// Returns host and port: what messages may show of a URL.
-fn authority(url: &Url) -> String {
+pub(super) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     format!("{host}:{}", url.port_or_known_default().unwrap_or_default())
 }
@@ -270,7 +288,7 @@ fn headers_of(origin: &Url, content_type: &'static str) -> Option<HeaderMap> {
 }
 
 /// Returns what of a URL a request names. None where it is longer than one can.
-fn path_and_query(url: &Url) -> Option<Uri> {
+pub(super) fn path_and_query(url: &Url) -> Option<Uri> {
     let text = &url[Position::BeforePath..Position::AfterQuery];
     PathAndQuery::try_from(text).ok().map(Uri::from)
 }

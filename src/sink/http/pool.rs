@@ -192,6 +192,7 @@ mod tests {
     use tokio::net::TcpListener;
     use url::Url;
 
+    use super::super::guard::Guard;
     use super::*;
 
     /// A pool with a connection that takes no request yet, as a new one is.
@@ -204,7 +205,8 @@ mod tests {
             .unwrap()
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
-        let way = Way::new("url", &origin, &Arc::new(tls), Duration::from_secs(5)).unwrap();
+        let way = Way::new("url", &origin, &Arc::new(tls), Duration::from_secs(5), Guard::Public)
+            .unwrap();
         let pool = Pool::new(way, 1);
         let connection = Connection::open(&pool.way).await.unwrap();
         (pool, connection)

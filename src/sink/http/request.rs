@@ -1,11 +1,14 @@
 //! The request of a batch: its body, and the headers by which a receiver knows a repeat and who
 //! sent it.
 
+use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hyper::Request;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use hyper::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use ring::digest;
 
 use super::body::{Body, Taken};
@@ -16,6 +19,9 @@ use super::signature::Signer;
 use super::template::Event;
 use crate::envelope::Envelope;
 use crate::sink::{Batch, Common, Form};
+
+/// A smaller body is not worth compressing, in bytes: it fits into a packet or two.
+const GZIP_BYTES_MIN: usize = 1024;
 
 const REPLAY: HeaderName = HeaderName::from_static("walgate-replay");
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -29,11 +35,13 @@ pub(super) struct Writer {
     /// What an event's body is.
     form: Form,
     signer: Option<Signer>,
+    /// Whether bodies are compressed.
+    gzip: bool,
 }
 
 impl Writer {
-    pub(super) const fn new(common: &Common, signer: Option<Signer>) -> Self {
-        Self { array: common.max_events > 1, form: common.form, signer }
+    pub(super) const fn new(common: &Common, signer: Option<Signer>, gzip: bool) -> Self {
+        Self { array: common.max_events > 1, form: common.form, signer, gzip }
     }
 
     /// Makes the request of a batch, whose first event is `first`, or says what of that stands in
@@ -58,6 +66,13 @@ impl Writer {
             first.body.clone()
         };
         self.add_headers(&mut headers, batch, &body, now);
+        // What is signed is what the receiver reads: it is compressed afterwards.
+        let body = if self.gzip && body.len() >= GZIP_BYTES_MIN {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            gzip(&body).map_err(|error| format!("gzip: {error}"))?
+        } else {
+            body
+        };
         let (body, sent) = Body::new(body);
         let mut request = Request::new(body);
         *request.method_mut() = method;
@@ -84,6 +99,14 @@ impl Writer {
         }
         headers.insert(IDEMPOTENCY_KEY, value);
     }
+}
+
+/// Compresses a body; the same one always comes to the same bytes.
+fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
+    let room = Vec::with_capacity(body.len() / 4);
+    let mut encoder = GzEncoder::new(room, Compression::fast());
+    encoder.write_all(body)?;
+    encoder.finish().map(Bytes::from)
 }
 
 /// Puts the events into one array without looking into them.

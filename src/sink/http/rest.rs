@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::pool::{Connection, Pool};
 
 /// How much of an answer is kept for the dead letter, in bytes.
-const ANSWER_BYTES_KEPT: usize = 2 * 1024;
+pub(super) const ANSWER_BYTES_KEPT: usize = 2 * 1024;
 
 /// How much of an answer is read so that its connection can be used again; past it the
 /// connection is dropped instead.
@@ -20,35 +20,54 @@ const ANSWER_BYTES_READ_MAX: usize = 64 * 1024;
 /// an acknowledgement that breaks off in the middle is none.
 const ANSWER_BODY_WAIT: Duration = Duration::from_secs(1);
 
+/// What of an answer's body somebody needs.
+#[derive(Clone, Copy)]
+pub(super) struct Need {
+    /// So much of it is kept.
+    pub(super) bytes: usize,
+    /// So long it is waited for.
+    pub(super) until: Instant,
+}
+
+impl Need {
+    /// What a dead letter shows: nothing depends on it.
+    pub(super) fn to_show(deadline: Instant) -> Self {
+        let until = deadline.min(Instant::now() + ANSWER_BODY_WAIT);
+        Self { bytes: ANSWER_BYTES_KEPT, until }
+    }
+}
+
 /// What an answer had beside its head.
 #[derive(Default)]
 pub(super) struct Rest {
     /// As much of it as is kept.
     pub(super) kept: Vec<u8>,
+    /// All of it was kept.
+    pub(super) is_whole: bool,
     /// With what it broke off.
     pub(super) broken: Option<hyper::Error>,
 }
 
-/// Reads an answer's body so far as it is needed and gives the connection back, or drops it. What
-/// has not come until `deadline` is not waited for.
+/// Reads an answer's body so far as it is needed and gives the connection back, or drops it.
 pub(super) async fn read(
     response: Response<Incoming>,
     mut connection: Connection,
     pool: &Pool,
-    deadline: Instant,
+    need: Need,
 ) -> Rest {
     let mut body = response.into_body();
     let mut rest = Rest::default();
     if body.is_end_stream() {
+        rest.is_whole = true;
         pool.keep(connection).await;
         return rest;
     }
-    let deadline = deadline.min(Instant::now() + ANSWER_BODY_WAIT);
+    let read_max = ANSWER_BYTES_READ_MAX.max(need.bytes);
     let mut read: usize = 0;
-    while read <= ANSWER_BYTES_READ_MAX {
-        match timeout_at(deadline, connection.next(&mut body)).await {
+    while read <= read_max {
+        match timeout_at(need.until, connection.next(&mut body)).await {
             Ok(Some(Ok(piece))) => {
-                let room = ANSWER_BYTES_KEPT.saturating_sub(rest.kept.len());
+                let room = need.bytes.saturating_sub(rest.kept.len());
                 rest.kept.extend_from_slice(piece.get(..room).unwrap_or(&piece));
                 read = read.saturating_add(piece.len());
             }
@@ -57,6 +76,7 @@ pub(super) async fn read(
                 return rest;
             }
             Ok(None) => {
+                rest.is_whole = read == rest.kept.len();
                 pool.keep(connection).await;
                 return rest;
             }

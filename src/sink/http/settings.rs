@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::ack;
+use super::auth::Auth;
 use crate::chunk::Operation;
 use crate::secret::Secret;
 
@@ -20,6 +22,14 @@ pub struct Config {
     pub binary: bool,
     /// One, or several during rotation; none: nothing is signed.
     pub signing_secret: Vec<Secret>,
+    /// Who walgate says that it is; none: nobody, or what URL and headers say.
+    pub auth: Option<Auth>,
+    /// Bodies are compressed.
+    pub gzip: bool,
+    /// What of an answer's body counts; none: its status alone.
+    pub ack: Option<ack::Settings>,
+    /// Requests may go to private addresses.
+    pub allow_private: bool,
     /// Certificates to trust beside the system's (PEM).
     pub ca: Option<PathBuf>,
     /// Client certificate chain (PEM).
@@ -39,6 +49,10 @@ impl Config {
             on: Vec::new(),
             binary: false,
             signing_secret: Vec::new(),
+            auth: None,
+            gzip: false,
+            ack: None,
+            allow_private: false,
             ca: None,
             cert: None,
             key: None,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use url::Url;
 
+use super::guard::Guard;
 use super::plan::Plan;
 use super::pool::Pool;
 use super::transport::{self, Way};
@@ -54,7 +55,8 @@ impl Targets {
         let tls = transport::tls(config, all().any(|plan| plan.origin.scheme() == "https"))?;
         let is_one = all().all(|other| other.origin.origin() == plan.origin.origin());
         let host = is_one.then(|| format!("{}://{}", plan.origin.scheme(), plan.host));
-        let mut pools = Pools { tls, common: *common, made: Vec::new() };
+        let guard = Guard::new(config.allow_private);
+        let mut pools = Pools { tls, common: *common, guard, made: Vec::new() };
         let pool = pools.of("url", &plan.origin)?;
         let own = plans.into_iter().map(|(operation, plan)| {
             let pool = pools.of(&format!("on.{}.url", operation.as_str()), &plan.origin)?;
@@ -88,6 +90,7 @@ impl Targets {
 struct Pools {
     tls: Arc<rustls::ClientConfig>,
     common: Common,
+    guard: Guard,
     made: Vec<(Url, Arc<Pool>)>,
 }
 
@@ -98,7 +101,7 @@ impl Pools {
         if let Some((_, pool)) = known {
             return Ok(Arc::clone(pool));
         }
-        let way = Way::new(key, origin, &self.tls, self.common.timeout)?;
+        let way = Way::new(key, origin, &self.tls, self.common.timeout, self.guard)?;
         let pool = Arc::new(Pool::new(way, self.common.concurrency));
         self.made.push((origin.clone(), Arc::clone(&pool)));
         Ok(pool)

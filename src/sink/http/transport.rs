@@ -22,6 +22,7 @@ use tokio_util::either::Either;
 use tower_service::Service;
 use url::Url;
 
+use super::guard::{Guard, PrivateAddress};
 use super::{Config, Error};
 use crate::failure::Category;
 use crate::sink::{BoxFuture, Failure};
@@ -106,10 +107,21 @@ impl Way {
         origin: &Url,
         tls: &Arc<rustls::ClientConfig>,
         timeout: Duration,
+        guard: Guard,
     ) -> Result<Self, Error> {
         let wrong = || Error::Host { key: key.to_owned() };
+        // One that is written out is not looked up.
+        let literal = match origin.host() {
+            Some(url::Host::Ipv4(address)) => Some(address.into()),
+            Some(url::Host::Ipv6(address)) => Some(address.into()),
+            Some(url::Host::Domain(_)) | None => None,
+        };
+        if let Some(address) = literal {
+            let private = |source| Error::Private { key: key.to_owned(), source };
+            guard.check(address).map_err(private)?;
+        }
         let limit = CONNECT_TIMEOUT.min(timeout);
-        let mut tcp = HttpConnector::new_with_resolver(Names {});
+        let mut tcp = HttpConnector::new_with_resolver(Names { guard });
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
@@ -147,19 +159,40 @@ impl Way {
 
 /// Looks names up with the system's resolver, and marks a failure as one of names.
 #[derive(Clone, Debug)]
-struct Names {}
+struct Names {
+    guard: Guard,
+}
 
-/// A name that has no address.
+/// A name that has no address to go to.
 #[derive(Debug)]
-pub(super) struct NameFailure(io::Error);
+pub(super) enum NameFailure {
+    /// None at all.
+    Lookup(io::Error),
+    /// None that requests may go to.
+    Private(PrivateAddress),
+}
 
 impl fmt::Display for NameFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the name can't be looked up: {}", self.0)
+        match self {
+            Self::Lookup(error) => write!(f, "the name can't be looked up: {error}"),
+            Self::Private(address) => write!(f, "the name's address {address}"),
+        }
     }
 }
 
 impl StdError for NameFailure {}
+
+/// Keeps the addresses that requests may go to.
+fn allowed(found: Vec<SocketAddr>, guard: Guard) -> Result<Vec<SocketAddr>, NameFailure> {
+    let refused = found.iter().find_map(|address| guard.check(address.ip()).err());
+    let allowed: Vec<SocketAddr> =
+        found.into_iter().filter(|address| guard.check(address.ip()).is_ok()).collect();
+    match refused {
+        Some(refused) if allowed.is_empty() => Err(NameFailure::Private(refused)),
+        _ => Ok(allowed),
+    }
+}
 
 impl Service<Name> for Names {
     type Response = std::vec::IntoIter<SocketAddr>;
@@ -171,9 +204,11 @@ impl Service<Name> for Names {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
+        let guard = self.guard;
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(NameFailure)?;
-            Ok(found.collect::<Vec<_>>().into_iter())
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+            let found = found.map_err(NameFailure::Lookup)?.collect();
+            Ok(allowed(found, guard)?.into_iter())
         })
     }
 }
@@ -189,6 +224,8 @@ pub(super) enum Broken {
     Exchange(hyper::Error),
     /// There is no answer within this time.
     Timeout(Duration),
+    /// There is no answer within what is left of the request's time.
+    Silent,
 }
 
 impl Broken {
@@ -199,6 +236,7 @@ impl Broken {
             Self::ConnectTimeout(limit) => format!("can't connect within {limit:?}"),
             Self::Exchange(_) => format!("the connection broke{}", self.cause()),
             Self::Timeout(limit) => format!("no answer within {limit:?}"),
+            Self::Silent => "no answer in time".to_owned(),
         }
     }
 
@@ -211,7 +249,7 @@ impl Broken {
         let top: Option<&(dyn StdError + 'static)> = match self {
             Self::Connect(error) => Some(error.as_ref()),
             Self::Exchange(error) => Some(error),
-            Self::ConnectTimeout(_) | Self::Timeout(_) => None,
+            Self::ConnectTimeout(_) | Self::Timeout(_) | Self::Silent => None,
         };
         std::iter::successors(top, |error| (*error).source())
     }
@@ -241,13 +279,20 @@ impl Lasting {
 
 /// Sorts a request that got no answer. Nothing of the URL but `host` gets into the message.
 pub(super) fn failure(broken: &Broken, host: &str, lasting: &Lasting) -> Failure {
-    let category = if broken.chain().any(is_name_or_certificate) {
+    let category = if broken.chain().any(is_private) {
+        Category::Setup
+    } else if broken.chain().any(is_name_or_certificate) {
         lasting.failed(Instant::now())
     } else {
         lasting.over();
         Category::Transient
     };
     Failure::new(category, format!("{host}: {}", broken.words()))
+}
+
+/// A name whose address no request may go to: waiting mends nothing.
+fn is_private(cause: &(dyn StdError + 'static)) -> bool {
+    matches!(cause.downcast_ref(), Some(NameFailure::Private(_)))
 }
 
 /// Looks for [`NameFailure`] and TLS errors; I/O errors carry the latter inside.
@@ -294,10 +339,21 @@ mod tests {
     }
 
     #[test]
+    fn a_name_goes_only_where_requests_may_go() {
+        let address = |text: &str| SocketAddr::new(text.parse().unwrap(), 0);
+        let both = || vec![address("10.0.0.1"), address("8.8.8.8")];
+        assert_eq!(allowed(both(), Guard::Public).unwrap(), [address("8.8.8.8")]);
+        assert_eq!(allowed(both(), Guard::Any).unwrap(), both());
+        assert_eq!(allowed(Vec::new(), Guard::Public).unwrap(), []);
+        let refused = allowed(vec![address("10.0.0.1")], Guard::Public).unwrap_err();
+        assert!(is_private(&refused) && refused.to_string().contains("10.0.0.1 is a private"));
+    }
+
+    #[test]
     fn only_names_and_certificates_are_taken_for_the_setup() {
         let io = |error: rustls::Error| io::Error::new(io::ErrorKind::InvalidData, error);
         let certificate = || rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
-        assert!(is_name_or_certificate(&NameFailure(io::Error::other("x"))));
+        assert!(is_name_or_certificate(&NameFailure::Lookup(io::Error::other("x"))));
         assert!(is_name_or_certificate(&certificate()));
         assert!(is_name_or_certificate(&io(certificate())));
         assert!(!is_name_or_certificate(&io::Error::from(io::ErrorKind::ConnectionRefused)));

@@ -1,5 +1,7 @@
 //! Sinks: what they send, and what they make of every kind of answer.
 
+mod ack;
+mod auth;
 mod connections;
 mod file;
 mod http;

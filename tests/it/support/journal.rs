@@ -1,8 +1,10 @@
 //! [`Journal`]: what came to a receiver, and whether it came as promised.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::time::{Duration, Instant};
 
+use flate2::read::GzDecoder;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -32,12 +34,27 @@ impl Request {
         self.headers.iter().find_map(|(other, value)| (other == name).then_some(value.as_str()))
     }
 
-    /// Returns its events: those of an array, or the one; none of an empty body.
+    /// Returns its body as it was before it was compressed.
+    pub(crate) fn plain(&self) -> Vec<u8> {
+        if self.header("content-encoding") != Some("gzip") {
+            return self.body.clone();
+        }
+        let mut plain = Vec::new();
+        GzDecoder::new(self.body.as_slice()).read_to_end(&mut plain).unwrap();
+        plain
+    }
+
+    /// Whether it asks for something else than to take events.
+    fn is_form(&self) -> bool {
+        self.header("content-type") == Some("application/x-www-form-urlencoded")
+    }
+
+    /// Returns its events: those of an array, or the one; none of an empty body or a form.
     pub(crate) fn events(&self) -> Vec<Event> {
-        if self.body.is_empty() {
+        if self.body.is_empty() || self.is_form() {
             return Vec::new();
         }
-        match serde_json::from_slice(&self.body).unwrap() {
+        match serde_json::from_slice(&self.plain()).unwrap() {
             Value::Array(events) => events.into_iter().map(Event).collect(),
             event => vec![Event(event)],
         }
@@ -45,7 +62,11 @@ impl Request {
 
     /// Returns the bytes of each of its events.
     fn bodies(&self) -> Vec<String> {
-        let text = std::str::from_utf8(&self.body).unwrap();
+        if self.is_form() {
+            return Vec::new();
+        }
+        let plain = self.plain();
+        let text = std::str::from_utf8(&plain).unwrap();
         if !text.starts_with('[') {
             return vec![text.to_owned()];
         }
