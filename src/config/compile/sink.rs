@@ -315,7 +315,12 @@ fn auth(table: &Table) -> Option<Auth> {
 
 fn ack(table: &Table) -> AckSettings {
     let text = |name: &str| table.text(name).map(str::to_owned);
-    AckSettings { when: text("when"), items: text("items"), item: text("item"), retry: text("retry") }
+    AckSettings {
+        when: text("when"),
+        items: text("items"),
+        item: text("item"),
+        retry: text("retry"),
+    }
 }
 
 /// Credentials of one kind, and settings of `ack` that ask for something.
@@ -330,7 +335,8 @@ fn one_each(table: &Table, notes: &mut Notes<'_>) {
                 notes.problem(&auth.place, message);
             }
             [_, second, ..] => {
-                let message = "\"auth\" has one of \"basic\", \"bearer\" and \"oauth2\"; drop the others";
+                let message =
+                    "\"auth\" has one of \"basic\", \"bearer\" and \"oauth2\"; drop the others";
                 notes.problem(&auth.span(second), message);
             }
         }

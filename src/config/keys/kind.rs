@@ -32,7 +32,12 @@ pub(super) static HTTP: Section = Section {
         ),
         key("auth", Table(&AUTH), None, "who walgate says that it is; one of the three"),
         key("gzip", Boolean, Toml("false"), "bodies of 1 KiB and more are compressed"),
-        key("ack", Table(&ACK), None, "what of an answer's body counts, for APIs that say 200 and mean no"),
+        key(
+            "ack",
+            Table(&ACK),
+            None,
+            "what of an answer's body counts, for APIs that say 200 and mean no",
+        ),
         key(
             "allow_private",
             Boolean,
@@ -82,8 +87,18 @@ static OAUTH2: Section = Section {
 static ACK: Section = Section {
     title: "ack",
     keys: &[
-        key("when", Text, None, "CEL over `status`, `headers` and `body`: true is an acknowledgement"),
-        key("items", Text, None, "the way to a list in the body with an answer an event: `results`"),
+        key(
+            "when",
+            Text,
+            None,
+            "CEL over `status`, `headers` and `body`: true is an acknowledgement",
+        ),
+        key(
+            "items",
+            Text,
+            None,
+            "the way to a list in the body with an answer an event: `results`",
+        ),
         key(
             "item",
             Text,

@@ -124,7 +124,9 @@ impl Ack {
         }
         let Some(way) = &self.items else { return Read::All(Said::Yes) };
         match matched(&scene, way, events) {
-            Ok(items) => Read::Each(items.into_iter().map(|item| self.of_item(&scene, item)).collect()),
+            Ok(items) => {
+                Read::Each(items.into_iter().map(|item| self.of_item(&scene, item)).collect())
+            }
             Err(why) => Read::All(Said::No(Category::Transient, why)),
         }
     }

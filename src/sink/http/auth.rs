@@ -318,15 +318,18 @@ mod tests {
         );
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_token_is_used_until_shortly_before_its_end() {
+    #[test]
+    fn a_token_is_used_until_shortly_before_its_end() {
         let now = Instant::now();
         let life = |answer: &str| {
             let token = token(answer.as_bytes(), now).unwrap();
             assert_eq!(token.header, "Bearer abc");
             token.good_until.map(|until| (until - now).as_secs())
         };
-        assert_eq!(life(r#"{"access_token":"abc","token_type":"Bearer","expires_in":3600}"#), Some(3540));
+        assert_eq!(
+            life(r#"{"access_token":"abc","token_type":"Bearer","expires_in":3600}"#),
+            Some(3540)
+        );
         assert_eq!(life(r#"{"access_token":"abc","expires_in":"10"}"#), Some(8));
         assert_eq!(life(r#"{"access_token":"abc"}"#), None);
         assert!(token(b"{}", now).is_err());

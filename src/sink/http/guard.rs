@@ -17,7 +17,7 @@ pub(super) enum Guard {
 
 /// An address of a network that is not public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PrivateAddress(pub(super) IpAddr);
+pub struct PrivateAddress(pub(super) IpAddr);
 
 impl fmt::Display for PrivateAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

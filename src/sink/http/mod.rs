@@ -32,13 +32,14 @@ use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
-use self::ack::{Ack, Read, Said};
 pub use self::ack::Settings as AckSettings;
+use self::ack::{Ack, Read, Said};
 use self::answer::Asked;
 use self::auth::Tokens;
 pub use self::auth::{Auth, OAuth2};
 use self::body::Taken;
 pub use self::error::Error;
+pub use self::guard::PrivateAddress;
 use self::plan::Plan;
 use self::pool::Connection;
 use self::request::Writer;
@@ -100,7 +101,8 @@ impl Http {
             if settings.items.is_some() && common.max_events <= 1 {
                 return Err(Error::AckOfOne);
             }
-            Ack::new(settings).map_err(|wrong| Error::Ack { key: wrong.key, message: wrong.message })
+            Ack::new(settings)
+                .map_err(|wrong| Error::Ack { key: wrong.key, message: wrong.message })
         });
         Ok(Self {
             targets,

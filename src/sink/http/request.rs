@@ -5,9 +5,9 @@ use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use hyper::Request;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use hyper::Request;
 use hyper::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use ring::digest;
 

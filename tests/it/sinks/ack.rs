@@ -64,9 +64,10 @@ async fn each_event_of_a_batch_has_its_own_answer() {
         sink.deliver(&batch(0..3)).await
     };
     let categories = |answer: Answer| match answer {
-        Answer::PerEvent(each) => {
-            each.into_iter().map(|one| one.err().map(|failure| failure.category)).collect::<Vec<_>>()
-        }
+        Answer::PerEvent(each) => each
+            .into_iter()
+            .map(|one| one.err().map(|failure| failure.category))
+            .collect::<Vec<_>>(),
         other => unreachable!("{other:?}"),
     };
     let (rejected, transient) = (Some(Category::Rejected), Some(Category::Transient));
