@@ -24,6 +24,9 @@ pub struct Envelope {
     pub key_hash: u64,
     /// Hash of table and old key, only when an update changed the key.
     pub before_key_hash: Option<u64>,
+    /// The old key's JSON, only when an update changed the key: who keeps rows by their key deletes
+    /// that one first. Boxed, since few have one and many wait.
+    pub before_key: Option<Box<Bytes>>,
     /// Of an outbox: the JSON object of what is sent with the payload.
     /// Boxed, since few have one and many wait.
     pub outbox: Option<Box<Bytes>>,

@@ -214,6 +214,7 @@ mod tests {
             key: Bytes::new(),
             key_hash: 0,
             before_key_hash: None,
+            before_key: None,
             outbox: None,
             commit_time: None,
             route: Arc::clone(route),

@@ -113,6 +113,7 @@ impl Draft {
             },
             key_hash: self.key_hash,
             before_key_hash: self.before_key_hash,
+            before_key: self.before_key.map(|range| Box::new(Envelope::slice(buffer, range))),
             outbox: self.outbox.map(|range| Box::new(Envelope::slice(buffer, range))),
             commit_time: self.commit_time,
             route: self.route,

@@ -4,9 +4,14 @@
 //! arm in [`build`].
 
 mod blocking;
+mod template;
+mod outbox;
+pub mod tls;
 pub mod http;
 pub mod file;
 pub mod stdout;
+
+pub use self::template::TemplateError;
 
 use std::fmt;
 use std::future::Future;
@@ -39,6 +44,12 @@ impl Config {
             Self::Stdout(_) => stdout::KIND,
         }
     }
+}
+
+/// Whether this build has a kind: those with clients of their own are features.
+#[must_use]
+pub const fn is_built(_kind: &str) -> bool {
+    true
 }
 
 /// What of `[sink.NAME]` a sink must know, whatever its kind.

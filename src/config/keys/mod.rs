@@ -111,7 +111,11 @@ pub struct Kind {
 pub fn kinds() -> impl Iterator<Item = Kind> {
     sink::SINK.keys.iter().filter_map(|key| {
         let what = key.doc.strip_prefix("kind: ")?;
-        Some(Kind { name: key.name, what, built: key.otherwise != Later })
+        Some(Kind {
+            name: key.name,
+            what,
+            built: KINDS.contains(&key.name) && crate::sink::is_built(key.name),
+        })
     })
 }
 

@@ -345,6 +345,7 @@ mod tests {
             key: Bytes::new(),
             key_hash: 1,
             before_key_hash: None,
+            before_key: None,
             outbox: None,
             commit_time: None,
             route: Arc::new(RouteLabel { name: "r".to_owned(), mapping: None }),

@@ -1,9 +1,8 @@
 //! [`Error`]: settings that can't be used, each with the place where it stands.
 
-use std::path::PathBuf;
-
+use super::SecretError;
 use super::guard::PrivateAddress;
-use super::{SecretError, TemplateError};
+use crate::sink::{TemplateError, tls};
 
 /// Settings that can't be used. `key` is the place below `[sink.NAME.http]`.
 #[derive(Debug, thiserror::Error)]
@@ -78,28 +77,9 @@ pub enum Error {
     /// A secret that can't sign.
     #[error("`signing_secret`")]
     SigningSecret(#[source] SecretError),
-    /// Not PEM.
-    #[error("`{key}`: no PEM can be read from {path}", path = path.display())]
-    Pem {
-        /// The setting.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-    },
-    /// Half of a client certificate.
-    #[error("`{key}` is missing: `cert` and `key` come together")]
-    CertWithoutKey {
-        /// The setting that is missing.
-        key: &'static str,
-    },
-    /// TLS can't use a certificate.
-    #[error("`{key}`: TLS can't use it")]
-    Tls {
-        /// The setting.
-        key: &'static str,
-        /// Why.
-        source: rustls::Error,
-    },
+    /// A certificate or key that can't be used.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
     /// A host that can't be asked for.
     #[error("`{key}` names a host that no request can be sent to")]
     Host {
@@ -164,7 +144,7 @@ impl Error {
             Self::Ack { .. } | Self::AckOfOne => "ack.items",
             Self::SigningSecret(_) => "signing_secret",
             Self::BinaryBatch | Self::NoCloudEvents => "cloudevents",
-            Self::Pem { key, .. } | Self::CertWithoutKey { key } | Self::Tls { key, .. } => key,
+            Self::Tls(error) => error.key(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The `http` sink: one event or an array of them a request; a 2xx is the acknowledgement.
 //!
-//! What is sent and what an answer means is decided without I/O: `plan`, `template`, `outbox`,
+//! What is sent and what an answer means is decided without I/O: `plan`, `outbox`,
 //! `cloudevents`, `request` and `signature` make the request; `answer`, `ack` and `limit` judge what
 //! comes back. `auth` says who asks, `guard` where to. `transport` connects, `pool` keeps the
 //! connections, `body` and `rest` are what is sent and read on them.
@@ -9,7 +9,6 @@ mod settings;
 mod error;
 mod target;
 mod plan;
-mod template;
 mod outbox;
 mod cloudevents;
 mod request;
@@ -48,7 +47,6 @@ pub use self::settings::{Config, Overrides};
 pub use self::signature::SecretError;
 use self::signature::Signer;
 use self::target::{Target, Targets};
-pub use self::template::TemplateError;
 use self::transport::{Broken, Lasting};
 use super::{Answer, Batch, BoxFuture, Common, Failure, Reply, Sink};
 use crate::envelope::Envelope;

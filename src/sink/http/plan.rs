@@ -13,9 +13,9 @@ use hyper::{Method, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::{Position, Url};
 
-use super::template::{Event, Part, Template};
 use super::{Config, Error, Overrides, auth, cloudevents};
 use crate::secret::Secret;
+use crate::sink::template::{Event, Part, Template};
 use crate::sink::{Common, Form};
 
 /// What needs no escape in a URL: RFC 3986's unreserved characters.

@@ -16,8 +16,8 @@ use super::cloudevents;
 use super::outbox;
 use super::plan::{Head, IDEMPOTENCY_KEY, Plan};
 use super::signature::Signer;
-use super::template::Event;
 use crate::envelope::Envelope;
+use crate::sink::template::Event;
 use crate::sink::{Batch, Common, Form};
 
 /// A smaller body is not worth compressing, in bytes: it fits into a packet or two.

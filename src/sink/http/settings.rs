@@ -1,11 +1,10 @@
 //! The settings: [`Config`], and what of it an operation may have otherwise.
 
-use std::path::PathBuf;
-
 use super::ack;
 use super::auth::Auth;
 use crate::chunk::Operation;
 use crate::secret::Secret;
+use crate::sink::tls;
 
 /// `[sink.NAME.http]`
 #[derive(Clone, Debug)]
@@ -30,12 +29,8 @@ pub struct Config {
     pub ack: Option<ack::Settings>,
     /// Requests may go to private addresses.
     pub allow_private: bool,
-    /// Certificates to trust beside the system's (PEM).
-    pub ca: Option<PathBuf>,
-    /// Client certificate chain (PEM).
-    pub cert: Option<PathBuf>,
-    /// Its private key (PEM).
-    pub key: Option<PathBuf>,
+    /// Whom to trust, and what to show.
+    pub tls: tls::Files,
 }
 
 impl Config {
@@ -53,9 +48,7 @@ impl Config {
             gzip: false,
             ack: None,
             allow_private: false,
-            ca: None,
-            cert: None,
-            key: None,
+            tls: tls::Files::default(),
         }
     }
 }

@@ -60,7 +60,7 @@ impl Targets {
         let pool = pools.of("url", &plan.origin)?;
         let own = plans.into_iter().map(|(operation, plan)| {
             let pool = pools.of(&format!("on.{}.url", operation.as_str()), &plan.origin)?;
-            Ok((operation, Target { plan, pool }))
+            Ok::<_, Error>((operation, Target { plan, pool }))
         });
         let own = own.collect::<Result<_, _>>()?;
         Ok(Self { usual: Target { plan, pool }, own, host })

@@ -4,7 +4,6 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,8 +11,7 @@ use std::time::Duration;
 use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
@@ -42,47 +40,11 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// or a slow DNS is over by then.
 const LASTING: Duration = Duration::from_secs(30);
 
-/// Makes the TLS settings: the system's roots and the config's, ring, TLS 1.2 and 1.3, HTTP/1.1.
+/// Makes the TLS settings, for HTTP/1.1.
 pub(super) fn tls(config: &Config, https: bool) -> Result<Arc<rustls::ClientConfig>, Error> {
-    let mut roots = rustls::RootCertStore::empty();
-    if https {
-        // What can't be read of the system's store is left out; a root that is missing then
-        // shows as a certificate that can't be verified.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    if let Some(path) = &config.ca {
-        for certificate in certificates("ca", path)? {
-            roots.add(certificate).map_err(|source| Error::Tls { key: "ca", source })?;
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|source| Error::Tls { key: "url", source })?
-        .with_root_certificates(roots);
-    let mut tls = match (&config.cert, &config.key) {
-        (Some(cert), Some(key)) => {
-            let key = PrivateKeyDer::from_pem_file(key)
-                .map_err(|_| Error::Pem { key: "key", path: key.clone() })?;
-            builder
-                .with_client_auth_cert(certificates("cert", cert)?, key)
-                .map_err(|source| Error::Tls { key: "cert", source })?
-        }
-        (None, None) => builder.with_no_client_auth(),
-        (Some(_), None) => return Err(Error::CertWithoutKey { key: "key" }),
-        (None, Some(_)) => return Err(Error::CertWithoutKey { key: "cert" }),
-    };
+    let mut tls = config.tls.client(https)?;
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(tls))
-}
-
-fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let wrong = || Error::Pem { key, path: path.to_owned() };
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(|_| wrong())?
-        .collect::<Result<_, _>>()
-        .map_err(|_| wrong())?;
-    if certificates.is_empty() { Err(wrong()) } else { Ok(certificates) }
 }
 
 /// A connection, with or without TLS.

@@ -41,6 +41,7 @@ fn envelope(operation: Operation, id: u32, data: &str) -> Envelope {
         key: key.into(),
         key_hash: id.into(),
         before_key_hash: None,
+        before_key: None,
         outbox: None,
         commit_time: None,
         route: Arc::new(RouteLabel { name: "r".into(), mapping: Some(("m".into(), 3)) }),

@@ -190,6 +190,7 @@ impl World {
             key: Bytes::new(),
             key_hash: planned.key,
             before_key_hash: planned.before,
+            before_key: None,
             outbox: None,
             commit_time: None,
             route: Arc::clone(&self.routes[planned.table]),

@@ -83,6 +83,7 @@ impl Bench {
             key: Bytes::new(),
             key_hash: key,
             before_key_hash: before,
+            before_key: None,
             outbox: None,
             commit_time: None,
             route: Arc::clone(&self.route),

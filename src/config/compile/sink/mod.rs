@@ -1,4 +1,6 @@
-//! `[sink.NAME]`
+//! `[sink.NAME]`; what a kind has of its own is in the file of its name.
+
+mod http;
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -13,9 +15,7 @@ use crate::delivery::{
     BatchLimits, BreakerSettings, OnDead, Rate, RateLimit, RetrySettings, Schedule, Settings,
 };
 use crate::mapping::Format;
-use crate::secret::Secret;
 use crate::sink;
-use crate::sink::http::{AckSettings, Auth, OAuth2, Overrides};
 
 /// One destination.
 #[derive(Clone, Debug)]
@@ -110,33 +110,7 @@ fn sent(sink: &Sink, config: &sink::Config, table: &Table, notes: &mut Notes<'_>
         let span = place_of(table.table(sink.kind.kind()), key).unwrap_or(kind_span);
         notes.problem(&span, chain(&error));
     }
-    let mode = table.table("http").filter(|http| http.text("cloudevents") == Some("structured"));
-    if let Some(http) = mode.filter(|_| sink.format != Format::CloudEvents) {
-        notes.problem(&http.span("cloudevents"), sink::http::Error::NoCloudEvents.to_string());
-    }
-    let preset = table.table("http").and_then(Preset::of);
-    if preset == Some(Preset::Slack) && sink.format != Format::Mapped {
-        let message = format!(
-            "sink \"{}\" goes to Slack, which wants {{ \"text\": … }}: set format = \"mapped\" and map \
-             a field text",
-            sink.name
-        );
-        notes.warning(&table.span("format"), message);
-    }
-    if matches!(config, sink::Config::Http(_))
-        && sink.format == Format::Mapped
-        && sink.delivery.batch.max_events > 1
-    {
-        notes.warning(
-            &table.span("format"),
-            format!(
-                "sink \"{}\" sends mapped rows in batches: the receiver sees no event ids and \
-                 can't tell a repeat; map a column that identifies the row, or set \
-                 batch.max_events = 1",
-                sink.name
-            ),
-        );
-    }
+    http::look(sink, table, notes);
 }
 
 /// What governs sending means nothing where the receiver comes.
@@ -187,11 +161,15 @@ fn place_of(table: Option<&Table>, key: &str) -> Option<Span> {
 fn kind(entry: &Entry, table: &Table, notes: &mut Notes<'_>) -> Option<SinkKind> {
     let mut given = KINDS.iter().filter(|kind| table.given(kind));
     match (given.next(), given.next()) {
-        (Some(&"http"), None) => {
-            let table = table.table("http")?;
-            one_each(table, notes);
-            http(table).map(SinkKind::Sent)
+        (Some(kind), None) if !sink::is_built(kind) => {
+            let message = format!(
+                "this build has no {kind} (`walgate sinks` lists what it has); build it with \
+                 `--features {kind}`"
+            );
+            notes.problem(&table.span(kind), message);
+            None
         }
+        (Some(&"http"), None) => http::read(table.table("http")?, notes).map(SinkKind::Sent),
         (Some(&"file"), None) => {
             let file = table.table("file")?;
             let path = file.path("path")?.clone();
@@ -223,134 +201,10 @@ fn kind(entry: &Entry, table: &Table, notes: &mut Notes<'_>) -> Option<SinkKind>
     }
 }
 
-fn http(table: &Table) -> Option<sink::Config> {
-    let mut on = Vec::new();
-    for entry in table.named("on") {
-        let overrides = entry.table()?;
-        on.push((
-            operation(&entry.name)?,
-            Overrides {
-                url: overrides.secret("url").cloned(),
-                method: overrides.text("method").map(str::to_owned),
-                headers: headers(overrides),
-            },
-        ));
-    }
-    let signing_secret = match table.secret("signing_secret") {
-        Some(secret) => vec![secret.clone()],
-        None => table.list("signing_secret").iter().filter_map(Entry::secret).cloned().collect(),
-    };
-    Some(sink::Config::Http(Box::new(sink::http::Config {
-        url: table.secret("url")?.clone(),
-        method: table.text("method")?.to_owned(),
-        headers: headers(table),
-        on,
-        binary: table.text("cloudevents") == Some("binary"),
-        signing_secret,
-        auth: table.table("auth").and_then(auth),
-        gzip: table.boolean("gzip")?,
-        ack: table.table("ack").map(ack).or_else(|| Preset::of(table)?.ack()),
-        allow_private: table.boolean("allow_private")?,
-        ca: table.path("ca").cloned(),
-        cert: table.path("cert").cloned(),
-        key: table.path("key").cloned(),
-    })))
-}
-
-/// What is known of a service (`preset`); what the config says itself goes before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Preset {
-    /// Incoming webhooks: a message a second, and `ok` means yes.
-    Slack,
-    /// Catch hooks: thirty requests a second.
-    Zapier,
-}
-
-impl Preset {
-    fn of(http: &Table) -> Option<Self> {
-        match http.text("preset")? {
-            "slack" => Some(Self::Slack),
-            _ => Some(Self::Zapier),
-        }
-    }
-
-    /// How fast the service takes requests.
-    const fn requests(self) -> Rate {
-        let amount = match self {
-            Self::Slack => 1,
-            Self::Zapier => 30,
-        };
-        Rate { amount, per: Duration::from_secs(1) }
-    }
-
-    /// What of its answers counts; none: their status.
-    fn ack(self) -> Option<AckSettings> {
-        let when = match self {
-            Self::Slack => "body == \"ok\"",
-            Self::Zapier => return None,
-        };
-        Some(AckSettings { when: Some(when.to_owned()), ..AckSettings::default() })
-    }
-}
-
-/// Reads who walgate says that it is; that there is just one is looked at where it is told.
-fn auth(table: &Table) -> Option<Auth> {
-    if let Some(token) = table.secret("bearer") {
-        return Some(Auth::Bearer(token.clone()));
-    }
-    if let Some(basic) = table.table("basic") {
-        let (user, password) = (basic.secret("user")?.clone(), basic.secret("password")?.clone());
-        return Some(Auth::Basic { user, password });
-    }
-    let oauth = table.table("oauth2")?;
-    Some(Auth::OAuth2(Box::new(OAuth2 {
-        token_url: oauth.secret("token_url")?.clone(),
-        client_id: oauth.secret("client_id")?.clone(),
-        client_secret: oauth.secret("client_secret")?.clone(),
-        scope: oauth.text("scope").map(str::to_owned),
-        audience: oauth.text("audience").map(str::to_owned),
-        in_body: oauth.text("credentials")? == "body",
-    })))
-}
-
-fn ack(table: &Table) -> AckSettings {
-    let text = |name: &str| table.text(name).map(str::to_owned);
-    AckSettings {
-        when: text("when"),
-        items: text("items"),
-        item: text("item"),
-        retry: text("retry"),
-    }
-}
-
-/// Credentials of one kind, and settings of `ack` that ask for something.
-fn one_each(table: &Table, notes: &mut Notes<'_>) {
-    if let Some(auth) = table.table("auth") {
-        let given: Vec<&str> =
-            ["basic", "bearer", "oauth2"].into_iter().filter(|name| auth.given(name)).collect();
-        match given.as_slice() {
-            [_] => {}
-            [] => {
-                let message = "\"auth\" needs one of \"basic\", \"bearer\" and \"oauth2\"; add it";
-                notes.problem(&auth.place, message);
-            }
-            [_, second, ..] => {
-                let message =
-                    "\"auth\" has one of \"basic\", \"bearer\" and \"oauth2\"; drop the others";
-                notes.problem(&auth.span(second), message);
-            }
-        }
-    }
-    if let Some(ack) = table.table("ack")
-        && !["when", "items"].into_iter().any(|name| ack.given(name))
-    {
-        notes.problem(&ack.place, "\"ack\" needs \"when\" or \"items\"; add one, or drop it");
-    }
-}
-
-fn headers(table: &Table) -> Vec<(String, Secret)> {
-    let entries = table.named("headers").iter();
-    entries.filter_map(|entry| Some((entry.name.clone(), entry.secret()?.clone()))).collect()
+/// Reads whom a sink trusts, and what it shows.
+fn files(table: &Table) -> sink::tls::Files {
+    let path = |name: &str| table.path(name).cloned();
+    sink::tls::Files { ca: path("ca"), cert: path("cert"), key: path("key") }
 }
 
 /// Returns the operation that a word of the config means.
@@ -394,8 +248,8 @@ fn delivery(table: &Table, notes: &mut Notes<'_>) -> Option<Settings> {
         concurrency: table.integer("concurrency")?,
         rate_limit: RateLimit {
             requests: rates.rate("requests").map(rate).or_else(|| {
-                let preset = table.table("http").and_then(Preset::of)?;
-                (!rates.given("events")).then(|| preset.requests())
+                let own = rates.given("events");
+                http::rate(table).filter(|_| !own)
             }),
             events: rates.rate("events").map(rate),
             bytes: rates.rate("bytes").map(rate),

@@ -1,11 +1,11 @@
-//! The keys of each kind of sink.
+//! `[sink.NAME.http]`
 
-use super::Otherwise::{None, Required, Toml};
-use super::Shape::{Boolean, Either, List, Path, Secret, Secrets, Size, Table, Text, Word};
-use super::{Section, key};
+use crate::config::keys::Otherwise::{None, Required, Toml};
+use crate::config::keys::Shape::{Boolean, Either, List, Path, Secret, Secrets, Table, Text, Word};
+use crate::config::keys::{Section, key};
 
 /// `[sink.NAME.http]`
-pub(super) static HTTP: Section = Section {
+pub(in crate::config::keys) static HTTP: Section = Section {
     title: "an http sink",
     keys: &[
         key("url", Secret, Required, "where to send; may have `{{ }}` templates after the host"),
@@ -129,23 +129,3 @@ static OVERRIDES: Section = Section {
         key("headers", Secrets, None, "beside the sink's; the same name takes its place"),
     ],
 };
-
-/// `[sink.NAME.file]`
-pub(super) static FILE: Section = Section {
-    title: "a file sink",
-    keys: &[
-        key("path", Path, Required, "the file that is appended to"),
-        key(
-            "max_size",
-            Size,
-            Toml("\"0\""),
-            "past this the file is put aside and a new one begun; `\"0\"`: never",
-        ),
-    ],
-};
-
-/// `[sink.NAME.poll]`
-pub(super) static POLL: Section = Section { title: "a poll sink", keys: &[] };
-
-/// `[sink.NAME.stdout]`
-pub(super) static STDOUT: Section = Section { title: "a stdout sink", keys: &[] };

@@ -1,4 +1,4 @@
-//! `{{ }}`: text with places for values of the event, in an HTTP sink's URL, method and headers.
+//! `{{ }}`: text with places for values of the event, in URLs, headers, topics, subjects.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,14 +11,14 @@ use crate::sink::Form;
 
 /// A text with places, checked when the config is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Template {
+pub(in crate::sink) struct Template {
     /// Literals and places as they stand.
-    pub(super) parts: Vec<Part>,
+    pub(in crate::sink) parts: Vec<Part>,
 }
 
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(in crate::sink) enum Part {
     /// Goes as it is.
     Literal(String),
     /// Is filled from the event.
@@ -27,7 +27,7 @@ pub(super) enum Part {
 
 /// The way to a value: `data.address.city`, names with other signs in quotes: `key."order id"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Path {
+pub(in crate::sink) struct Path {
     /// As written, for messages.
     text: String,
     segments: Vec<String>,
@@ -46,7 +46,7 @@ pub enum TemplateError {
 
 /// An event without the value that a template needs. Holds the path, never the value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ValueError {
+pub(in crate::sink) enum ValueError {
     #[error("the event has no `{0}`")]
     Missing(String),
     #[error("`{0}` is null")]
@@ -57,7 +57,7 @@ pub(super) enum ValueError {
 
 impl Template {
     /// Reads the text.
-    pub(super) fn parse(text: &str) -> Result<Self, TemplateError> {
+    pub(in crate::sink) fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {
@@ -75,7 +75,7 @@ impl Template {
     }
 
     /// Returns the text when there is nothing to fill in.
-    pub(super) fn fixed(&self) -> Option<&str> {
+    pub(in crate::sink) fn fixed(&self) -> Option<&str> {
         match self.parts.as_slice() {
             [] => Some(""),
             [Part::Literal(text)] => Some(text),
@@ -84,7 +84,7 @@ impl Template {
     }
 
     /// Fills the places with the values as they are.
-    pub(super) fn render(&self, event: &Event<'_>) -> Result<String, ValueError> {
+    pub(in crate::sink) fn render(&self, event: &Event<'_>) -> Result<String, ValueError> {
         let mut text = String::new();
         for part in &self.parts {
             match part {
@@ -124,16 +124,16 @@ impl Path {
 /// `id op table key outbox route mapping commit` come from the envelope, the rest from the body,
 /// whose format says what `data` is called.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Event<'a> {
+pub(in crate::sink) struct Event<'a> {
     /// The event.
-    pub(super) envelope: &'a Envelope,
+    pub(in crate::sink) envelope: &'a Envelope,
     /// What its body is.
-    pub(super) form: Form,
+    pub(in crate::sink) form: Form,
 }
 
 impl<'a> Event<'a> {
     /// Returns the value at `path` as text: a string's content, a number as it is written.
-    pub(super) fn value(&self, path: &Path) -> Result<Cow<'a, str>, ValueError> {
+    pub(in crate::sink) fn value(&self, path: &Path) -> Result<Cow<'a, str>, ValueError> {
         let Self { envelope, .. } = self;
         let segments: Vec<&str> = path.segments.iter().map(String::as_str).collect();
         let missing = || ValueError::Missing(path.text.clone());

@@ -1,0 +1,28 @@
+//! The keys of each kind of sink.
+
+mod http;
+
+pub(super) use self::http::HTTP;
+use super::Otherwise::{Required, Toml};
+use super::Shape::{Path, Size};
+use super::{Section, key};
+
+/// `[sink.NAME.file]`
+pub(super) static FILE: Section = Section {
+    title: "a file sink",
+    keys: &[
+        key("path", Path, Required, "the file that is appended to"),
+        key(
+            "max_size",
+            Size,
+            Toml("\"0\""),
+            "past this the file is put aside and a new one begun; `\"0\"`: never",
+        ),
+    ],
+};
+
+/// `[sink.NAME.poll]`
+pub(super) static POLL: Section = Section { title: "a poll sink", keys: &[] };
+
+/// `[sink.NAME.stdout]`
+pub(super) static STDOUT: Section = Section { title: "a stdout sink", keys: &[] };
