@@ -7,6 +7,7 @@ mod blocking;
 mod template;
 mod outbox;
 pub mod tls;
+pub mod web;
 pub mod http;
 pub mod file;
 pub mod stdout;

@@ -8,6 +8,9 @@ use serde_json::value::RawValue;
 /// An event may bring so many headers; common servers take a hundred in all.
 const HEADERS_MAX: usize = 64;
 
+/// A header's name and its value, or what is the matter with that.
+pub(in crate::sink) type Header = (String, Result<String, &'static str>);
+
 #[derive(Deserialize)]
 struct Outbox<'a> {
     #[serde(borrow)]
@@ -16,9 +19,7 @@ struct Outbox<'a> {
 
 /// Reads the headers of `outbox`: texts, or numbers and booleans as they are written, or what is
 /// the matter with one; one that is null is none. What is said holds no value.
-pub(in crate::sink) fn headers(
-    outbox: &[u8],
-) -> Result<Vec<(String, Result<String, &'static str>)>, String> {
+pub(in crate::sink) fn headers(outbox: &[u8]) -> Result<Vec<Header>, String> {
     let Outbox { headers } =
         serde_json::from_slice(outbox).map_err(|_| "outbox.headers: no JSON object".to_owned())?;
     let headers = headers.unwrap_or_default();

@@ -71,12 +71,15 @@ const PURE: &[&str] = &[
     "pipeline::shadow::tally",
     "pipeline::tally",
     "pipeline::withheld",
-    "sink::http::answer",
-    "sink::http::limit",
+    "sink::http::ack",
     "sink::http::plan",
     "sink::http::request",
     "sink::http::signature",
-    "sink::http::template",
+    "sink::outbox",
+    "sink::template",
+    "sink::web::answer",
+    "sink::web::guard",
+    "sink::web::limit",
 ];
 
 const LINES_MAX: usize = 600;

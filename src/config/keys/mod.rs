@@ -107,15 +107,11 @@ pub struct Kind {
     pub built: bool,
 }
 
-/// Returns every kind of sink, those of other builds too.
+/// Returns every kind of sink that this version has, those of other builds too.
 pub fn kinds() -> impl Iterator<Item = Kind> {
     sink::SINK.keys.iter().filter_map(|key| {
-        let what = key.doc.strip_prefix("kind: ")?;
-        Some(Kind {
-            name: key.name,
-            what,
-            built: KINDS.contains(&key.name) && crate::sink::is_built(key.name),
-        })
+        let what = key.doc.strip_prefix("kind: ").filter(|_| key.otherwise != Later)?;
+        Some(Kind { name: key.name, what, built: crate::sink::is_built(key.name) })
     })
 }
 

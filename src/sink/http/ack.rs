@@ -11,9 +11,9 @@ use hyper::StatusCode;
 use hyper::header::HeaderMap;
 use serde_json::Value as Json;
 
-use super::answer;
 use crate::envelope::Envelope;
 use crate::failure::Category;
+use crate::sink::web::answer;
 
 /// So much of an answer is read for it, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 1 << 20;

@@ -1,26 +1,14 @@
 //! [`Error`]: settings that can't be used, each with the place where it stands.
 
 use super::SecretError;
-use super::guard::PrivateAddress;
-use crate::sink::{TemplateError, tls};
+use crate::sink::{TemplateError, web};
 
 /// Settings that can't be used. `key` is the place below `[sink.NAME.http]`.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Not a URL.
-    #[error("`{key}` is not a URL")]
-    Url {
-        /// The setting.
-        key: String,
-        /// Why.
-        source: url::ParseError,
-    },
-    /// Neither `http://` nor `https://`.
-    #[error("`{key}` must start with https:// or http:// and name a host")]
-    Scheme {
-        /// The setting.
-        key: String,
-    },
+    /// No request can be made with them.
+    #[error(transparent)]
+    Web(#[from] web::Error),
     /// A template before the path.
     #[error("`{key}`: `{{{{ }}}}` may stand only after the host and a `/`")]
     TemplatedHost {
@@ -44,12 +32,6 @@ pub enum Error {
     /// Not a header's name.
     #[error("`{key}` is not a header's name")]
     HeaderName {
-        /// The setting.
-        key: String,
-    },
-    /// A value with line ends or control characters.
-    #[error("`{key}` has a line end or a control character in its value")]
-    HeaderValue {
         /// The setting.
         key: String,
     },
@@ -77,24 +59,6 @@ pub enum Error {
     /// A secret that can't sign.
     #[error("`signing_secret`")]
     SigningSecret(#[source] SecretError),
-    /// A certificate or key that can't be used.
-    #[error(transparent)]
-    Tls(#[from] tls::Error),
-    /// A host that can't be asked for.
-    #[error("`{key}` names a host that no request can be sent to")]
-    Host {
-        /// The setting.
-        key: String,
-    },
-    /// An address of a private network.
-    #[error("`{key}`")]
-    Private {
-        /// The setting.
-        key: String,
-        /// Which.
-        #[source]
-        source: PrivateAddress,
-    },
     /// Credentials twice.
     #[error("`{key}` and `auth` both say who walgate is; drop one")]
     TwoCredentials {
@@ -112,12 +76,6 @@ pub enum Error {
     /// Answers of several events, but a request has one.
     #[error("`ack.items`: a request has one event; set batch.max_events, or drop it")]
     AckOfOne,
-    /// More than a request can name.
-    #[error("`{key}` is too long")]
-    Long {
-        /// The setting.
-        key: String,
-    },
 }
 
 impl Error {
@@ -125,18 +83,12 @@ impl Error {
     #[must_use]
     pub fn key(&self) -> &str {
         match self {
-            Self::Url { key, .. }
-            | Self::Scheme { key }
-            | Self::Host { key }
-            | Self::Long { key }
-            | Self::TemplatedHost { key }
+            Self::TemplatedHost { key }
             | Self::Template { key, .. }
             | Self::Method { key }
             | Self::HeaderName { key }
-            | Self::HeaderValue { key }
             | Self::ReservedHeader { key }
             | Self::OneEvent { key }
-            | Self::Private { key, .. }
             | Self::TwoCredentials { key } => key,
             Self::Ack { key: "when", .. } => "ack.when",
             Self::Ack { key: "item", .. } => "ack.item",
@@ -144,7 +96,7 @@ impl Error {
             Self::Ack { .. } | Self::AckOfOne => "ack.items",
             Self::SigningSecret(_) => "signing_secret",
             Self::BinaryBatch | Self::NoCloudEvents => "cloudevents",
-            Self::Tls(error) => error.key(),
+            Self::Web(error) => error.key(),
         }
     }
 }

@@ -1,9 +1,8 @@
 //! The `http` sink: one event or an array of them a request; a 2xx is the acknowledgement.
 //!
-//! What is sent and what an answer means is decided without I/O: `plan`, `outbox`,
-//! `cloudevents`, `request` and `signature` make the request; `answer`, `ack` and `limit` judge what
-//! comes back. `auth` says who asks, `guard` where to. `transport` connects, `pool` keeps the
-//! connections, `body` and `rest` are what is sent and read on them.
+//! What is sent and what an answer means is decided without I/O: `plan`, `outbox`, `cloudevents`,
+//! `request` and `signature` make the request, `ack` judges what comes back. How requests are sent
+//! is `web`, which other kinds have too.
 
 mod settings;
 mod error;
@@ -13,15 +12,8 @@ mod outbox;
 mod cloudevents;
 mod request;
 mod signature;
-mod auth;
-mod guard;
-mod body;
-mod pool;
-mod transport;
-mod rest;
-mod answer;
 mod ack;
-mod limit;
+mod hidden;
 
 use std::fmt;
 use std::time::SystemTime;
@@ -33,21 +25,19 @@ use tokio::time::{Instant, timeout_at};
 
 pub use self::ack::Settings as AckSettings;
 use self::ack::{Ack, Read, Said};
-use self::answer::Asked;
-use self::auth::Tokens;
-pub use self::auth::{Auth, OAuth2};
-use self::body::Taken;
 pub use self::error::Error;
-pub use self::guard::PrivateAddress;
 use self::plan::Plan;
-use self::pool::Connection;
 use self::request::Writer;
-use self::rest::{ANSWER_BYTES_KEPT, Need, Rest};
 pub use self::settings::{Config, Overrides};
 pub use self::signature::SecretError;
 use self::signature::Signer;
 use self::target::{Target, Targets};
-use self::transport::{Broken, Lasting};
+use super::web::answer::{self, Asked};
+use super::web::auth::Tokens;
+use super::web::body::Taken;
+use super::web::pool::Connection;
+use super::web::rest::{self, ANSWER_BYTES_KEPT, Need, Rest};
+use super::web::transport::{self, Broken, Lasting};
 use super::{Answer, Batch, BoxFuture, Common, Failure, Reply, Sink};
 use crate::envelope::Envelope;
 use crate::failure::Category;
@@ -94,6 +84,7 @@ impl Http {
     /// A setting can't be used, or a file it names can't be read.
     pub fn new(config: &Config, common: &Common) -> Result<Self, Error> {
         let targets = Targets::new(config, common)?;
+        let hidden = hidden::of(config);
         let signer = Signer::new(&config.signing_secret).map_err(Error::SigningSecret)?;
         let ack = config.ack.as_ref().map(|settings| {
             if settings.items.is_some() && common.max_events <= 1 {
@@ -107,9 +98,9 @@ impl Http {
             writer: Writer::new(common, signer, config.gzip),
             common: *common,
             lasting: Lasting::default(),
-            tokens: Tokens::new(config, common)?,
+            tokens: Tokens::new(config.auth.as_ref(), &config.reach, common.timeout, &hidden)?,
             ack: ack.transpose()?,
-            hidden: answer::hidden(config),
+            hidden,
         })
     }
 

@@ -8,14 +8,14 @@ use hyper::header::{
     ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName,
     HeaderValue, USER_AGENT,
 };
-use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use url::{Position, Url};
+use url::Url;
 
-use super::{Config, Error, Overrides, auth, cloudevents};
+use super::{Config, Error, Overrides, cloudevents};
 use crate::secret::Secret;
 use crate::sink::template::{Event, Part, Template};
+use crate::sink::web::{self, auth, authority, path_and_query};
 use crate::sink::{Common, Form};
 
 /// What needs no escape in a URL: RFC 3986's unreserved characters.
@@ -102,7 +102,8 @@ impl Plan {
         let mut plan = Self {
             method: method_plan(&format!("{prefix}method"), method)?,
             url,
-            headers: headers_of(&origin, content_type(base, common)).ok_or(Error::Host { key })?,
+            headers: headers_of(&origin, content_type(base, common))
+                .ok_or(web::Error::Host { key })?,
             made_headers: Vec::new(),
             configured: Vec::new(),
             binary: base.binary,
@@ -139,7 +140,7 @@ impl Plan {
             self.made_headers.retain(|(other, _)| *other != name);
             if let Some(text) = template.fixed() {
                 let mut value = HeaderValue::from_bytes(text.as_bytes())
-                    .map_err(|_| Error::HeaderValue { key })?;
+                    .map_err(|_| web::Error::HeaderValue { key })?;
                 value.set_sensitive(true);
                 self.headers.insert(name, value);
             } else {
@@ -244,12 +245,6 @@ impl Plan {
     }
 }
 
-/// Returns host and port: what messages may show of a URL.
-pub(super) fn authority(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    format!("{host}:{}", url.port_or_known_default().unwrap_or_default())
-}
-
 /// Returns what a body is.
 const fn content_type(config: &Config, common: &Common) -> &'static str {
     match (common.form, common.max_events) {
@@ -288,12 +283,6 @@ fn headers_of(origin: &Url, content_type: &'static str) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// Returns what of a URL a request names. None where it is longer than one can.
-pub(super) fn path_and_query(url: &Url) -> Option<Uri> {
-    let text = &url[Position::BeforePath..Position::AfterQuery];
-    PathAndQuery::try_from(text).ok().map(Uri::from)
-}
-
 fn read_method(text: &str) -> Option<Method> {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase());
     Method::from_bytes(text.as_bytes()).ok().filter(|method| plain && *method != Method::CONNECT)
@@ -314,7 +303,6 @@ fn method_plan(key: &str, text: &str) -> Result<Made<Method>, Error> {
 fn url_plan(key: &str, url: &Secret) -> Result<(Made<Uri>, Url), Error> {
     let template = Template::parse(url.expose())
         .map_err(|source| Error::Template { key: key.to_owned(), source })?;
-    let wrong = |source| Error::Url { key: key.to_owned(), source };
     let mut text = String::new();
     for part in &template.parts {
         match part {
@@ -329,17 +317,15 @@ fn url_plan(key: &str, url: &Secret) -> Result<(Made<Uri>, Url), Error> {
             }
         }
     }
-    let parsed = Url::parse(&text).map_err(wrong)?;
-    if !matches!(parsed.scheme(), "http" | "https") || parsed.host_str().is_none() {
-        return Err(Error::Scheme { key: key.to_owned() });
-    }
+    let parsed = web::url(key, &text)?;
     let mut origin = parsed.clone();
     origin.set_path("");
     origin.set_query(None);
     origin.set_fragment(None);
     match template.fixed() {
         Some(_) => {
-            let uri = path_and_query(&parsed).ok_or_else(|| Error::Long { key: key.to_owned() })?;
+            let uri =
+                path_and_query(&parsed).ok_or_else(|| web::Error::Long { key: key.to_owned() })?;
             Ok((Made::Fixed(uri), origin))
         }
         None => Ok((Made::Template(template), origin)),

@@ -11,13 +11,13 @@ use hyper::Request;
 use hyper::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use ring::digest;
 
-use super::body::{Body, Taken};
 use super::cloudevents;
 use super::outbox;
 use super::plan::{Head, IDEMPOTENCY_KEY, Plan};
 use super::signature::Signer;
 use crate::envelope::Envelope;
 use crate::sink::template::Event;
+use crate::sink::web::body::{Body, Taken};
 use crate::sink::{Batch, Common, Form};
 
 /// A smaller body is not worth compressing, in bytes: it fits into a packet or two.

@@ -1,10 +1,9 @@
 //! The settings: [`Config`], and what of it an operation may have otherwise.
 
 use super::ack;
-use super::auth::Auth;
 use crate::chunk::Operation;
 use crate::secret::Secret;
-use crate::sink::tls;
+use crate::sink::web::{Auth, Reach};
 
 /// `[sink.NAME.http]`
 #[derive(Clone, Debug)]
@@ -27,10 +26,8 @@ pub struct Config {
     pub gzip: bool,
     /// What of an answer's body counts; none: its status alone.
     pub ack: Option<ack::Settings>,
-    /// Requests may go to private addresses.
-    pub allow_private: bool,
-    /// Whom to trust, and what to show.
-    pub tls: tls::Files,
+    /// Where requests may go, and how.
+    pub reach: Reach,
 }
 
 impl Config {
@@ -47,8 +44,7 @@ impl Config {
             auth: None,
             gzip: false,
             ack: None,
-            allow_private: false,
-            tls: tls::Files::default(),
+            reach: Reach::default(),
         }
     }
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::guard::Guard;
 use super::plan::Plan;
-use super::pool::Pool;
-use super::transport::{self, Way};
 use super::{Config, Error};
 use crate::chunk::Operation;
-use crate::sink::{Common, Form};
+use crate::sink::web::guard::Guard;
+use crate::sink::web::pool::Pool;
+use crate::sink::web::transport::{self, Way};
+use crate::sink::{Common, Form, web};
 
 /// What is asked for, and the connections to where it is.
 pub(super) struct Target {
@@ -52,10 +52,12 @@ impl Targets {
             return Err(Error::OneEvent { key: key.to_owned() });
         }
         let all = || std::iter::once(&plan).chain(plans.iter().map(|(_, plan)| plan));
-        let tls = transport::tls(config, all().any(|plan| plan.origin.scheme() == "https"))?;
+        let tls =
+            transport::tls(&config.reach.tls, all().any(|plan| plan.origin.scheme() == "https"))
+                .map_err(web::Error::Tls)?;
         let is_one = all().all(|other| other.origin.origin() == plan.origin.origin());
         let host = is_one.then(|| format!("{}://{}", plan.origin.scheme(), plan.host));
-        let guard = Guard::new(config.allow_private);
+        let guard = Guard::new(config.reach.allow_private);
         let mut pools = Pools { tls, common: *common, guard, made: Vec::new() };
         let pool = pools.of("url", &plan.origin)?;
         let own = plans.into_iter().map(|(operation, plan)| {

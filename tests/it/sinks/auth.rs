@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 use walgate::failure::Category;
 use walgate::secret::Secret;
-use walgate::sink::http::{self, Auth, OAuth2};
+use walgate::sink::http;
+use walgate::sink::web::{Auth, OAuth2, Reach};
 use walgate::sink::{self, Answer, Common, Config, Sink};
 
 use super::{COMMON, batch, failure};
@@ -135,7 +136,8 @@ async fn without_a_token_nothing_is_sent_and_it_is_said_why() {
 #[test]
 fn a_private_address_takes_a_word_of_the_config() {
     let to = |url: &str, allow_private| {
-        let config = http::Config { allow_private, ..http::Config::to(url) };
+        let reach = Reach { allow_private, ..Reach::default() };
+        let config = http::Config { reach, ..http::Config::to(url) };
         sink::build("crm", &Config::Http(Box::new(config)), &COMMON)
     };
     for url in ["http://10.1.2.3/", "https://169.254.169.254/latest", "http://[fd00::1]:8080/"] {

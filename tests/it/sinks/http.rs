@@ -388,8 +388,8 @@ fn settings_that_cannot_work_are_refused_with_their_place() {
     check(&|config| config.headers = header("x-a", "{{ id }}"), "headers");
     check(&|config| config.on = vec![(Operation::Delete, http::Overrides::default())], "on.delete");
     check(&|config| config.signing_secret = vec![Secret::new("no".into())], "signing_secret");
-    check(&|config| config.tls.ca = Some("/nowhere.pem".into()), "ca");
-    check(&|config| config.tls.cert = Some("/nowhere.pem".into()), "key");
+    check(&|config| config.reach.tls.ca = Some("/nowhere.pem".into()), "ca");
+    check(&|config| config.reach.tls.cert = Some("/nowhere.pem".into()), "key");
 }
 
 #[tokio::test]

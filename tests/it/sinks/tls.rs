@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use walgate::failure::Category;
+use walgate::sink::web::Reach;
 use walgate::sink::{self, Answer, Config, Sink, http};
 
 use super::{COMMON, batch, failure};
@@ -103,7 +104,7 @@ async fn a_private_authority_is_trusted_once_it_is_named() {
     assert_eq!(seen.category, Category::Setup);
     assert!(seen.message.contains("certificate"), "{}", seen.message);
 
-    let friend = build(address, |config| config.tls.ca = Some(authority.path("ca.pem")));
+    let friend = build(address, |config| config.reach.tls.ca = Some(authority.path("ca.pem")));
     assert_eq!(friend.deliver(&batch(0..1)).await, Answer::Acknowledged);
     let seen = friend.check().await.unwrap();
     assert!(seen.ends_with("TLS 1.3, certificate verified"), "{seen}");
@@ -115,7 +116,10 @@ async fn a_certificate_for_another_name_is_refused() {
     let (address, _server) = authority.serve(false);
     let url = format!("https://localhost:{}/", address.port());
     let config = http::Config {
-        tls: sink::tls::Files { ca: Some(authority.path("ca.pem")), ..Default::default() },
+        reach: Reach {
+            tls: sink::tls::Files { ca: Some(authority.path("ca.pem")), ..Default::default() },
+            ..Default::default()
+        },
         ..http::Config::to(url)
     };
     let sink = sink::build("crm", &Config::Http(Box::new(config)), &COMMON).unwrap();
@@ -127,12 +131,12 @@ async fn a_certificate_for_another_name_is_refused() {
 async fn a_server_that_asks_for_a_certificate_gets_ours() {
     let authority = Authority::new();
     let (address, _server) = authority.serve(true);
-    let nobody = build(address, |config| config.tls.ca = Some(authority.path("ca.pem")));
+    let nobody = build(address, |config| config.reach.tls.ca = Some(authority.path("ca.pem")));
     assert_eq!(failure(nobody.deliver(&batch(0..1)).await).category, Category::Transient);
     let known = build(address, |config| {
-        config.tls.ca = Some(authority.path("ca.pem"));
-        config.tls.cert = Some(authority.path("client.pem"));
-        config.tls.key = Some(authority.path("client.key"));
+        config.reach.tls.ca = Some(authority.path("ca.pem"));
+        config.reach.tls.cert = Some(authority.path("client.pem"));
+        config.reach.tls.key = Some(authority.path("client.key"));
     });
     assert_eq!(known.deliver(&batch(0..1)).await, Answer::Acknowledged);
 }

@@ -9,7 +9,8 @@ use crate::delivery::Rate;
 use crate::mapping::Format;
 use crate::secret::Secret;
 use crate::sink;
-use crate::sink::http::{AckSettings, Auth, OAuth2, Overrides};
+use crate::sink::http::{AckSettings, Overrides};
+use crate::sink::web::{Auth, OAuth2, Reach};
 
 /// Reads the table of the kind.
 pub(super) fn read(table: &Table, notes: &mut Notes<'_>) -> Option<sink::Config> {
@@ -40,8 +41,7 @@ pub(super) fn read(table: &Table, notes: &mut Notes<'_>) -> Option<sink::Config>
         auth: table.table("auth").and_then(auth),
         gzip: table.boolean("gzip")?,
         ack: table.table("ack").map(ack).or_else(|| Preset::of(table)?.ack()),
-        allow_private: table.boolean("allow_private")?,
-        tls: files(table),
+        reach: Reach { tls: files(table), allow_private: table.boolean("allow_private")? },
     })))
 }
 

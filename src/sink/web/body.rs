@@ -13,17 +13,17 @@ use http_body::{Frame, SizeHint};
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// Whether the connection has taken all of a body.
-pub(super) struct Taken(Option<Arc<AtomicBool>>);
+pub(in crate::sink) struct Taken(Option<Arc<AtomicBool>>);
 
 impl Taken {
     /// False when the far side answered what it can't have read.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(in crate::sink) fn is_whole(&self) -> bool {
         self.0.as_ref().is_none_or(|taken| taken.load(Ordering::Acquire))
     }
 }
 
 /// A request's body.
-pub(super) struct Body {
+pub(in crate::sink) struct Body {
     rest: Bytes,
     /// Set once all is taken; none where it goes whole.
     taken: Option<Arc<AtomicBool>>,
@@ -31,7 +31,7 @@ pub(super) struct Body {
 
 impl Body {
     /// Returns the body of these bytes, and what tells of it.
-    pub(super) fn new(bytes: Bytes) -> (Self, Taken) {
+    pub(in crate::sink) fn new(bytes: Bytes) -> (Self, Taken) {
         let in_pieces = bytes.len() > PIECE_BYTES;
         let taken = in_pieces.then(Arc::<AtomicBool>::default);
         (Self { rest: bytes, taken: taken.clone() }, Taken(taken))

@@ -27,8 +27,8 @@ use super::transport::{Broken, Stream, Way};
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The connections to one origin. There are never more than requests at a time.
-pub(super) struct Pool {
-    pub(super) way: Way,
+pub(in crate::sink) struct Pool {
+    pub(in crate::sink) way: Way,
     /// The one that was used last stands last.
     idle: Mutex<VecDeque<Idle>>,
     idle_max: usize,
@@ -41,7 +41,7 @@ struct Idle {
 }
 
 /// An open HTTP/1.1 connection.
-pub(super) struct Connection {
+pub(in crate::sink) struct Connection {
     sender: http1::SendRequest<Body>,
     /// None once the connection has ended.
     driver: Option<Box<http1::Connection<TokioIo<Stream>, Body>>>,
@@ -49,7 +49,7 @@ pub(super) struct Connection {
 
 impl Pool {
     /// Makes an empty pool, for so many requests at a time.
-    pub(super) fn new(way: Way, concurrency: usize) -> Self {
+    pub(in crate::sink) fn new(way: Way, concurrency: usize) -> Self {
         Self { way, idle: Mutex::default(), idle_max: concurrency.max(1) }
     }
 
@@ -57,7 +57,7 @@ impl Pool {
     ///
     /// It is sent again, on another connection, only if nothing of it was sent: because the far
     /// side had closed the connection meanwhile.
-    pub(super) async fn send(
+    pub(in crate::sink) async fn send(
         &self,
         mut request: Request<Body>,
     ) -> Result<(Response<Incoming>, Connection), Broken> {
@@ -79,7 +79,7 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request, if it can take one.
-    pub(super) async fn keep(&self, mut connection: Connection) {
+    pub(in crate::sink) async fn keep(&self, mut connection: Connection) {
         if !connection.sender.is_ready() {
             // The end of an answer may be left to be seen.
             poll_fn(|context| {
@@ -100,7 +100,7 @@ impl Pool {
     }
 
     /// Closes what has been idle for too long. Returns when to look again.
-    pub(super) fn tidy(&self, now: Instant) -> Option<Instant> {
+    pub(in crate::sink) fn tidy(&self, now: Instant) -> Option<Instant> {
         let mut idle = self.idle();
         drop_old(&mut idle, now);
         idle.front().and_then(|oldest| oldest.since.checked_add(IDLE_TIMEOUT))
@@ -148,7 +148,10 @@ impl Connection {
     }
 
     /// Returns the next piece of an answer's body; none at its end.
-    pub(super) async fn next(&mut self, body: &mut Incoming) -> Option<hyper::Result<Bytes>> {
+    pub(in crate::sink) async fn next(
+        &mut self,
+        body: &mut Incoming,
+    ) -> Option<hyper::Result<Bytes>> {
         if body.is_end_stream() {
             return None;
         }

@@ -19,14 +19,13 @@ use url::form_urlencoded::Serializer;
 use super::answer::{self, Asked};
 use super::body::Body;
 use super::guard::Guard;
-use super::plan::{authority, path_and_query};
 use super::pool::Pool;
 use super::rest::{self, Need};
 use super::transport::{self, Broken, Lasting, Way};
-use super::{Config, Error};
+use super::{Error, Reach, authority, path_and_query};
 use crate::failure::Category;
 use crate::secret::Secret;
-use crate::sink::{Common, Failure};
+use crate::sink::Failure;
 
 /// `[sink.NAME.http.auth]`
 #[derive(Clone, Debug)]
@@ -68,7 +67,7 @@ const MARGIN: Duration = Duration::from_secs(60);
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// Returns the header of credentials that are always the same.
-pub(super) fn fixed(auth: Option<&Auth>) -> Result<Option<HeaderValue>, Error> {
+pub(in crate::sink) fn fixed(auth: Option<&Auth>) -> Result<Option<HeaderValue>, Error> {
     let text = match auth {
         None | Some(Auth::OAuth2(_)) => return Ok(None),
         Some(Auth::Bearer(token)) => format!("Bearer {}", token.expose()),
@@ -86,7 +85,7 @@ fn basic(user: &str, password: &str) -> String {
 }
 
 /// Returns what of the credentials must not show.
-pub(super) fn hidden(auth: Option<&Auth>) -> Vec<String> {
+pub(in crate::sink) fn hidden(auth: Option<&Auth>) -> Vec<String> {
     match auth {
         None => Vec::new(),
         Some(Auth::Basic { user, password }) => {
@@ -100,7 +99,7 @@ pub(super) fn hidden(auth: Option<&Auth>) -> Vec<String> {
 }
 
 /// The tokens of an OAuth server, one at a time: whoever needs one while another asks for it waits.
-pub(super) struct Tokens {
+pub(in crate::sink) struct Tokens {
     pool: Pool,
     uri: Uri,
     headers: HeaderMap,
@@ -128,18 +127,19 @@ struct Issued {
 }
 
 impl Tokens {
-    /// Reads the settings; none where no tokens are wanted. Asks for nothing yet.
-    pub(super) fn new(config: &Config, common: &Common) -> Result<Option<Self>, Error> {
-        let Some(Auth::OAuth2(oauth)) = &config.auth else { return Ok(None) };
+    /// Reads the settings; none where no tokens are wanted. Asks for nothing yet. `hidden`: what
+    /// must not show, should the server echo it.
+    pub(in crate::sink) fn new(
+        auth: Option<&Auth>,
+        reach: &Reach,
+        timeout: Duration,
+        hidden: &[Secret],
+    ) -> Result<Option<Self>, Error> {
+        let Some(Auth::OAuth2(oauth)) = auth else { return Ok(None) };
         let key = "auth.oauth2.token_url";
-        let wrong = |source| Error::Url { key: key.to_owned(), source };
-        let url = Url::parse(oauth.token_url.expose()).map_err(wrong)?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err(Error::Scheme { key: key.to_owned() });
-        }
-        let tls = transport::tls(config, url.scheme() == "https")?;
-        let guard = Guard::new(config.allow_private);
-        let way = Way::new(key, &url, &tls, common.timeout, guard)?;
+        let url = super::url(key, oauth.token_url.expose())?;
+        let tls = transport::tls(&reach.tls, url.scheme() == "https")?;
+        let way = Way::new(key, &url, &tls, timeout, Guard::new(reach.allow_private))?;
         let wrong = || Error::Host { key: key.to_owned() };
         let uri = path_and_query(&url).ok_or_else(|| Error::Long { key: key.to_owned() })?;
         Ok(Some(Self {
@@ -149,14 +149,14 @@ impl Tokens {
             form: form(oauth),
             host: authority(&url),
             lasting: Lasting::default(),
-            hidden: answer::hidden(config),
+            hidden: hidden.to_vec(),
             current: Mutex::new(None),
         }))
     }
 
     /// Returns a token: the one at hand, or a new one where there is none, it is at its end, or it
     /// is the one that was `refused`.
-    pub(super) async fn token(
+    pub(in crate::sink) async fn token(
         &self,
         refused: Option<&HeaderValue>,
         deadline: Instant,
@@ -212,7 +212,7 @@ impl Tokens {
     }
 
     /// Asks for a token, and tells from whom.
-    pub(super) async fn check(&self, deadline: Instant) -> Result<String, Failure> {
+    pub(in crate::sink) async fn check(&self, deadline: Instant) -> Result<String, Failure> {
         self.token(None, deadline).await?;
         Ok(format!("{} issues a token", self.host))
     }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Which addresses requests may go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Guard {
+pub(in crate::sink) enum Guard {
     /// Public ones, and this machine's own.
     Public,
     /// Any.
@@ -17,7 +17,7 @@ pub(super) enum Guard {
 
 /// An address of a network that is not public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PrivateAddress(pub(super) IpAddr);
+pub struct PrivateAddress(pub(in crate::sink) IpAddr);
 
 impl fmt::Display for PrivateAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,7 +28,7 @@ impl fmt::Display for PrivateAddress {
 impl std::error::Error for PrivateAddress {}
 
 impl Guard {
-    pub(super) const fn new(allow_private: bool) -> Self {
+    pub(in crate::sink) const fn new(allow_private: bool) -> Self {
         if allow_private { Self::Any } else { Self::Public }
     }
 
@@ -36,7 +36,7 @@ impl Guard {
     ///
     /// # Errors
     /// Why not.
-    pub(super) fn check(self, address: IpAddr) -> Result<(), PrivateAddress> {
+    pub(in crate::sink) fn check(self, address: IpAddr) -> Result<(), PrivateAddress> {
         let address = address.to_canonical();
         let is_fine = match self {
             Self::Any => true,

@@ -29,7 +29,7 @@ const EPOCH_MAX: Duration = Duration::from_secs(100_000_000_000);
 
 /// Returns how long to wait before the next request; none where some are left, or nothing is
 /// said. Of several limits that are used up the longest wait counts.
-pub(super) fn pause(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(in crate::sink) fn pause(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &HeaderName| headers.get(name)?.to_str().ok();
     let fields = headers.get_all(FIELD).iter().filter_map(|value| value.to_str().ok());
     let fields = fields.filter_map(|field| of_field(field, now));

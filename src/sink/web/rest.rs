@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::pool::{Connection, Pool};
 
 /// How much of an answer is kept for the dead letter, in bytes.
-pub(super) const ANSWER_BYTES_KEPT: usize = 2 * 1024;
+pub(in crate::sink) const ANSWER_BYTES_KEPT: usize = 2 * 1024;
 
 /// How much of an answer is read so that its connection can be used again; past it the
 /// connection is dropped instead.
@@ -22,16 +22,16 @@ const ANSWER_BODY_WAIT: Duration = Duration::from_secs(1);
 
 /// What of an answer's body somebody needs.
 #[derive(Clone, Copy)]
-pub(super) struct Need {
+pub(in crate::sink) struct Need {
     /// So much of it is kept.
-    pub(super) bytes: usize,
+    pub(in crate::sink) bytes: usize,
     /// So long it is waited for.
-    pub(super) until: Instant,
+    pub(in crate::sink) until: Instant,
 }
 
 impl Need {
     /// What a dead letter shows: nothing depends on it.
-    pub(super) fn to_show(deadline: Instant) -> Self {
+    pub(in crate::sink) fn to_show(deadline: Instant) -> Self {
         let until = deadline.min(Instant::now() + ANSWER_BODY_WAIT);
         Self { bytes: ANSWER_BYTES_KEPT, until }
     }
@@ -39,17 +39,17 @@ impl Need {
 
 /// What an answer had beside its head.
 #[derive(Default)]
-pub(super) struct Rest {
+pub(in crate::sink) struct Rest {
     /// As much of it as is kept.
-    pub(super) kept: Vec<u8>,
+    pub(in crate::sink) kept: Vec<u8>,
     /// All of it was kept.
-    pub(super) is_whole: bool,
+    pub(in crate::sink) is_whole: bool,
     /// With what it broke off.
-    pub(super) broken: Option<hyper::Error>,
+    pub(in crate::sink) broken: Option<hyper::Error>,
 }
 
 /// Reads an answer's body so far as it is needed and gives the connection back, or drops it.
-pub(super) async fn read(
+pub(in crate::sink) async fn read(
     response: Response<Incoming>,
     mut connection: Connection,
     pool: &Pool,

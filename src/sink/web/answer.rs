@@ -5,28 +5,22 @@ use std::time::{Duration, SystemTime};
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, RETRY_AFTER};
 
-use super::{Config, auth, limit};
+use super::limit;
 use crate::failure::Category;
 use crate::secret::Secret;
 use crate::sink::Failure;
 
-/// Headers whose values are no secret.
-const SHOWN: [&str; 3] = ["content-type", "accept", "user-agent"];
-
-/// A shorter value is no credential, and hiding it would hide the answer.
-const HIDDEN_BYTES_MIN: usize = 8;
-
 /// How long an answer asks that nothing is sent.
 #[derive(Clone, Copy)]
-pub(super) struct Asked {
+pub(in crate::sink) struct Asked {
     /// Outright.
     retry_after: Option<Duration>,
     /// What its limits come to, where it does not ask outright.
-    pub(super) pause: Option<Duration>,
+    pub(in crate::sink) pause: Option<Duration>,
 }
 
 impl Asked {
-    pub(super) fn read(headers: &HeaderMap, now: SystemTime) -> Self {
+    pub(in crate::sink) fn read(headers: &HeaderMap, now: SystemTime) -> Self {
         let retry_after = retry_after(headers, now);
         let pause = match retry_after {
             Some(_) => None,
@@ -37,7 +31,7 @@ impl Asked {
 }
 
 /// Returns what an answer that is not a 2xx says. `templated`: see [`category`].
-pub(super) fn refusal(
+pub(in crate::sink) fn refusal(
     status: StatusCode,
     asked: Asked,
     templated: bool,
@@ -56,7 +50,7 @@ pub(super) fn refusal(
 }
 
 /// Returns what an answer says whose body means no.
-pub(super) fn no(
+pub(in crate::sink) fn no(
     status: StatusCode,
     category: Category,
     why: &str,
@@ -74,7 +68,7 @@ pub(super) fn no(
 }
 
 /// Returns what a 2xx says to a request of which not all was sent.
-pub(super) fn early(status: StatusCode, host: &str) -> Failure {
+pub(in crate::sink) fn early(status: StatusCode, host: &str) -> Failure {
     let words = words(status);
     let message = format!("{host} answered {words} before it had the whole request");
     Failure::new(Category::Transient, message)
@@ -96,7 +90,7 @@ const fn category(status: u16, asked_to_wait: bool, templated: bool) -> Category
 
 /// Sorts the status that an answer has for one event; none: it was taken. What would be the
 /// set-up's fault of a whole answer is the event's there.
-pub(super) const fn category_of_item(status: u16) -> Option<Category> {
+pub(in crate::sink) const fn category_of_item(status: u16) -> Option<Category> {
     match status {
         200..=299 => None,
         _ => Some(match category(status, false, true) {
@@ -124,29 +118,9 @@ fn words(status: StatusCode) -> String {
     }
 }
 
-/// Returns the header values that must not show, and the credential inside `Bearer …`.
-pub(super) fn hidden(config: &Config) -> Vec<Secret> {
-    let over = config.on.iter().flat_map(|(_, over)| &over.headers);
-    config
-        .headers
-        .iter()
-        .chain(over)
-        .filter(|(name, _)| !SHOWN.iter().any(|shown| name.eq_ignore_ascii_case(shown)))
-        .flat_map(|(_, value)| [value.expose(), last_word(value.expose())])
-        .map(str::to_owned)
-        .chain(auth::hidden(config.auth.as_ref()))
-        .filter(|text| text.len() >= HIDDEN_BYTES_MIN)
-        .map(Secret::new)
-        .collect()
-}
-
-fn last_word(text: &str) -> &str {
-    text.rsplit(' ').next().unwrap_or_default()
-}
-
 /// Makes text of what was kept of an answer; none where there was nothing. A receiver that
 /// echoes our credentials must not get them into a dead letter.
-pub(super) fn text(body: &[u8], hidden: &[Secret]) -> Option<String> {
+pub(in crate::sink) fn text(body: &[u8], hidden: &[Secret]) -> Option<String> {
     let mut text = String::from_utf8_lossy(body).into_owned();
     for secret in hidden {
         if text.contains(secret.expose()) {

@@ -20,10 +20,10 @@ use tokio_util::either::Either;
 use tower_service::Service;
 use url::Url;
 
+use super::Error;
 use super::guard::{Guard, PrivateAddress};
-use super::{Config, Error};
 use crate::failure::Category;
-use crate::sink::{BoxFuture, Failure};
+use crate::sink::{BoxFuture, Failure, tls as files};
 
 /// How long a connection may take; less where the whole request has less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,17 +41,20 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 const LASTING: Duration = Duration::from_secs(30);
 
 /// Makes the TLS settings, for HTTP/1.1.
-pub(super) fn tls(config: &Config, https: bool) -> Result<Arc<rustls::ClientConfig>, Error> {
-    let mut tls = config.tls.client(https)?;
+pub(in crate::sink) fn tls(
+    files: &files::Files,
+    https: bool,
+) -> Result<Arc<rustls::ClientConfig>, files::Error> {
+    let mut tls = files.client(https)?;
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(tls))
 }
 
 /// A connection, with or without TLS.
-pub(super) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
+pub(in crate::sink) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 
 /// The way to one origin: no proxy, whatever the environment says.
-pub(super) struct Way {
+pub(in crate::sink) struct Way {
     /// Scheme, host and port.
     origin: Uri,
     tcp: HttpConnector<Names>,
@@ -64,7 +67,7 @@ pub(super) struct Way {
 impl Way {
     /// Makes the way to an origin, on which a request may take so long. `key` is the setting that
     /// names it.
-    pub(super) fn new(
+    pub(in crate::sink) fn new(
         key: &str,
         origin: &Url,
         tls: &Arc<rustls::ClientConfig>,
@@ -104,7 +107,7 @@ impl Way {
     }
 
     /// Looks the name up and connects.
-    pub(super) async fn open(&self) -> Result<Stream, Broken> {
+    pub(in crate::sink) async fn open(&self) -> Result<Stream, Broken> {
         let opened = tokio::time::timeout(self.limit, async {
             let stream = self.tcp.clone().call(self.origin.clone()).await?.into_inner();
             Ok(match &self.tls {
@@ -127,7 +130,7 @@ struct Names {
 
 /// A name that has no address to go to.
 #[derive(Debug)]
-pub(super) enum NameFailure {
+pub(in crate::sink) enum NameFailure {
     /// None at all.
     Lookup(io::Error),
     /// None that requests may go to.
@@ -177,7 +180,7 @@ impl Service<Name> for Names {
 
 /// Why a request got no answer.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(in crate::sink) enum Broken {
     /// There is no connection.
     Connect(Box<dyn StdError + Send + Sync>),
     /// There is no connection within this time.
@@ -219,18 +222,18 @@ impl Broken {
 
 /// Remembers since when names or certificates have failed without a break.
 #[derive(Debug, Default)]
-pub(super) struct Lasting {
+pub(in crate::sink) struct Lasting {
     since: Mutex<Option<Instant>>,
 }
 
 impl Lasting {
     /// Something else happened: whatever failed is over.
-    pub(super) fn over(&self) {
+    pub(in crate::sink) fn over(&self) {
         *self.since.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// It failed (again): [`Category::Setup`] once that has lasted.
-    pub(super) fn failed(&self, now: Instant) -> Category {
+    pub(in crate::sink) fn failed(&self, now: Instant) -> Category {
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         match since.get_or_insert(now) {
             start if now.duration_since(*start) >= LASTING => Category::Setup,
@@ -240,7 +243,7 @@ impl Lasting {
 }
 
 /// Sorts a request that got no answer. Nothing of the URL but `host` gets into the message.
-pub(super) fn failure(broken: &Broken, host: &str, lasting: &Lasting) -> Failure {
+pub(in crate::sink) fn failure(broken: &Broken, host: &str, lasting: &Lasting) -> Failure {
     let category = if broken.chain().any(is_private) {
         Category::Setup
     } else if broken.chain().any(is_name_or_certificate) {
@@ -266,7 +269,7 @@ fn is_name_or_certificate(cause: &(dyn StdError + 'static)) -> bool {
 }
 
 /// Connects as a request would, TLS included, sends nothing and tells what was seen.
-pub(super) async fn connect(way: &Way, host: &str) -> Result<String, Failure> {
+pub(in crate::sink) async fn connect(way: &Way, host: &str) -> Result<String, Failure> {
     let stream = way
         .open()
         .await

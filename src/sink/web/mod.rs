@@ -1,0 +1,57 @@
+//! HTTP/1.1 as a client: what all sinks that speak it share, whatever they say.
+//!
+//! `transport` connects, to where `guard` lets it, `pool` keeps the connections, `body` and `rest`
+//! are what is sent and read on them, `auth` says who asks, `answer` and `limit` judge what comes
+//! back.
+
+pub(in crate::sink) mod answer;
+pub(in crate::sink) mod auth;
+pub(in crate::sink) mod body;
+mod error;
+pub(in crate::sink) mod guard;
+mod limit;
+pub(in crate::sink) mod pool;
+pub(in crate::sink) mod rest;
+pub(in crate::sink) mod transport;
+
+use hyper::Uri;
+use hyper::http::uri::PathAndQuery;
+use url::{Position, Url};
+
+pub use self::auth::{Auth, OAuth2};
+pub use self::error::Error;
+pub use self::guard::PrivateAddress;
+use super::tls;
+
+/// Where requests may go, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// Whom to trust, and what to show.
+    pub tls: tls::Files,
+    /// Whether they may go to private addresses.
+    pub allow_private: bool,
+}
+
+/// Reads a URL that the setting `key` holds.
+///
+/// # Errors
+/// It is none that a request can be sent to.
+pub(in crate::sink) fn url(key: &str, text: &str) -> Result<Url, Error> {
+    let url = Url::parse(text).map_err(|source| Error::Url { key: key.to_owned(), source })?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(Error::Scheme { key: key.to_owned() });
+    }
+    Ok(url)
+}
+
+/// Returns host and port: what messages may show of a URL.
+pub(in crate::sink) fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    format!("{host}:{}", url.port_or_known_default().unwrap_or_default())
+}
+
+/// Returns what of a URL a request names. None where it is longer than one can.
+pub(in crate::sink) fn path_and_query(url: &Url) -> Option<Uri> {
+    let text = &url[Position::BeforePath..Position::AfterQuery];
+    PathAndQuery::try_from(text).ok().map(Uri::from)
+}
