@@ -11,6 +11,8 @@ pub mod web;
 pub mod http;
 pub mod file;
 pub mod stdout;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 
 pub use self::template::TemplateError;
 
@@ -33,6 +35,9 @@ pub enum Config {
     File(file::Config),
     /// `[sink.NAME.stdout]`
     Stdout(stdout::Config),
+    /// `[sink.NAME.kafka]`
+    #[cfg(feature = "kafka")]
+    Kafka(Box<kafka::Config>),
 }
 
 impl Config {
@@ -43,14 +48,19 @@ impl Config {
             Self::Http(_) => http::KIND,
             Self::File(_) => file::KIND,
             Self::Stdout(_) => stdout::KIND,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => kafka::KIND,
         }
     }
 }
 
 /// Whether this build has a kind: those with clients of their own are features.
 #[must_use]
-pub const fn is_built(_kind: &str) -> bool {
-    true
+pub fn is_built(kind: &str) -> bool {
+    match kind {
+        "kafka" => cfg!(feature = "kafka"),
+        _ => true,
+    }
 }
 
 /// What of `[sink.NAME]` a sink must know, whatever its kind.
@@ -92,6 +102,15 @@ pub enum Error {
         /// What is wrong.
         source: http::Error,
     },
+    /// A Kafka sink's settings don't fit.
+    #[cfg(feature = "kafka")]
+    #[error("sink `{sink}`")]
+    Kafka {
+        /// The sink's name.
+        sink: String,
+        /// What is wrong.
+        source: kafka::Error,
+    },
 }
 
 impl Error {
@@ -100,6 +119,8 @@ impl Error {
     pub fn key(&self) -> &str {
         match self {
             Self::Http { source, .. } => source.key(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka { source, .. } => source.key(),
         }
     }
 }
@@ -108,6 +129,8 @@ impl Classify for Error {
     fn category(&self) -> Category {
         match self {
             Self::Http { .. } => Category::Setup,
+            #[cfg(feature = "kafka")]
+            Self::Kafka { .. } => Category::Setup,
         }
     }
 }
@@ -125,6 +148,11 @@ pub fn build(name: &str, config: &Config, common: &Common) -> Result<Box<dyn Sin
         ),
         Config::File(config) => Box::new(file::File::new(config, common.concurrency)),
         Config::Stdout(config) => Box::new(stdout::Stdout::new(config)),
+        #[cfg(feature = "kafka")]
+        Config::Kafka(config) => Box::new(
+            kafka::Kafka::new(config, common)
+                .map_err(|source| Error::Kafka { sink: name.to_owned(), source })?,
+        ),
     })
 }
 

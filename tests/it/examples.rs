@@ -21,7 +21,7 @@ const SCHEMA: &str = "
 /// A server with the tables of the examples, and one of the examples as the config: its variables
 /// are those of the test.
 #[track_caller]
-fn road(example: &str, variables: &[(&str, &str)]) -> Road {
+pub(crate) fn road(example: &str, variables: &[(&str, &str)]) -> Road {
     let schema = format!("{SCHEMA}{}", include_str!("../../sql/source/outbox.sql"));
     let road = Road::bare(Cluster::builder(), &schema);
     road.sql("CREATE PUBLICATION walgate FOR ALL TABLES");
@@ -43,7 +43,7 @@ fn road(example: &str, variables: &[(&str, &str)]) -> Road {
 
 /// Its own tests pass.
 #[track_caller]
-fn passes(road: &Road, count: usize) {
+pub(crate) fn passes(road: &Road, count: usize) {
     let output = road.walgate.call(&["test", "--json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report["passed"], &report["failed"]), (&json!(count), &json!(0)), "{report:#}");
@@ -200,6 +200,7 @@ fn every_example_is_run_here() {
     let names = fs::read_dir("examples").unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
     names.sort_unstable();
-    let run = ["crm.toml", "masking.toml", "outbox.toml", "warehouse.toml", "webhook.toml"];
+    let run =
+        ["crm.toml", "kafka.toml", "masking.toml", "outbox.toml", "warehouse.toml", "webhook.toml"];
     assert_eq!(names, run);
 }

@@ -85,7 +85,7 @@ pub(super) static SINK: Section = Section {
             None,
             "kind: the receiver fetches events from the admin listener",
         ),
-        later("kafka", "kind: Apache Kafka"),
+        key("kafka", Table(&kind::KAFKA), None, "kind: Apache Kafka"),
         later("nats", "kind: NATS JetStream"),
         later("amqp", "kind: RabbitMQ"),
         later("redis", "kind: Redis streams"),
@@ -104,7 +104,7 @@ pub(super) static SINK: Section = Section {
 };
 
 /// The kinds of sinks that this version has, by their table.
-pub(in crate::config) const KINDS: &[&str] = &["http", "file", "stdout", "poll"];
+pub(in crate::config) const KINDS: &[&str] = &["http", "file", "stdout", "poll", "kafka"];
 
 static BATCH: Section = Section {
     title: "batch",

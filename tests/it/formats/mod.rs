@@ -53,7 +53,7 @@ impl Drop for Python {
 
 /// Returns the interpreter that `scripts/setup test` has put the software of others beside.
 #[track_caller]
-fn interpreter() -> PathBuf {
+pub(crate) fn interpreter() -> PathBuf {
     let home = std::env::var("HOME").unwrap_or_default();
     let places = ["/var/cache/walgate".to_owned(), format!("{home}/.cache/walgate")];
     let mut places = places.iter().map(|place| Path::new(place).join("python/bin/python"));

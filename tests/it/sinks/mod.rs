@@ -5,6 +5,8 @@ mod auth;
 mod connections;
 mod file;
 mod http;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod page;
 mod poll;
 mod poll_replay;

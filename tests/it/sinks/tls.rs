@@ -20,12 +20,12 @@ use super::{COMMON, batch, failure};
 use crate::support::{Server, loopback};
 
 /// A certificate authority and a pair of certificates from it, as files.
-struct Authority {
+pub(super) struct Authority {
     folder: TempDir,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text);
         let key = KeyPair::generate().unwrap();
@@ -42,12 +42,20 @@ impl Authority {
         Self { folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Starts a server with the certificate that says 200 to everything.
     fn serve(&self, client_certificate: bool) -> (SocketAddr, Server) {
+        let acceptor = self.acceptor(client_certificate);
+        let (address, listener) = loopback();
+        let server = Server::start(move || accept(listener, acceptor));
+        (address, server)
+    }
+
+    /// Returns what greets who connects, with the server's certificate.
+    pub(super) fn acceptor(&self, client_certificate: bool) -> TlsAcceptor {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.path("ca.pem")).unwrap()).unwrap();
@@ -61,10 +69,7 @@ impl Authority {
         };
         let chain = vec![CertificateDer::from_pem_file(self.path("server.pem")).unwrap()];
         let key = PrivateKeyDer::from_pem_file(self.path("server.key")).unwrap();
-        let config = Arc::new(builder.with_single_cert(chain, key).unwrap());
-        let (address, listener) = loopback();
-        let server = Server::start(move || accept(listener, TlsAcceptor::from(config)));
-        (address, server)
+        TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key).unwrap()))
     }
 }
 

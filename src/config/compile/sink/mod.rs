@@ -1,6 +1,8 @@
 //! `[sink.NAME]`; what a kind has of its own is in the file of its name.
 
 mod http;
+#[cfg(feature = "kafka")]
+mod kafka;
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -111,6 +113,8 @@ fn sent(sink: &Sink, config: &sink::Config, table: &Table, notes: &mut Notes<'_>
         notes.problem(&span, chain(&error));
     }
     http::look(sink, table, notes);
+    #[cfg(feature = "kafka")]
+    kafka::look(sink, table, notes);
 }
 
 /// What governs sending means nothing where the receiver comes.
@@ -177,6 +181,8 @@ fn kind(entry: &Entry, table: &Table, notes: &mut Notes<'_>) -> Option<SinkKind>
             Some(SinkKind::Sent(sink::Config::File(config)))
         }
         (Some(&"poll"), None) => Some(SinkKind::Polled),
+        #[cfg(feature = "kafka")]
+        (Some(&"kafka"), None) => kafka::read(table.table("kafka")?).map(SinkKind::Sent),
         (Some(_), None) => Some(SinkKind::Sent(sink::Config::Stdout(sink::stdout::Config {}))),
         (Some(first), Some(second)) => {
             let message = format!(

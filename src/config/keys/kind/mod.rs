@@ -1,8 +1,10 @@
 //! The keys of each kind of sink.
 
 mod http;
+mod kafka;
 
 pub(super) use self::http::HTTP;
+pub(super) use self::kafka::KAFKA;
 use super::Otherwise::{Required, Toml};
 use super::Shape::{Path, Size};
 use super::{Section, key};
