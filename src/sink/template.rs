@@ -97,6 +97,12 @@ impl Template {
 }
 
 impl Path {
+    /// Whether it is the member of that name itself: `{{ table }}`.
+    #[cfg(any(feature = "nats", feature = "redis"))]
+    pub(in crate::sink) fn is(&self, member: &str) -> bool {
+        self.segments == [member]
+    }
+
     fn parse(text: &str) -> Result<Self, TemplateError> {
         let wrong = || TemplateError::Path(text.to_owned());
         let mut segments = Vec::new();
