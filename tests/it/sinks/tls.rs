@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -31,6 +31,8 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Another than those it signs: to some a certificate that names itself is its own authority.
+        params.distinguished_name.push(DnType::CommonName, "an authority of a test");
         write("ca.pem", params.self_signed(&key).unwrap().pem()).unwrap();
         let issuer = Issuer::new(params, key);
         for (name, host) in [("server", "127.0.0.1"), ("client", "walgate")] {
