@@ -18,6 +18,9 @@ pub mod envelope;
 pub mod failure;
 pub mod secret;
 
+// getting into a server: for the one that is read, and those that are written to
+pub mod libpq;
+
 // the line, in the order a change travels it
 pub mod source;
 pub mod pgoutput;

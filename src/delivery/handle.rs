@@ -179,6 +179,8 @@ struct Shared {
     /// The number of the last snapshot that was taken, and of the newest that was stored.
     taken: AtomicU64,
     stored: AtomicU64,
+    /// All below is stored as done.
+    settled: Mutex<Position>,
     detached: CancellationToken,
 }
 
@@ -208,6 +210,7 @@ impl SinkProgress {
             generation: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             stored: AtomicU64::new(0),
+            settled: Mutex::new(reached.floor),
             detached: CancellationToken::new(),
         }))
     }
@@ -293,6 +296,16 @@ impl SinkProgress {
     #[must_use]
     pub fn is_newest(&self, snapshot: &Snapshot) -> bool {
         self.0.stored.fetch_max(snapshot.number, Ordering::AcqRel) <= snapshot.number
+    }
+
+    /// It is stored that everything below is done.
+    pub fn settle(&self, floor: Position) {
+        *self.0.settled.lock().unwrap_or_else(PoisonError::into_inner) = floor;
+    }
+
+    /// Returns the position below which everything is stored as done.
+    pub(super) fn settled(&self) -> Position {
+        *self.0.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until something was acknowledged or the state changed since the last call.

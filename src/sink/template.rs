@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::chunk::Operation;
 use crate::envelope::Envelope;
+use crate::relation::quote_identifier;
 use crate::sink::Form;
 
 /// A text with places, checked when the config is read.
@@ -97,10 +98,16 @@ impl Template {
 }
 
 impl Path {
+<<<<<<< HEAD
     /// Whether it is the member of that name itself: `{{ table }}`.
     #[cfg(any(feature = "nats", feature = "redis"))]
     pub(in crate::sink) fn is(&self, member: &str) -> bool {
         self.segments == [member]
+=======
+    /// Whether it is this one.
+    pub(in crate::sink) fn is(&self, text: &str) -> bool {
+        self.text == text
+>>>>>>> postgres
     }
 
     fn parse(text: &str) -> Result<Self, TemplateError> {
@@ -148,6 +155,16 @@ impl<'a> Event<'a> {
             ["id"] => envelope.id.to_string().into(),
             ["op"] => envelope.operation.as_str().into(),
             ["table"] => envelope.table().ok_or_else(missing)?.into(),
+            ["table", part] => {
+                let entry = envelope.chunk.entries.get(envelope.entry as usize);
+                let relation = entry.and_then(|entry| envelope.chunk.relation(entry));
+                let relation = relation.ok_or_else(missing)?;
+                match *part {
+                    "schema" => quote_identifier(&relation.namespace).into(),
+                    "name" => quote_identifier(&relation.name).into(),
+                    _ => return Err(missing()),
+                }
+            }
             ["route"] => envelope.route.name.as_str().into(),
             ["mapping", member] => {
                 let (name, version) = envelope.route.mapping.as_ref().ok_or_else(missing)?;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::Error;
 use super::catalog::{quote, quote_literal};
+use super::connection::answered;
 use super::connection::{Connection, Rows};
 use super::cutter::Timelines;
-use super::stream::answered;
 use crate::lsn::Lsn;
 
 /// The answer to `IDENTIFY_SYSTEM`.

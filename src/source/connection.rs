@@ -3,6 +3,7 @@
 //! Source: <https://www.postgresql.org/docs/current/protocol-flow.html>.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use postgres_protocol::authentication::sasl::{self, ScramSha256};
@@ -11,30 +12,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Error;
 use super::conninfo::{ChannelBinding, Conninfo, Host, TargetSessionAttrs};
-use super::server_error::ServerError;
-use super::stream::{ANSWER_MAX, Attempt, Stream, answered, attempts, within};
+use crate::libpq::stream::{Attempt, Stream, attempts, within};
+use crate::libpq::{ServerError, fits, settings};
 use crate::secret::Secret;
 
 /// A message of the server may be one row; rows may be 1 GiB, and more is none of its messages.
 pub(super) const MESSAGE_BYTES_MAX: usize = (1 << 30) + (1 << 20);
 
-/// What makes text output canonical, whatever the role or the database sets. They come as `options`
-/// behind the user's own, so that they win over both and over ALTER ROLE and ALTER DATABASE SET.
-///
-/// Since PostgreSQL 12 any `extra_float_digits` above zero prints the shortest exact text; 3 is
-/// what the server's own subscribers and `pg_dump` ask for. `search_path` makes `reg*` types print
-/// their schema. The time-outs are of sessions that work, not of one that waits for changes.
+/// What makes a session read everything and wait for as long as it takes, beside what makes its
+/// text canonical ([`settings::TEXT`]). The time-outs are of sessions that work, not of one that
+/// waits for changes.
 const SETTINGS: &[(&str, &str)] = &[
-    ("client_encoding", "UTF8"),
-    ("datestyle", "ISO,MDY"),
-    ("intervalstyle", "iso_8601"),
-    ("timezone", "UTC"),
-    ("extra_float_digits", "3"),
-    ("bytea_output", "hex"),
-    ("xmlbinary", "base64"),
-    ("lc_monetary", "C"),
-    ("lc_numeric", "C"),
-    ("quote_all_identifiers", "off"),
+    // `reg*` types print their schema.
     ("search_path", "pg_catalog"),
     ("row_security", "off"),
     // PostgreSQL 18 says with a warning, and with nothing else, that it leaves out rows.
@@ -59,14 +48,19 @@ pub(super) fn late_settings(version: Option<&str>) -> Option<&'static str> {
 
 /// Returns the `options` of both connections.
 pub(super) fn options(conninfo: &Conninfo) -> String {
-    let mut options = conninfo.options.clone();
-    for (name, value) in SETTINGS {
-        options.push_str(" -c ");
-        options.push_str(name);
-        options.push('=');
-        options.push_str(value);
-    }
-    options
+    settings::options(conninfo, SETTINGS.iter().copied())
+}
+
+/// How long a question may go without an answer: nobody else sees that the server fell silent.
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// Bounds the answer to a question.
+pub(super) async fn answered<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let silent = Error::Silent { seconds: limit.as_secs() };
+    tokio::time::timeout(limit, answer).await.unwrap_or(Err(silent))
 }
 
 /// One message of the server.
@@ -104,7 +98,7 @@ impl Connection {
         let mut last = None;
         for host in &conninfo.hosts {
             match Self::at_host(conninfo, host).await {
-                Ok(connection) if fits(&connection.parameters, wanted) => return Ok(connection),
+                Ok(connection) if connection.is(wanted) => return Ok(connection),
                 Ok(_) => last = Some(Error::SessionAttributes { host: host.to_string() }),
                 // As libpq: who is refused by one is not tried at the others.
                 Err(error @ (Error::Login { .. } | Error::Rights { .. })) => return Err(error),
@@ -147,6 +141,10 @@ impl Connection {
             Ok(connection)
         })
         .await
+    }
+
+    fn is(&self, wanted: TargetSessionAttrs) -> bool {
+        fits(|name| self.parameters.get(name).is_some_and(|value| value == "on"), wanted)
     }
 
     async fn startup(&mut self, conninfo: &Conninfo) -> Result<(), Error> {
@@ -198,7 +196,7 @@ impl Connection {
         loop {
             while let Some(message) = take_message(&mut self.buffer)? {
                 match message.tag {
-                    b'N' => log_notice(&ServerError::read(&message.body)),
+                    b'N' => ServerError::read(&message.body).log_notice(),
                     b'S' => {
                         let mut parts = message.body.split(|byte| *byte == 0);
                         let mut text = || {
@@ -291,14 +289,6 @@ pub(super) fn message_length(bytes: [u8; 4]) -> Result<usize, Error> {
     }
 }
 
-pub(super) fn log_notice(notice: &ServerError) {
-    let ServerError { severity, code, message, .. } = notice;
-    match severity.as_str() {
-        "WARNING" => tracing::warn!(%code, %message, "the server warns"),
-        _ => tracing::debug!(%severity, %code, %message, "the server notes"),
-    }
-}
-
 /// Wire: `Int16(columns)`, then a column: `Int32(length, -1 for NULL) Byten(value)`.
 fn row(mut body: Bytes) -> Result<Vec<Option<String>>, Error> {
     let short = |_| Error::Protocol { what: "a row ends early" };
@@ -313,19 +303,6 @@ fn row(mut body: Bytes) -> Result<Vec<Option<String>>, Error> {
             Ok(Some(String::from_utf8_lossy(&body.split_to(length)).into_owned()))
         })
         .collect()
-}
-
-/// Since 14 the server reports both by itself.
-pub(super) fn fits(parameters: &BTreeMap<String, String>, wanted: TargetSessionAttrs) -> bool {
-    let on = |name: &str| parameters.get(name).is_some_and(|value| value == "on");
-    let (standby, read_only) = (on("in_hot_standby"), on("default_transaction_read_only"));
-    match wanted {
-        TargetSessionAttrs::Any | TargetSessionAttrs::PreferStandby => true,
-        TargetSessionAttrs::ReadWrite => !standby && !read_only,
-        TargetSessionAttrs::ReadOnly => standby || read_only,
-        TargetSessionAttrs::Primary => !standby,
-        TargetSessionAttrs::Standby => standby,
-    }
 }
 
 /// The exchange of proofs.
@@ -462,7 +439,7 @@ mod tests {
 
     #[test]
     fn our_settings_come_behind_the_users() {
-        let environment = super::super::conninfo::Environment::default();
+        let environment = crate::libpq::conninfo::Environment::default();
         let text = "host=h user=u options='-c datestyle=German'";
         let conninfo = Conninfo::parse(text, &environment).unwrap();
         let options = options(&conninfo);

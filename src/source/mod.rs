@@ -8,7 +8,6 @@
 mod attach;
 pub mod catalog;
 mod command;
-pub mod conninfo;
 mod connection;
 mod cutter;
 mod error;
@@ -18,12 +17,8 @@ pub mod load;
 mod held;
 mod pending;
 mod reader;
-mod server_error;
-mod socket;
-mod stream;
 mod streaming;
 mod timeline;
-mod tls;
 mod writer;
 
 use std::path::PathBuf;
@@ -32,13 +27,12 @@ use std::time::Duration;
 use crate::lsn::{Lsn, Position};
 use crate::secret::Secret;
 
+pub use crate::libpq::{ServerError, TlsError, conninfo};
 pub use attach::{Probed, intend, open, probe};
 pub use catalog::Catalog;
 pub use error::{Ending, Error};
 pub use reader::{Reader, Received};
-pub use server_error::ServerError;
 pub use streaming::Streaming;
-pub use tls::Error as TlsError;
 pub use writer::{Confirmer, Writer};
 
 /// What to attach to.

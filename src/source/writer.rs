@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Error;
 use super::frame::{Status, write_status};
 use super::pending::Pending;
-use super::stream::Stream;
+use crate::libpq::stream::Stream;
 use crate::lsn::{Lsn, Timestamp, Xid};
 
 /// The least time between two answers that a keepalive asked for. A server that shuts down asks

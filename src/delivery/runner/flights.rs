@@ -26,6 +26,7 @@ impl Runner {
 
     pub(super) fn deliver(&mut self, id: DispatchId, batch: Arc<Batch>) {
         let sink = Arc::clone(&self.sink);
+        sink.settled(self.progress.settled());
         let limit = self.settings.timeout;
         let events = batch.events.len() as u64;
         self.unanswered += events;

@@ -248,6 +248,7 @@ impl Keeper {
         let (shared, timelines_left) = (Arc::clone(&self.shared), self.timelines_left);
         let written = self.state.write(move |connection| {
             let mut all_current = true;
+            let mut settled = Vec::new();
             for (sink, snapshot) in &snapshots {
                 // Taken back since: its position would lie behind events that are not done.
                 if !sink.is_current(snapshot) {
@@ -265,6 +266,7 @@ impl Keeper {
                 };
                 if sink.is_newest(snapshot) {
                     store::save(connection, sink.name(), &stored, now)?;
+                    settled.push((sink.clone(), snapshot.reached.floor));
                 } else {
                     store::save_counts(connection, sink.name(), &stored, now)?;
                 }
@@ -281,10 +283,11 @@ impl Keeper {
             if let Some(report) = report {
                 report::store(connection, now, &report)?;
             }
-            Ok(all_current)
+            Ok((all_current, settled))
         });
         match written.await {
-            Ok(all_current) => {
+            Ok((all_current, settled)) => {
+                settled.iter().for_each(|(sink, floor)| sink.settle(*floor));
                 self.runs.clear();
                 self.deliveries.stored();
                 self.wrote();

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 pub use ending::Ending;
 
 use super::catalog::Holder;
-use super::server_error::ServerError;
-use super::{conninfo, tls};
+use super::{ServerError, TlsError, conninfo};
+use crate::libpq;
 use crate::lsn::Lsn;
 
 /// Why the source cannot go on, for now or at all.
@@ -34,7 +34,7 @@ pub enum Error {
         host: String,
         /// Why.
         #[source]
-        source: tls::Error,
+        source: TlsError,
     },
     /// The server wants a password in clear text over a connection that others can read.
     #[error("{host} asks for the password in clear text without TLS")]
@@ -406,6 +406,24 @@ fn by(pid: Option<i32>) -> String {
 fn all(holders: &[Holder]) -> String {
     let list: Vec<_> = holders.iter().map(ToString::to_string).collect();
     if list.is_empty() { "open transactions".to_owned() } else { list.join("; ") }
+}
+
+impl From<libpq::Error> for Error {
+    fn from(error: libpq::Error) -> Self {
+        match error {
+            libpq::Error::Connect { host, source } => Self::Connect { host, source },
+            libpq::Error::Tls { host, source } => Self::Tls { host, source },
+            libpq::Error::Cleartext { host } => Self::Cleartext { host },
+            libpq::Error::NoPassword { host } => Self::NoPassword { host },
+            libpq::Error::ChannelBinding { host } => Self::ChannelBinding { host },
+            libpq::Error::SessionAttributes { host } => Self::SessionAttributes { host },
+            libpq::Error::Login { host, source } => Self::Login { host, source },
+            libpq::Error::Refused { source, .. } => Self::server("log in", source),
+            libpq::Error::Sql(source) => Self::Sql { doing: "log in", source },
+            libpq::Error::Closed => Self::Closed,
+            libpq::Error::NoHost => Self::Protocol { what: "no host to try" },
+        }
+    }
 }
 
 impl Error {

@@ -1,10 +1,9 @@
 //! What comes beside the changes: warnings, errors, and the end of the stream.
 
 use super::Reader;
+use crate::libpq::ServerError;
 use crate::source::Error;
 use crate::source::command;
-use crate::source::connection::log_notice;
-use crate::source::server_error::ServerError;
 
 /// Names standbys that a failover slot waits for. The warning that one is not there has the code
 /// of a publication that is missing.
@@ -28,7 +27,7 @@ impl Reader {
                         return Err(self.vanished());
                     }
                 }
-                log_notice(&notice);
+                notice.log_notice();
                 Ok(())
             }
             b'E' => {

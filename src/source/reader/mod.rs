@@ -18,10 +18,10 @@ use super::cutter::{Cutter, Step};
 use super::flood::Flood;
 use super::frame::{self, Frame};
 use super::held::{Ended, Held, Replay, Taken};
-use super::socket::Gather;
-use super::stream::Stream;
 use super::writer::Shared;
 use crate::chunk::Chunk;
+use crate::libpq::socket::Gather;
+use crate::libpq::stream::Stream;
 use crate::lsn::{Lsn, Timestamp};
 
 /// Room that a read finds in the buffer.

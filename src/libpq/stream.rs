@@ -1,4 +1,4 @@
-//! The socket under either connection: opening it, and TLS where it is asked for.
+//! The socket under a connection: opening it, and TLS where it is asked for.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,13 +18,13 @@ use super::socket::{Gather, Socket};
 use super::tls::{self, Connector};
 
 /// An open connection to the server, before its first message.
-pub(super) struct Stream {
+pub(crate) struct Stream {
     socket: Transport,
     is_unix: bool,
     /// What SCRAM binds itself to.
-    pub(super) binding: Option<Vec<u8>>,
+    pub(crate) binding: Option<Vec<u8>>,
     /// The server's address, where one is enough to meet the same server again.
-    pub(super) peer: Option<IpAddr>,
+    pub(crate) peer: Option<IpAddr>,
 }
 
 enum Transport {
@@ -34,7 +34,7 @@ enum Transport {
 
 /// Whether one attempt at a host uses TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Attempt {
+pub(crate) enum Attempt {
     Plain,
     /// TLS; where the server has none, plain will do.
     TlsOrPlain,
@@ -42,7 +42,7 @@ pub(super) enum Attempt {
 }
 
 /// Returns what to try at a host, in order. Unix sockets know no TLS, as in libpq.
-pub(super) fn attempts(mode: SslMode, host: &Host) -> &'static [Attempt] {
+pub(crate) fn attempts(mode: SslMode, host: &Host) -> &'static [Attempt] {
     match mode {
         _ if host.socket_path().is_some() => &[Attempt::Plain],
         SslMode::Disable => &[Attempt::Plain],
@@ -54,7 +54,7 @@ pub(super) fn attempts(mode: SslMode, host: &Host) -> &'static [Attempt] {
 
 impl Stream {
     /// Opens a connection to `host`.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         conninfo: &Conninfo,
         host: &Host,
         attempt: Attempt,
@@ -79,19 +79,19 @@ impl Stream {
     }
 
     /// Returns what lets its bytes gather.
-    pub(super) fn gather(&self) -> Gather {
+    pub(crate) fn gather(&self) -> Gather {
         match &self.socket {
             Transport::Plain(socket) => socket.gather(),
             Transport::Tls(stream) => stream.get_ref().0.gather(),
         }
     }
 
-    pub(super) const fn is_tls(&self) -> bool {
+    pub(crate) const fn is_tls(&self) -> bool {
         matches!(self.socket, Transport::Tls(_))
     }
 
     /// Nobody on a network can read along.
-    pub(super) const fn is_private(&self) -> bool {
+    pub(crate) const fn is_private(&self) -> bool {
         self.is_unix || self.is_tls()
     }
 }
@@ -108,29 +108,17 @@ fn unreachable(host: &Host, source: io::Error) -> Error {
     Error::Connect { host: host.to_string(), source }
 }
 
-/// How long a question may go without an answer: nobody else sees that the server fell silent.
-pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
-
-/// Bounds the answer to a question.
-pub(super) async fn answered<T>(
-    limit: Duration,
-    answer: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    let silent = Error::Silent { seconds: limit.as_secs() };
-    tokio::time::timeout(limit, answer).await.unwrap_or(Err(silent))
-}
-
 /// Bounds one step of getting in.
-pub(super) async fn within<T>(
+pub(crate) async fn within<T, E: From<Error>>(
     timeout: Option<Duration>,
     host: &Host,
-    step: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
+    step: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     match timeout {
         None => step.await,
         Some(timeout) => match tokio::time::timeout(timeout, step).await {
             Ok(result) => result,
-            Err(_) => Err(unreachable(host, io::ErrorKind::TimedOut.into())),
+            Err(_) => Err(unreachable(host, io::ErrorKind::TimedOut.into()).into()),
         },
     }
 }

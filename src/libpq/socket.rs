@@ -28,10 +28,10 @@ const READ_BYTES_MAX: usize = 256 << 10;
 
 /// Lets the bytes of a socket gather, or not. Cloned freely.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Gather(Arc<AtomicBool>);
+pub(crate) struct Gather(Arc<AtomicBool>);
 
 impl Gather {
-    pub(super) fn set(&self, gathers: bool) {
+    pub(crate) fn set(&self, gathers: bool) {
         self.0.store(gathers, Ordering::Relaxed);
     }
 
@@ -42,7 +42,7 @@ impl Gather {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     inner: Inner,
     gather: Gather,
     /// Runs between two reads while bytes gather.
@@ -73,7 +73,7 @@ fn gone() -> io::Error {
 }
 
 impl Socket {
-    pub(super) fn tcp(socket: TcpStream) -> Self {
+    pub(crate) fn tcp(socket: TcpStream) -> Self {
         Self {
             inner: Inner::Tcp(socket),
             gather: Gather::default(),
@@ -82,7 +82,7 @@ impl Socket {
         }
     }
 
-    pub(super) fn unix(socket: UnixStream) -> Self {
+    pub(crate) fn unix(socket: UnixStream) -> Self {
         Self {
             inner: Inner::Unix(socket),
             gather: Gather::default(),
@@ -91,7 +91,7 @@ impl Socket {
         }
     }
 
-    pub(super) fn gather(&self) -> Gather {
+    pub(crate) fn gather(&self) -> Gather {
         self.gather.clone()
     }
 

@@ -34,7 +34,7 @@ impl ServerError {
     /// Reads the body of an `ErrorResponse` or NoticeResponse.
     ///
     /// Wire: `(Byte1(field) String)… Byte1(0)`.
-    pub(super) fn read(body: &[u8]) -> Self {
+    pub(crate) fn read(body: &[u8]) -> Self {
         let mut error = Self::default();
         let mut localized = None;
         for field in body.split(|byte| *byte == 0) {
@@ -56,7 +56,7 @@ impl ServerError {
     }
 
     /// Takes the same parts from an error of tokio-postgres.
-    pub(super) fn of(error: &tokio_postgres::error::DbError) -> Self {
+    pub(crate) fn of(error: &tokio_postgres::error::DbError) -> Self {
         Self {
             severity: error.severity().to_owned(),
             code: error.code().code().to_owned(),
@@ -65,18 +65,27 @@ impl ServerError {
         }
     }
 
+    /// Logs it where it is a notice or a warning.
+    pub(crate) fn log_notice(&self) {
+        let Self { severity, code, message, .. } = self;
+        match severity.as_str() {
+            "WARNING" => tracing::warn!(%code, %message, "the server warns"),
+            _ => tracing::debug!(%severity, %code, %message, "the server notes"),
+        }
+    }
+
     /// The login was refused: a wrong password, no such role, no line in `pg_hba.conf`.
-    pub(super) fn is_login(&self) -> bool {
+    pub(crate) fn is_login(&self) -> bool {
         self.code.starts_with("28")
     }
 
     /// It names this setting: no language translates that.
-    pub(super) fn is_about(&self, setting: &str) -> bool {
+    pub(crate) fn is_about(&self, setting: &str) -> bool {
         self.message.contains(&format!("\"{setting}\""))
     }
 
     /// The role lacks a right.
-    pub(super) fn is_rights(&self) -> bool {
+    pub(crate) fn is_rights(&self) -> bool {
         self.code == "42501"
     }
 }

@@ -67,7 +67,7 @@ pub enum Error {
 
 impl Error {
     /// The files on this side are at fault, or what was asked of them.
-    pub(super) const fn is_local(&self) -> bool {
+    pub(crate) const fn is_local(&self) -> bool {
         match self {
             Self::File { .. }
             | Self::Empty { .. }
@@ -83,11 +83,11 @@ impl Error {
 
 /// Makes TLS of plain connections.
 #[derive(Clone)]
-pub(super) struct Connector(TlsConnector);
+pub(crate) struct Connector(TlsConnector);
 
 impl Connector {
     /// Reads the certificates and keys that `tls` names.
-    pub(super) fn load(tls: &Tls) -> Result<Self, Error> {
+    pub(crate) fn load(tls: &Tls) -> Result<Self, Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = Arc::new(Verifier::load(tls, &provider)?);
         let builder = ClientConfig::builder_with_provider(provider)
@@ -116,7 +116,7 @@ impl Connector {
 
     /// Runs the handshake; returns the stream and what SCRAM binds itself to, where the server's
     /// certificate defines it.
-    pub(super) async fn handshake(
+    pub(crate) async fn handshake(
         &self,
         stream: Socket,
         host: &str,
