@@ -19,10 +19,11 @@ use url::form_urlencoded::Serializer;
 use super::answer::{self, Asked};
 use super::body::Body;
 use super::guard::Guard;
+use super::jwt::Assertion;
 use super::pool::Pool;
 use super::rest::{self, Need};
 use super::transport::{self, Broken, Lasting, Way};
-use super::{Error, Reach, authority, path_and_query};
+use super::{Error, Jwt, Reach, authority, path_and_query};
 use crate::failure::Category;
 use crate::secret::Secret;
 use crate::sink::Failure;
@@ -41,6 +42,8 @@ pub enum Auth {
     Bearer(Secret),
     /// RFC 6749, section 4.4: a token for the client's own credentials.
     OAuth2(Box<OAuth2>),
+    /// RFC 7523: a token for an assertion that the client signs.
+    Jwt(Box<Jwt>),
 }
 
 /// Client credentials, and where they are exchanged for tokens.
@@ -69,7 +72,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Returns the header of credentials that are always the same.
 pub(in crate::sink) fn fixed(auth: Option<&Auth>) -> Result<Option<HeaderValue>, Error> {
     let text = match auth {
-        None | Some(Auth::OAuth2(_)) => return Ok(None),
+        None | Some(Auth::OAuth2(_) | Auth::Jwt(_)) => return Ok(None),
         Some(Auth::Bearer(token)) => format!("Bearer {}", token.expose()),
         Some(Auth::Basic { user, password }) => basic(user.expose(), password.expose()),
     };
@@ -87,7 +90,7 @@ fn basic(user: &str, password: &str) -> String {
 /// Returns what of the credentials must not show.
 pub(in crate::sink) fn hidden(auth: Option<&Auth>) -> Vec<String> {
     match auth {
-        None => Vec::new(),
+        None | Some(Auth::Jwt(_)) => Vec::new(),
         Some(Auth::Basic { user, password }) => {
             let text = basic(user.expose(), password.expose());
             let code = text.strip_prefix("Basic ").unwrap_or_default().to_owned();
@@ -103,16 +106,24 @@ pub(in crate::sink) struct Tokens {
     pool: Pool,
     uri: Uri,
     headers: HeaderMap,
-    form: Bytes,
+    form: Form,
     host: String,
     lasting: Lasting,
     hidden: Vec<Secret>,
     current: Mutex<Option<Token>>,
 }
 
+/// What a token is asked for with.
+enum Form {
+    Fixed(Bytes),
+    Signed(Box<Assertion>),
+}
+
 struct Token {
     /// `Bearer …`
     header: HeaderValue,
+    /// Where it is good for, if the server says so.
+    instance: Option<String>,
     /// From then on a new one is asked for; none: until it is refused.
     good_until: Option<Instant>,
 }
@@ -124,6 +135,8 @@ struct Issued {
     token_type: Option<String>,
     /// Seconds; some servers write a text.
     expires_in: Option<serde_json::Value>,
+    /// Not of the RFC: where requests with it go.
+    instance_url: Option<String>,
 }
 
 impl Tokens {
@@ -135,9 +148,18 @@ impl Tokens {
         timeout: Duration,
         hidden: &[Secret],
     ) -> Result<Option<Self>, Error> {
-        let Some(Auth::OAuth2(oauth)) = auth else { return Ok(None) };
-        let key = "auth.oauth2.token_url";
-        let url = super::url(key, oauth.token_url.expose())?;
+        let (key, token_url, form, in_header) = match auth {
+            None | Some(Auth::Basic { .. } | Auth::Bearer(_)) => return Ok(None),
+            Some(Auth::OAuth2(oauth)) => {
+                let form = Form::Fixed(form(oauth));
+                ("auth.oauth2.token_url", &oauth.token_url, form, (!oauth.in_body).then_some(oauth))
+            }
+            Some(Auth::Jwt(jwt)) => {
+                let form = Form::Signed(Box::new(Assertion::new(jwt)?));
+                ("auth.jwt.token_url", &jwt.token_url, form, None)
+            }
+        };
+        let url = super::url(key, token_url.expose())?;
         let tls = transport::tls(&reach.tls, url.scheme() == "https")?;
         let way = Way::new(key, &url, &tls, timeout, Guard::new(reach.allow_private))?;
         let wrong = || Error::Host { key: key.to_owned() };
@@ -145,8 +167,8 @@ impl Tokens {
         Ok(Some(Self {
             pool: Pool::new(way, 1),
             uri,
-            headers: headers(oauth, &url).ok_or_else(wrong)?,
-            form: form(oauth),
+            headers: headers(&url, in_header.map(AsRef::as_ref)).ok_or_else(wrong)?,
+            form,
             host: authority(&url),
             lasting: Lasting::default(),
             hidden: hidden.to_vec(),
@@ -176,8 +198,19 @@ impl Tokens {
         Ok(header)
     }
 
+    /// Returns where the token at hand is good for, if its server said so.
+    pub(in crate::sink) async fn instance(&self) -> Option<String> {
+        self.current.lock().await.as_ref()?.instance.clone()
+    }
+
     async fn issue(&self, deadline: Instant) -> Result<Token, Failure> {
-        let (body, _) = Body::new(self.form.clone());
+        let form = match &self.form {
+            Form::Fixed(form) => form.clone(),
+            Form::Signed(assertion) => assertion.form(SystemTime::now()).map_err(|why| {
+                Failure::new(Category::Setup, format!("no token: {}: {why}", self.host))
+            })?,
+        };
+        let (body, _) = Body::new(form);
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
@@ -225,7 +258,8 @@ impl fmt::Debug for Tokens {
     }
 }
 
-fn headers(oauth: &OAuth2, url: &Url) -> Option<HeaderMap> {
+/// `credentials`: those that go in a header.
+fn headers(url: &Url, credentials: Option<&OAuth2>) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     let mut add = |name: HeaderName, text: String| {
         let mut value = HeaderValue::try_from(text).ok()?;
@@ -239,7 +273,7 @@ fn headers(oauth: &OAuth2, url: &Url) -> Option<HeaderMap> {
     add(ACCEPT, "application/json".to_owned())?;
     add(CONTENT_TYPE, "application/x-www-form-urlencoded".to_owned())?;
     add(USER_AGENT, concat!("walgate/", env!("CARGO_PKG_VERSION")).to_owned())?;
-    if !oauth.in_body {
+    if let Some(oauth) = credentials {
         // RFC 6749, section 2.3.1: both are form-encoded before they are joined.
         let encoded =
             |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
@@ -283,7 +317,7 @@ fn token(answer: &[u8], now: Instant) -> Result<Token, &'static str> {
         // One that lives shortly is used for most of its life.
         now.checked_add(whole.saturating_sub(MARGIN.min(whole / 5)))
     });
-    Ok(Token { header, good_until })
+    Ok(Token { header, instance: issued.instance_url, good_until })
 }
 
 #[cfg(test)]
@@ -305,12 +339,12 @@ mod tests {
     #[test]
     fn credentials_go_in_a_header_or_in_the_form_never_in_both() {
         let url = Url::parse("https://login.example.com:8443/token").unwrap();
-        let header = headers(&oauth(false), &url).unwrap();
+        let header = headers(&url, Some(&oauth(false))).unwrap();
         let expected = format!("Basic {}", STANDARD.encode("wal+gate:a%2Fb%3Ac"));
         assert_eq!(header[AUTHORIZATION], expected);
         assert_eq!(header[HOST], "login.example.com:8443");
         assert_eq!(form(&oauth(false)), "grant_type=client_credentials&scope=write+read");
-        assert!(!headers(&oauth(true), &url).unwrap().contains_key(AUTHORIZATION));
+        assert!(!headers(&url, None).unwrap().contains_key(AUTHORIZATION));
         assert_eq!(
             form(&oauth(true)),
             "grant_type=client_credentials&client_id=wal+gate&client_secret=a%2Fb%3Ac&\

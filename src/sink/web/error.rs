@@ -47,6 +47,12 @@ pub enum Error {
         /// The setting.
         key: String,
     },
+    /// A key that can't sign.
+    #[error("`{key}` holds no RSA private key of 2048 bits or more (PEM, PKCS #8 or PKCS #1)")]
+    RsaKey {
+        /// The setting.
+        key: String,
+    },
     /// A certificate or key that can't be used.
     #[error(transparent)]
     Tls(#[from] tls::Error),
@@ -62,7 +68,8 @@ impl Error {
             | Self::Host { key }
             | Self::Private { key, .. }
             | Self::Long { key }
-            | Self::HeaderValue { key } => key,
+            | Self::HeaderValue { key }
+            | Self::RsaKey { key } => key,
             Self::Tls(error) => error.key(),
         }
     }

@@ -1,14 +1,16 @@
 //! HTTP/1.1 as a client: what all sinks that speak it share, whatever they say.
 //!
 //! `transport` connects, to where `guard` lets it, `pool` keeps the connections, `body` and `rest`
-//! are what is sent and read on them, `auth` says who asks, `answer` and `limit` judge what comes
-//! back.
+//! are what is sent and read on them, `auth` and `jwt` say who asks, `answer` and `limit` judge what
+//! comes back. `client` is all of it for a sink that speaks to one origin.
 
 pub(in crate::sink) mod answer;
 pub(in crate::sink) mod auth;
 pub(in crate::sink) mod body;
+pub(in crate::sink) mod client;
 mod error;
 pub(in crate::sink) mod guard;
+mod jwt;
 mod limit;
 pub(in crate::sink) mod pool;
 pub(in crate::sink) mod rest;
@@ -21,6 +23,7 @@ use url::{Position, Url};
 pub use self::auth::{Auth, OAuth2};
 pub use self::error::Error;
 pub use self::guard::PrivateAddress;
+pub use self::jwt::Jwt;
 use super::tls;
 
 /// Where requests may go, and how.
