@@ -45,6 +45,7 @@ impl Verbosity {
 pub fn init(format: LogFormat, verbosity: Verbosity) {
     let filter = EnvFilter::try_from_env("WALGATE_LOG")
         .unwrap_or_else(|_| EnvFilter::new(verbosity.filter()));
+    let filter = without_libraries(filter);
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Whoever comes first (a test harness, an embedding program) keeps its subscriber.
     let set = match format {
@@ -57,6 +58,15 @@ pub fn init(format: LogFormat, verbosity: Verbosity) {
     if set.is_ok() {
         std::panic::set_hook(Box::new(tell_panic));
     }
+}
+
+/// Leaves out what libraries log with the values of rows in it: lapin writes out each message that
+/// comes back, the client of NATS subjects. Their sinks tell what matters of it.
+fn without_libraries(filter: EnvFilter) -> EnvFilter {
+    ["async_nats=off", "lapin=off"]
+        .into_iter()
+        .filter_map(|directive| directive.parse().ok())
+        .fold(filter, EnvFilter::add_directive)
 }
 
 /// Says where a panic is, and not what it says: that of a library may quote the value of a row.

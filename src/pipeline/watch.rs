@@ -101,7 +101,7 @@ impl Watch {
     /// Runs until dropped.
     pub(super) async fn run(mut self) {
         loop {
-            if let Err(error) = self.connection().await {
+            if let Err(error) = Box::pin(self.connection()).await {
                 tracing::debug!(error = chain(&error), "the source can't be looked at");
                 if error.is_server_stopping() {
                     self.shared.server_stops.notify_waiters();

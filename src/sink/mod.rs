@@ -1,19 +1,37 @@
-//! The far side: what every destination is to delivery. No sink knows PostgreSQL.
+//! The far side: what every destination is to delivery. No sink knows the source; that one kind
+//! writes to a PostgreSQL is its own affair.
 //!
-//! Adding a kind is one file and three edits here: the module, the variant of [`Config`] and its
-//! arm in [`build`].
+//! Adding a kind is a module here and its lines in `kinds`.
 
+mod kinds;
 mod blocking;
-mod template;
+mod fold;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod in_order;
+mod keyed;
+#[cfg(any(feature = "amqp", feature = "nats", feature = "redis"))]
+mod lasting;
 mod outbox;
+mod row;
+mod template;
 pub mod tls;
 pub mod web;
-pub mod http;
+#[cfg(feature = "amqp")]
+pub mod amqp;
 pub mod file;
-pub mod stdout;
+pub mod http;
+pub mod hubspot;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "nats")]
+pub mod nats;
+pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
+pub mod salesforce;
+pub mod stdout;
 
+pub use self::kinds::{Config, Error, build, is_built};
 pub use self::template::TemplateError;
 
 use std::fmt;
@@ -25,43 +43,7 @@ use tokio::time::Instant;
 
 use crate::envelope::Envelope;
 use crate::failure::{Category, Classify};
-
-/// The kind of a sink and its settings: exactly one table of `[sink.NAME]`.
-#[derive(Clone, Debug)]
-pub enum Config {
-    /// `[sink.NAME.http]`
-    Http(Box<http::Config>),
-    /// `[sink.NAME.file]`
-    File(file::Config),
-    /// `[sink.NAME.stdout]`
-    Stdout(stdout::Config),
-    /// `[sink.NAME.kafka]`
-    #[cfg(feature = "kafka")]
-    Kafka(Box<kafka::Config>),
-}
-
-impl Config {
-    /// Returns the kind's word, as the config's table is called.
-    #[must_use]
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Http(_) => http::KIND,
-            Self::File(_) => file::KIND,
-            Self::Stdout(_) => stdout::KIND,
-            #[cfg(feature = "kafka")]
-            Self::Kafka(_) => kafka::KIND,
-        }
-    }
-}
-
-/// Whether this build has a kind: those with clients of their own are features.
-#[must_use]
-pub fn is_built(kind: &str) -> bool {
-    match kind {
-        "kafka" => cfg!(feature = "kafka"),
-        _ => true,
-    }
-}
+use crate::lsn::Position;
 
 /// What of `[sink.NAME]` a sink must know, whatever its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,71 +71,6 @@ pub enum Form {
     Debezium,
     /// CloudEvents 1.0, structured JSON.
     CloudEvents,
-}
-
-/// A sink that can't be made from its settings.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// An HTTP sink's settings don't fit.
-    #[error("sink `{sink}`")]
-    Http {
-        /// The sink's name.
-        sink: String,
-        /// What is wrong.
-        source: http::Error,
-    },
-    /// A Kafka sink's settings don't fit.
-    #[cfg(feature = "kafka")]
-    #[error("sink `{sink}`")]
-    Kafka {
-        /// The sink's name.
-        sink: String,
-        /// What is wrong.
-        source: kafka::Error,
-    },
-}
-
-impl Error {
-    /// Returns the key below `[sink.NAME.KIND]` that is wrong, with dots: `on.delete.url`.
-    #[must_use]
-    pub fn key(&self) -> &str {
-        match self {
-            Self::Http { source, .. } => source.key(),
-            #[cfg(feature = "kafka")]
-            Self::Kafka { source, .. } => source.key(),
-        }
-    }
-}
-
-impl Classify for Error {
-    fn category(&self) -> Category {
-        match self {
-            Self::Http { .. } => Category::Setup,
-            #[cfg(feature = "kafka")]
-            Self::Kafka { .. } => Category::Setup,
-        }
-    }
-}
-
-/// Makes a sink from its settings. Opens nothing yet: that is what [`Sink::check`] and the first
-/// delivery do.
-///
-/// # Errors
-/// The settings can't work together or a file they name can't be read.
-pub fn build(name: &str, config: &Config, common: &Common) -> Result<Box<dyn Sink>, Error> {
-    Ok(match config {
-        Config::Http(config) => Box::new(
-            http::Http::new(config, common)
-                .map_err(|source| Error::Http { sink: name.to_owned(), source })?,
-        ),
-        Config::File(config) => Box::new(file::File::new(config, common.concurrency)),
-        Config::Stdout(config) => Box::new(stdout::Stdout::new(config)),
-        #[cfg(feature = "kafka")]
-        Config::Kafka(config) => Box::new(
-            kafka::Kafka::new(config, common)
-                .map_err(|source| Error::Kafka { sink: name.to_owned(), source })?,
-        ),
-    })
 }
 
 /// A future that owns what it needs or borrows from the sink.
@@ -190,6 +107,10 @@ pub trait Sink: Send + Sync + fmt::Debug {
     fn tidy(&self) -> Option<Instant> {
         None
     }
+
+    /// Hears that everything below is stored as done: none of it comes again by itself. Only a kind
+    /// that remembers what it has sent has this of its own.
+    fn settled(&self, _floor: Position) {}
 
     /// Looks whether the destination can be reached and used, without sending an event. Returns
     /// what was seen.

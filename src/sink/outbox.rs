@@ -17,9 +17,6 @@ struct Outbox<'a> {
     headers: Option<BTreeMap<String, &'a RawValue>>,
 }
 
-/// A header's name, and its text or what is the matter with it.
-pub(in crate::sink) type Header = (String, Result<String, &'static str>);
-
 /// Reads the headers of `outbox`: texts, or numbers and booleans as they are written, or what is
 /// the matter with one; one that is null is none. What is said holds no value.
 pub(in crate::sink) fn headers(outbox: &[u8]) -> Result<Vec<Header>, String> {

@@ -98,16 +98,9 @@ impl Template {
 }
 
 impl Path {
-<<<<<<< HEAD
-    /// Whether it is the member of that name itself: `{{ table }}`.
-    #[cfg(any(feature = "nats", feature = "redis"))]
-    pub(in crate::sink) fn is(&self, member: &str) -> bool {
-        self.segments == [member]
-=======
     /// Whether it is this one.
     pub(in crate::sink) fn is(&self, text: &str) -> bool {
         self.text == text
->>>>>>> postgres
     }
 
     fn parse(text: &str) -> Result<Self, TemplateError> {

@@ -97,7 +97,7 @@ impl Connection {
     async fn first(conninfo: &Conninfo, wanted: TargetSessionAttrs) -> Result<Self, Error> {
         let mut last = None;
         for host in &conninfo.hosts {
-            match Self::at_host(conninfo, host).await {
+            match Box::pin(Self::at_host(conninfo, host)).await {
                 Ok(connection) if connection.is(wanted) => return Ok(connection),
                 Ok(_) => last = Some(Error::SessionAttributes { host: host.to_string() }),
                 // As libpq: who is refused by one is not tried at the others.

@@ -19,17 +19,35 @@ fn the_readmes_configuration_is_one() {
 #[test]
 fn links_between_documents_lead_somewhere() {
     let pages = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(Into::into);
-    let docs = fs::read_dir("docs").unwrap().map(|entry| entry.unwrap().path());
+    let folders = ["docs", "docs/sinks"].into_iter();
+    let docs = folders.flat_map(|folder| fs::read_dir(folder).unwrap());
+    let docs = docs.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
     for page in pages.into_iter().chain(docs) {
         let text = fs::read_to_string(&page).unwrap();
         for (_, rest) in text.match_indices("](").map(|(at, _)| text.split_at(at + 2)) {
             let link = rest.split(')').next().unwrap();
             let file = link.split('#').next().unwrap();
-            let is_local = !file.is_empty() && !file.contains("://");
-            let there = page.parent().unwrap().join(file);
-            assert!(!is_local || there.exists(), "{} links to {link}", page.display());
+            if file.contains("://") {
+                continue;
+            }
+            let there =
+                if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            assert!(there.exists(), "{} links to {link}", page.display());
+            if let Some((_, anchor)) = link.split_once('#') {
+                let there = fs::read_to_string(&there).unwrap();
+                assert!(has_heading(&there, anchor), "{} links to {link}", page.display());
+            }
         }
     }
+}
+
+/// Whether a page has a heading of that anchor: in small letters, spaces as `-`, no other signs.
+fn has_heading(page: &str, anchor: &str) -> bool {
+    let slug = |heading: &str| {
+        let kept = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect::<String>()
+    };
+    page.lines().filter(|line| line.starts_with('#')).any(|line| slug(line) == anchor)
 }
 
 #[test]

@@ -5,9 +5,14 @@ use std::fs;
 use serde_json::{Value, json};
 use walgate::demo::cluster::Cluster;
 
+#[cfg(feature = "amqp")]
+use crate::sinks::amqp::server::Rabbit;
+use crate::sinks::fakes::Fake;
+use crate::sinks::fakes::hubspot::Account;
+use crate::sinks::fakes::salesforce::Org;
 use crate::support::process::eventually;
 use crate::support::receiver::{Receiver, Request};
-use crate::support::road::{PATIENCE, Road};
+use crate::support::road::{PATIENCE, Road, runtime};
 
 const SCHEMA: &str = "
     CREATE TABLE customers (id int PRIMARY KEY, email text, first_name text, last_name text,
@@ -106,25 +111,26 @@ fn customers_to_a_crm() {
 
 #[test]
 fn orders_to_a_warehouse() {
-    let road = road("warehouse", &[]);
+    let runtime = runtime();
+    let warehouse = runtime.block_on(Cluster::builder().start()).unwrap();
+    let url = warehouse.url("postgres", "postgres");
+    let road = road("warehouse", &[("WAREHOUSE_URL", &url)]);
     passes(&road, 2);
     road.sql(
         "INSERT INTO orders VALUES (1, 7, 'paid', 1000.50, NULL, '2026-01-02 23:30:00-02'),
             (2, 7, 'new', 9.90, 'USD', '2026-01-02 10:00:00Z')",
     );
-    let loaded = lines(&road, "orders.ndjson");
-    assert_eq!(
-        loaded[0],
-        json!({
-            "order_id": 1, "customer_id": 7, "status": "paid", "total": 1000.5, "currency": "EUR",
-            "placed_on": "2026-01-03", "is_large": true, "deleted": false
-        })
-    );
-    road.sql("DELETE FROM orders WHERE id = 2");
-    let all = lines(&road, "orders.ndjson");
-    assert_eq!((all.len(), &all[2]["order_id"], &all[2]["deleted"]), (3, &json!(2), &json!(true)));
-    let text = fs::read_to_string(road.walgate.folder().join("orders.ndjson")).unwrap();
-    assert!(text.contains("\"total\":1000.50"), "digits are kept: {text}");
+    let rows = || {
+        let output = road.walgate.call(&["run", "--until-caught-up", "--timeout", "60s"]);
+        assert!(output.status.success(), "{output:?}");
+        let sql = "SELECT string_agg(concat_ws(' ', id, order_id, customer_id, status, total,
+                       currency, placed_on, is_large, deleted), E'\\n' ORDER BY id)
+                   FROM shop.orders";
+        runtime.block_on(warehouse.value(sql)).unwrap()
+    };
+    assert_eq!(rows(), "1 1 7 paid 1000.50 EUR 2026-01-03 t f\n2 2 7 new 9.90 USD 2026-01-02 f f");
+    road.sql("DELETE FROM orders WHERE id = 2; UPDATE orders SET total = 12 WHERE id = 1");
+    assert_eq!(rows(), "1 1 7 paid 12.00 EUR 2026-01-03 f f\n2 2 7 new 9.90 USD 2026-01-02 f t");
 }
 
 #[test]
@@ -170,6 +176,26 @@ fn an_outbox_to_a_queue() {
     assert_eq!(event["outbox"]["type"], "order-paid");
 }
 
+#[cfg(feature = "amqp")]
+#[test]
+fn an_outbox_to_rabbitmq() {
+    let rabbit = Rabbit::start("");
+    let bound = ["bind", "orders", "shop", "order-paid"];
+    rabbit.ask(&json!([["exchange", "shop"], ["queue", "orders"], bound]));
+    let mut road = road("rabbitmq", &[("RABBITMQ_URL", &rabbit.url("guest:guest"))]);
+    road.start();
+    road.sql(
+        "INSERT INTO outbox (aggregate_type, aggregate_id, type, payload, headers)
+         VALUES ('order', '7', 'order-paid', '{\"total\": 12.50}', '{\"trace\": \"a-1\"}')",
+    );
+    road.confirms(&road.wal_end());
+    let messages = rabbit.ask(&json!([["read", "orders"]]));
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    assert_eq!(messages[0]["body"], "{\"total\": 12.50}");
+    assert_eq!(messages[0]["routing_key"], "order-paid");
+    assert_eq!(messages[0]["headers"]["trace"], "a-1");
+}
+
 #[test]
 fn personal_data_is_masked() {
     let road = road("masking", &[("MASK_KEY", "a key of this test")]);
@@ -194,13 +220,80 @@ fn personal_data_is_masked() {
     assert!(!log.contains("Lovelace") && !log.contains("ada@"), "{log}");
 }
 
+/// What `nats` and `redis` have at the far side, `sinks` reads.
+#[test]
+#[cfg(feature = "nats")]
+fn orders_to_nats() {
+    super::sinks::nats::the_example_arrives(|url| road("nats", &[("NATS_URL", url)]));
+}
+
+#[test]
+#[cfg(feature = "redis")]
+fn orders_to_redis() {
+    super::sinks::redis::the_example_arrives(|url| road("redis", &[("REDIS_URL", url)]));
+}
+
+#[test]
+fn customers_to_salesforce() {
+    let org = Fake::start(Org { contact_fields: CONTACT.to_vec(), ..Org::default() });
+    let url = org.url();
+    let secrets = [("SF_CLIENT_ID", "app"), ("SF_CLIENT_SECRET", "the app's secret")];
+    let mut road = road("salesforce", &[&[("SF_URL", url.as_str())][..], &secrets].concat());
+    passes(&road, 1);
+    road.sql("INSERT INTO customers (id, email, last_name, plan) VALUES (1, 'a@b.co', 'B', 'g')");
+    road.start();
+    eventually("the load", PATIENCE, || org.state().records.len() == 1);
+    let mut record = org.state().records["1"].clone();
+    record.remove("Id");
+    let expected = json!({ "LastName": "B", "Email": "a@b.co", "Plan__c": "Gold" });
+    assert_eq!(Value::Object(record), expected);
+    road.sql("DELETE FROM customers");
+    eventually("the delete", PATIENCE, || org.state().records.is_empty());
+}
+
+/// What the example writes.
+const CONTACT: [&str; 8] =
+    ["attributes", "Ext__c", "FirstName", "LastName", "Email", "Phone", "MailingCity", "Plan__c"];
+
+#[test]
+fn customers_to_hubspot() {
+    let account = Fake::start(Account::default());
+    account.state().known.extend(["lastname", "city", "plan"]);
+    let url = account.url();
+    let mut road = road(
+        "hubspot",
+        &[("HUBSPOT_TOKEN", "pat-na1-a-token"), ("HUBSPOT_URL:-https://api.hubapi.com", &url)],
+    );
+    passes(&road, 1);
+    road.sql("INSERT INTO customers (id, email, last_name, plan) VALUES (1, 'a@b.co', 'B', 'g')");
+    road.start();
+    eventually("the load", PATIENCE, || account.state().records.len() == 1);
+    let record = account.state().by_external_id()["1"].clone();
+    let expected =
+        json!({ "external_id": "1", "email": "a@b.co", "lastname": "B", "plan": "gold" });
+    assert_eq!(Value::Object(record), expected);
+    road.sql("DELETE FROM customers");
+    eventually("the delete", PATIENCE, || account.state().records.is_empty());
+}
+
 /// Nobody ships an example that no test runs.
 #[test]
 fn every_example_is_run_here() {
     let names = fs::read_dir("examples").unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
     names.sort_unstable();
-    let run =
-        ["crm.toml", "kafka.toml", "masking.toml", "outbox.toml", "warehouse.toml", "webhook.toml"];
+    let run = [
+        "crm.toml",
+        "hubspot.toml",
+        "kafka.toml",
+        "masking.toml",
+        "nats.toml",
+        "outbox.toml",
+        "rabbitmq.toml",
+        "redis.toml",
+        "salesforce.toml",
+        "warehouse.toml",
+        "webhook.toml",
+    ];
     assert_eq!(names, run);
 }

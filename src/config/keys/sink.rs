@@ -86,15 +86,30 @@ pub(super) static SINK: Section = Section {
             "kind: the receiver fetches events from the admin listener",
         ),
         key("kafka", Table(&kind::KAFKA), None, "kind: Apache Kafka"),
-        later("nats", "kind: NATS JetStream"),
-        later("amqp", "kind: RabbitMQ"),
-        later("redis", "kind: Redis streams"),
-        later("postgres", "kind: PostgreSQL tables"),
+        key("nats", Table(&kind::NATS), None, "kind: NATS JetStream"),
+        key("amqp", Table(&kind::AMQP), None, "kind: RabbitMQ"),
+        key("redis", Table(&kind::REDIS), None, "kind: Redis streams"),
+        key(
+            "postgres",
+            Table(&kind::POSTGRES),
+            None,
+            "kind: tables of another PostgreSQL, a transaction a batch",
+        ),
         later("clickhouse", "kind: ClickHouse"),
         later("snowflake", "kind: Snowflake"),
         later("bigquery", "kind: BigQuery"),
-        later("salesforce", "kind: Salesforce"),
-        later("hubspot", "kind: HubSpot"),
+        key(
+            "salesforce",
+            Table(&kind::SALESFORCE),
+            None,
+            "kind: records of Salesforce by their external id, or platform events",
+        ),
+        key(
+            "hubspot",
+            Table(&kind::HUBSPOT),
+            None,
+            "kind: records of HubSpot by a property with unique values",
+        ),
         later("s3", "kind: object storage"),
         later("sqs", "kind: Amazon SQS"),
         later("kinesis", "kind: Amazon Kinesis"),
@@ -104,12 +119,29 @@ pub(super) static SINK: Section = Section {
 };
 
 /// The kinds of sinks that this version has, by their table.
-pub(in crate::config) const KINDS: &[&str] = &["http", "file", "stdout", "poll", "kafka"];
+pub(in crate::config) const KINDS: &[&str] = &[
+    "http",
+    "file",
+    "stdout",
+    "poll",
+    "kafka",
+    "nats",
+    "amqp",
+    "redis",
+    "postgres",
+    "salesforce",
+    "hubspot",
+];
 
 static BATCH: Section = Section {
     title: "batch",
     keys: &[
-        key("max_events", Integer(1, 100_000), None, "1 for http, else 500"),
+        key(
+            "max_events",
+            Integer(1, 100_000),
+            None,
+            "1 for http, 200 for salesforce, 100 for hubspot, else 500",
+        ),
         key("max_bytes", Size, Toml("\"1MiB\""), "of bodies; a larger event goes alone"),
         key("max_wait", Duration(0), Toml("\"0ms\""), "above 0 a batch waits that long to fill"),
     ],

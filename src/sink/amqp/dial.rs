@@ -76,7 +76,7 @@ impl StdError for NameFailure {}
 
 /// Whether an error is that of a name.
 pub(super) fn is_of_names(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inside| inside.is::<NameFailure>())
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<NameFailure>)
 }
 
 /// Tokio's timers, and the type of our connections. Lapin is given these and opens none itself.

@@ -33,10 +33,6 @@ pub(in crate::sink) struct Action<'a> {
     pub(in crate::sink) work: Work<'a>,
     /// The events that it stands for, rising. One that changed a key is named by two actions, and
     /// is done once both are.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for sinks whose far side answers per row; none here yet")
-    )]
     pub(in crate::sink) events: Vec<usize>,
 }
 

@@ -257,10 +257,7 @@ impl Bench {
     async fn sends(&self, keys: &[u32]) -> Vec<String> {
         let limit = COMMON.timeout + Duration::from_secs(1);
         let sent = tokio::time::timeout(limit, self.kafka.send(&batch(keys))).await;
-        let word = |failure: &Failure| {
-            eprintln!("DBG {failure}");
-            failure.category.to_string()
-        };
+        let word = |failure: &Failure| failure.category.to_string();
         match sent.expect("the sink did not bound itself") {
             Answer::Acknowledged => vec![String::new(); keys.len()],
             Answer::Failed(failure) => vec![word(&failure); keys.len()],

@@ -1,16 +1,28 @@
 //! Sinks: what they send, and what they make of every kind of answer.
 
 mod ack;
+#[cfg(feature = "amqp")]
+pub(crate) mod amqp;
 mod auth;
 mod connections;
+pub(crate) mod fakes;
 mod file;
 mod http;
+mod hubspot;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "nats")]
+pub(crate) mod nats;
 mod page;
 mod poll;
 mod poll_replay;
 mod poll_sink;
+mod postgres;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+mod salesforce;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod served;
 mod tls;
 
 use std::sync::Arc;

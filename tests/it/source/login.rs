@@ -102,10 +102,10 @@ impl Guarded {
     /// Logs in for SQL and for replication, which must go alike.
     async fn login(&self, rest: &str) -> Result<(), Error> {
         let text = self.text(rest);
-        let sql = Catalog::connect(&text).await;
+        let sql = Box::pin(Catalog::connect(&text)).await;
         let mut settings = settings(&text);
         settings.slot = format!("s{}", fastrand::u32(..));
-        let stream = open(&settings, &Resume::default(), OpenOptions::default()).await;
+        let stream = Box::pin(open(&settings, &Resume::default(), OpenOptions::default())).await;
         match (sql, stream) {
             (Ok(mut catalog), Ok(stream)) => {
                 drop(stream);

@@ -1,18 +1,26 @@
 //! `[sink.NAME]`; what a kind has of its own is in the file of its name.
 
+mod kind;
+#[cfg(feature = "amqp")]
+mod amqp;
 mod http;
+mod hubspot;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "nats")]
+mod nats;
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
+mod salesforce;
 
 use std::error::Error as _;
 use std::time::Duration;
 
 use crate::chunk::Operation;
-use crate::config::keys::KINDS;
 use crate::config::problem::Notes;
 use crate::config::tree::{Entry, Span, Table};
 use crate::config::unit;
-use crate::config::walk::one_of;
 use crate::delivery::{
     BatchLimits, BreakerSettings, OnDead, Rate, RateLimit, RetrySettings, Schedule, Settings,
 };
@@ -94,7 +102,7 @@ fn sink(entry: &Entry, notes: &mut Notes<'_>) -> Option<Sink> {
     let table = entry.table()?;
     super::check_name("sink", &entry.name, &entry.place, notes);
     let delivery = delivery(table, notes);
-    let kind = kind(entry, table, notes);
+    let kind = kind::read(entry, table, notes);
     let word = table.text("format")?;
     let format = Format::ALL.into_iter().find(|format| format.as_str() == word)?;
     let sink = Sink { name: entry.name.clone(), kind: kind?, format, delivery: delivery? };
@@ -112,9 +120,19 @@ fn sent(sink: &Sink, config: &sink::Config, table: &Table, notes: &mut Notes<'_>
         let span = place_of(table.table(sink.kind.kind()), key).unwrap_or(kind_span);
         notes.problem(&span, chain(&error));
     }
-    http::look(sink, table, notes);
-    #[cfg(feature = "kafka")]
-    kafka::look(sink, table, notes);
+    kind::look(sink, table, notes);
+}
+
+/// Looks whether a sink that keeps rows by their key sees all of an event.
+fn is_whole_event(sink: &Sink, table: &Table, notes: &mut Notes<'_>) {
+    if sink.format != Format::Walgate {
+        let kind = sink.kind.kind();
+        let message = format!(
+            "a {kind} sink reads keys and operations, which only format = \"walgate\" has; leave \
+             format out"
+        );
+        notes.problem(&table.span("format"), message);
+    }
 }
 
 /// What governs sending means nothing where the receiver comes.
@@ -162,51 +180,6 @@ fn place_of(table: Option<&Table>, key: &str) -> Option<Span> {
     place_of(inner.table(), rest).or_else(|| Some(inner.span.clone()))
 }
 
-fn kind(entry: &Entry, table: &Table, notes: &mut Notes<'_>) -> Option<SinkKind> {
-    let mut given = KINDS.iter().filter(|kind| table.given(kind));
-    match (given.next(), given.next()) {
-        (Some(kind), None) if !sink::is_built(kind) => {
-            let message = format!(
-                "this build has no {kind} (`walgate sinks` lists what it has); build it with \
-                 `--features {kind}`"
-            );
-            notes.problem(&table.span(kind), message);
-            None
-        }
-        (Some(&"http"), None) => http::read(table.table("http")?, notes).map(SinkKind::Sent),
-        (Some(&"file"), None) => {
-            let file = table.table("file")?;
-            let path = file.path("path")?.clone();
-            let config = sink::file::Config { path, max_size: file.size("max_size")? };
-            Some(SinkKind::Sent(sink::Config::File(config)))
-        }
-        (Some(&"poll"), None) => Some(SinkKind::Polled),
-        #[cfg(feature = "kafka")]
-        (Some(&"kafka"), None) => kafka::read(table.table("kafka")?).map(SinkKind::Sent),
-        (Some(_), None) => Some(SinkKind::Sent(sink::Config::Stdout(sink::stdout::Config {}))),
-        (Some(first), Some(second)) => {
-            let message = format!(
-                "sink \"{}\" is both {first} and {second}; make two sinks of it",
-                entry.name
-            );
-            let place = table.entry(second).map_or(&entry.place, |kind| &kind.place);
-            notes.problem(place, message);
-            None
-        }
-        // A kind that is there but wrong has been noted already.
-        (None, _) if table.refused => None,
-        (None, _) => {
-            let kinds: Vec<String> =
-                KINDS.iter().map(|kind| format!("[sink.{}.{kind}]", entry.name)).collect();
-            let offered: Vec<&str> = kinds.iter().map(String::as_str).collect();
-            let offered = one_of(&offered).replace('"', "");
-            let name = &entry.name;
-            notes.problem(&entry.place, format!("sink \"{name}\" has no kind; add {offered}"));
-            None
-        }
-    }
-}
-
 /// Reads whom a sink trusts, and what it shows.
 fn files(table: &Table) -> sink::tls::Files {
     let path = |name: &str| table.path(name).cloned();
@@ -244,10 +217,9 @@ fn delivery(table: &Table, notes: &mut Notes<'_>) -> Option<Settings> {
              one, or leave it out",
         );
     }
-    let default_events = if table.given("http") { 1 } else { 500 };
     Some(Settings {
         batch: BatchLimits {
-            max_events: batch.integer("max_events").unwrap_or(default_events),
+            max_events: batch.integer("max_events").unwrap_or_else(|| kind::events(table)),
             max_bytes: batch.size("max_bytes")?.max(1),
             max_wait: batch.duration("max_wait")?,
         },

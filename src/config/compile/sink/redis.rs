@@ -7,7 +7,7 @@ use crate::sink;
 use crate::sink::redis::Ids;
 
 /// Reads the table of the kind.
-pub(super) fn read(table: &Table, _notes: &mut Notes<'_>) -> Option<sink::Config> {
+pub(super) fn read(table: &Table) -> Option<sink::Config> {
     Some(sink::Config::Redis(Box::new(sink::redis::Config {
         url: table.secret("url")?.clone(),
         stream: table.text("stream")?.to_owned(),

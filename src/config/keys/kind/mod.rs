@@ -1,10 +1,22 @@
 //! The keys of each kind of sink.
 
+mod amqp;
 mod http;
+mod hubspot;
 mod kafka;
+mod nats;
+mod postgres;
+mod redis;
+mod salesforce;
 
+pub(super) use self::amqp::AMQP;
 pub(super) use self::http::HTTP;
+pub(super) use self::hubspot::HUBSPOT;
 pub(super) use self::kafka::KAFKA;
+pub(super) use self::nats::NATS;
+pub(super) use self::postgres::POSTGRES;
+pub(super) use self::redis::REDIS;
+pub(super) use self::salesforce::SALESFORCE;
 use super::Otherwise::{Required, Toml};
 use super::Shape::{Path, Size};
 use super::{Section, key};

@@ -112,7 +112,7 @@ async fn what_no_queue_gets_is_told_apart(rabbit: &Rabbit) {
     rabbit.ask(&json!([["queue", "odd"]]));
     let sink = to(rabbit, "", "{{ data.to }}");
     let event = |id: u32| {
-        let to = if id % 3 == 0 { "nowhere" } else { "odd" };
+        let to = if id.is_multiple_of(3) { "nowhere" } else { "odd" };
         envelope(Operation::Insert, id, &format!(r#"{{"to":"{to}"}}"#))
     };
     let all = Batch { events: (0..300).map(event).collect(), replay: 0 };

@@ -145,7 +145,7 @@ fn difference(here: &str, there: &str) -> String {
     let only = |one: &str, other: &str, mark: &str| -> Vec<String> {
         let other: std::collections::HashSet<&str> = other.lines().collect();
         let lines = one.lines().filter(|line| !other.contains(line));
-        lines.take(5).map(|line| format!("{mark} {:.300}", line)).collect()
+        lines.take(5).map(|line| format!("{mark} {line:.300}")).collect()
     };
     [only(here, there, "source only:"), only(there, here, "warehouse only:")].concat().join("\n")
 }
