@@ -22,6 +22,8 @@ fn every_example_of_a_page_is_a_config() {
 fn are_configs(page: &str) -> usize {
     let variable = |name: &str| {
         Some(match name {
+            "WAREHOUSE_URL" => "postgres://warehouse/shop".to_owned(),
+            "REDIS_URL" => "rediss://localhost".to_owned(),
             "PARTNER_SECRET" => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(),
             _ => "value".to_owned(),
         })

@@ -17,7 +17,7 @@ pub(super) fn read(table: &Table, notes: &mut Notes<'_>) -> Option<sink::Config>
         servers,
         subject: table.text("subject")?.to_owned(),
         stream: table.text("stream").map(str::to_owned),
-        id_prefix: table.text("id_prefix")?.to_owned(),
+        id_prefix: table.text("id_prefix").unwrap_or_default().to_owned(),
         auth: auth(table),
         tls: files(table),
     })))

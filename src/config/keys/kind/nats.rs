@@ -24,7 +24,7 @@ pub(in crate::config::keys) static NATS: Section = Section {
         key(
             "id_prefix",
             Text,
-            Toml("\"\""),
+            None,
             "stands before the event's id in `Nats-Msg-Id`: for a stream that several sinks fill",
         ),
         key("token", Secret, None, "who walgate says that it is: a token"),

@@ -21,7 +21,6 @@ pub(super) struct Broker {
     listens: SocketAddr,
     /// Where it tells its clients to connect to.
     address: SocketAddr,
-    more: Vec<String>,
 }
 
 impl Broker {
@@ -33,9 +32,8 @@ impl Broker {
 
     /// Starts one that is reached at another address than it listens at.
     pub(super) fn start_at(listens: SocketAddr, address: SocketAddr, more: &[&str]) -> Self {
-        let more: Vec<String> = more.iter().map(|&word| word.to_owned()).collect();
-        let broker = Self { child: spawn(listens, address, &more), listens, address, more };
-        broker.ready();
+        let broker = Self { child: spawn(listens, address, more), listens, address };
+        eventually("the broker listens", PATIENCE, || TcpStream::connect(listens).is_ok());
         broker
     }
 
@@ -43,12 +41,6 @@ impl Broker {
     pub(super) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-    }
-
-    /// Starts it again at the same address.
-    pub(super) fn restart(&mut self) {
-        self.child = spawn(self.listens, self.address, &self.more);
-        self.ready();
     }
 
     /// Sends it a signal by name.
@@ -103,10 +95,6 @@ impl Broker {
         let lines = str::from_utf8(&output.stdout).unwrap().lines();
         lines.map(|line| serde_json::from_str(line).unwrap()).collect()
     }
-
-    fn ready(&self) {
-        eventually("the broker listens", PATIENCE, || TcpStream::connect(self.listens).is_ok());
-    }
 }
 
 impl Drop for Broker {
@@ -116,7 +104,7 @@ impl Drop for Broker {
     }
 }
 
-fn spawn(listens: SocketAddr, address: SocketAddr, more: &[String]) -> Child {
+fn spawn(listens: SocketAddr, address: SocketAddr, more: &[&str]) -> Child {
     Command::new(tansu())
         .args(["broker", "--storage-engine", "memory://tansu/", "--silent"])
         .args(["--listener-url", &format!("tcp://{listens}")])

@@ -129,8 +129,8 @@ fn a_replay_is_sent_again_and_says_so() {
     let [first, second] = journal.requests.as_slice() else { panic!("two messages") };
     assert_eq!(first.body, second.body);
     assert_eq!(second.header("walgate-replay"), Some("true"));
-    let id = format!("{}-r1", journal.events()[0].id());
-    assert_eq!(second.header("nats-msg-id"), Some(id.as_str()));
+    let id = second.header("nats-msg-id").unwrap();
+    assert!(id.starts_with(&format!("{}-r", journal.events()[0].id())), "{id}");
     road.stop();
 }
 

@@ -10,8 +10,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::served::{self, Served};
+use crate::support::process::eventually;
 use crate::support::receiver::Journal;
-use crate::support::road::Road;
+use crate::support::road::{PATIENCE, Road};
 
 /// The stream of the tests.
 const STREAM: &str = "CDC";
@@ -121,6 +122,7 @@ pub(crate) fn the_example_arrives(road: impl FnOnce(&str) -> Road) {
     let mut road = road(&format!("nats://{}", nats.address()));
     road.sql("INSERT INTO orders (id, status) VALUES (1, 'new')");
     road.start();
+    eventually("the load", PATIENCE, || !nats.ask(&["read", "ORDERS"]).is_empty());
     road.sql("DELETE FROM orders WHERE id = 1");
     road.confirms(&road.wal_end());
     let text = nats.ask(&["read", "ORDERS"]);

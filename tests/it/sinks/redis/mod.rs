@@ -6,8 +6,9 @@ mod refuses;
 use std::process::Command;
 
 use super::served::{self, Served};
+use crate::support::process::eventually;
 use crate::support::receiver::Journal;
-use crate::support::road::Road;
+use crate::support::road::{PATIENCE, Road};
 
 /// The stream of the table `t`.
 const STREAM: &str = "walgate:public.t";
@@ -92,6 +93,7 @@ pub(crate) fn the_example_arrives(road: impl FnOnce(&str) -> Road) {
     let mut road = road(&format!("redis://{}", redis.address()));
     road.sql("INSERT INTO orders (id, status) VALUES (1, 'new')");
     road.start();
+    eventually("the load", PATIENCE, || !redis.entries("orders").is_empty());
     road.sql("DELETE FROM orders WHERE id = 1");
     road.confirms(&road.wal_end());
     let entries = redis.entries("orders");
