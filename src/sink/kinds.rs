@@ -8,7 +8,7 @@ use super::kafka;
 use super::nats;
 #[cfg(feature = "redis")]
 use super::redis;
-use super::{Common, Sink, file, http, hubspot, postgres, salesforce, stdout};
+use super::{Common, Sink, aws, file, http, hubspot, postgres, salesforce, stdout};
 use crate::failure::{Category, Classify};
 
 /// The kind of a sink and its settings: exactly one table of `[sink.NAME]`.
@@ -23,6 +23,8 @@ pub enum Config {
     /// `[sink.NAME.amqp]`
     #[cfg(feature = "amqp")]
     Amqp(Box<amqp::Config>),
+    /// `[sink.NAME.sqs]`, `sns`, `kinesis`, `firehose`, `eventbridge`
+    Aws(Box<aws::Config>),
     /// `[sink.NAME.hubspot]`
     HubSpot(Box<hubspot::Config>),
     /// `[sink.NAME.kafka]`
@@ -50,6 +52,7 @@ impl Config {
             Self::Stdout(_) => stdout::KIND,
             #[cfg(feature = "amqp")]
             Self::Amqp(_) => amqp::KIND,
+            Self::Aws(config) => config.kind(),
             Self::HubSpot(_) => hubspot::KIND,
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => kafka::KIND,
@@ -110,6 +113,7 @@ pub fn build(name: &str, config: &Config, common: &Common) -> Result<Box<dyn Sin
         Config::Stdout(config) => Ok(Box::new(stdout::Stdout::new(config))),
         #[cfg(feature = "amqp")]
         Config::Amqp(config) => made(name, amqp::Amqp::new(config, common), |error| error.key()),
+        Config::Aws(config) => made(name, aws::Aws::new(config, common), |error| error.key()),
         Config::HubSpot(config) => {
             made(name, hubspot::HubSpot::new(config, common), |error| error.key())
         }

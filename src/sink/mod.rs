@@ -18,6 +18,7 @@ pub mod tls;
 pub mod web;
 #[cfg(feature = "amqp")]
 pub mod amqp;
+pub mod aws;
 pub mod file;
 pub mod http;
 pub mod hubspot;

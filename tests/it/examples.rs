@@ -284,14 +284,19 @@ fn every_example_is_run_here() {
     names.sort_unstable();
     let run = [
         "crm.toml",
+        "eventbridge.toml",
+        "firehose.toml",
         "hubspot.toml",
         "kafka.toml",
+        "kinesis.toml",
         "masking.toml",
         "nats.toml",
         "outbox.toml",
         "rabbitmq.toml",
         "redis.toml",
         "salesforce.toml",
+        "sns.toml",
+        "sqs.toml",
         "warehouse.toml",
         "webhook.toml",
     ];

@@ -111,8 +111,11 @@ pub(super) static SINK: Section = Section {
             "kind: records of HubSpot by a property with unique values",
         ),
         later("s3", "kind: object storage"),
-        later("sqs", "kind: Amazon SQS"),
-        later("kinesis", "kind: Amazon Kinesis"),
+        key("sqs", Table(&kind::SQS), None, "kind: Amazon SQS, queues of both kinds"),
+        key("sns", Table(&kind::SNS), None, "kind: Amazon SNS, topics of both kinds"),
+        key("kinesis", Table(&kind::KINESIS), None, "kind: Amazon Kinesis Data Streams"),
+        key("firehose", Table(&kind::FIREHOSE), None, "kind: Amazon Data Firehose"),
+        key("eventbridge", Table(&kind::EVENTBRIDGE), None, "kind: Amazon EventBridge"),
         later("pubsub", "kind: Google Pub/Sub"),
         later("elasticsearch", "kind: Elasticsearch, OpenSearch"),
     ],
@@ -130,7 +133,7 @@ pub(in crate::config) const KINDS: &[&str] = &[
     "redis",
     "postgres",
     "salesforce",
-    "hubspot",
+    "hubspot", "sqs", "sns", "kinesis", "firehose", "eventbridge",
 ];
 
 static BATCH: Section = Section {
@@ -140,7 +143,7 @@ static BATCH: Section = Section {
             "max_events",
             Integer(1, 100_000),
             None,
-            "1 for http, 200 for salesforce, 100 for hubspot, else 500",
+            "1 for http, 10 for sqs, sns and eventbridge, 200 for salesforce, 100 for hubspot, else 500",
         ),
         key("max_bytes", Size, Toml("\"1MiB\""), "of bodies; a larger event goes alone"),
         key("max_wait", Duration(0), Toml("\"0ms\""), "above 0 a batch waits that long to fill"),

@@ -64,6 +64,12 @@ impl Ask {
         self.headers.insert(name, HeaderValue::from_static(value));
         self
     }
+
+    /// With other headers, made for this request.
+    pub(in crate::sink) fn headers(mut self, headers: HeaderMap) -> Self {
+        self.headers.extend(headers);
+        self
+    }
 }
 
 /// What was answered.

@@ -4,6 +4,7 @@ mod ack;
 #[cfg(feature = "amqp")]
 pub(crate) mod amqp;
 mod auth;
+mod aws;
 mod connections;
 pub(crate) mod fakes;
 mod file;

@@ -8,7 +8,7 @@ use super::kafka;
 use super::nats;
 #[cfg(feature = "redis")]
 use super::redis;
-use super::{Sink, SinkKind, http, hubspot, postgres, salesforce};
+use super::{Sink, SinkKind, aws, http, hubspot, postgres, salesforce};
 use crate::config::keys::KINDS;
 use crate::config::problem::Notes;
 use crate::config::tree::{Entry, Table};
@@ -66,6 +66,7 @@ fn of_kind(kind: &str, table: &Table, notes: &mut Notes<'_>) -> Option<sink::Con
         }
         #[cfg(feature = "amqp")]
         "amqp" => amqp::read(table),
+        kind if aws::KINDS.contains(&kind) => aws::read(kind, table, notes),
         "hubspot" => hubspot::read(table),
         #[cfg(feature = "kafka")]
         "kafka" => kafka::read(table),
@@ -95,5 +96,5 @@ pub(super) fn look(sink: &Sink, table: &Table, notes: &mut Notes<'_>) {
 pub(super) fn events(table: &Table) -> u32 {
     let own = [("http", 1), ("salesforce", salesforce::EVENTS), ("hubspot", hubspot::EVENTS)];
     let own = own.into_iter().find(|(kind, _)| table.given(kind));
-    own.map_or(EVENTS, |(_, events)| events)
+    own.map(|(_, events)| events).or_else(|| aws::default_events(table)).unwrap_or(EVENTS)
 }

@@ -3,6 +3,7 @@
 mod kind;
 #[cfg(feature = "amqp")]
 mod amqp;
+mod aws;
 mod http;
 mod hubspot;
 #[cfg(feature = "kafka")]

@@ -1,6 +1,7 @@
 //! The keys of each kind of sink.
 
 mod amqp;
+mod aws;
 mod http;
 mod hubspot;
 mod kafka;
@@ -10,6 +11,7 @@ mod redis;
 mod salesforce;
 
 pub(super) use self::amqp::AMQP;
+pub(super) use self::aws::{EVENTBRIDGE, FIREHOSE, KINESIS, SNS, SQS};
 pub(super) use self::http::HTTP;
 pub(super) use self::hubspot::HUBSPOT;
 pub(super) use self::kafka::KAFKA;
