@@ -133,7 +133,12 @@ pub(in crate::config) const KINDS: &[&str] = &[
     "redis",
     "postgres",
     "salesforce",
-    "hubspot", "sqs", "sns", "kinesis", "firehose", "eventbridge",
+    "hubspot",
+    "sqs",
+    "sns",
+    "kinesis",
+    "firehose",
+    "eventbridge",
 ];
 
 static BATCH: Section = Section {

@@ -15,7 +15,7 @@ use crate::lsn::{Lsn, Oid, Position, Timestamp, Xid};
 use crate::pgoutput::{self, Message};
 use crate::progress::load::{self, Step};
 use crate::progress::pieces;
-use crate::source::load::{Piece, Seen, WATERMARK_PREFIX, Window};
+use crate::source::load::{Piece, Seen, Void, WATERMARK_PREFIX, Window};
 use crate::state::{State, meta};
 
 /// Chunks of a piece are as large as those of the stream.
@@ -29,6 +29,8 @@ pub(super) enum Outcome {
     Taken,
     /// It is to be read again; why.
     Void(String),
+    /// A piece with fewer rows may do; why this one does not.
+    TooLong(String),
 }
 
 /// Between the tasks that read tables and the one that reads the stream.
@@ -304,18 +306,22 @@ fn place(
     last: Transaction,
 ) -> Result<Option<Placed>, Error> {
     let Pending { window, offered, mut done, .. } = pending;
-    let void = |done: Option<oneshot::Sender<Outcome>>, reason: String| {
+    let void = |done: Option<oneshot::Sender<Outcome>>, outcome: Outcome| {
         if let Some(done) = done {
-            let _gone = done.send(Outcome::Void(reason));
+            let _gone = done.send(outcome);
         }
         Ok(None)
     };
     let (Some(window), Some(offer)) = (window, offered) else {
-        return void(done.take(), "the stream did not bring its first watermark".to_owned());
+        let reason = "the stream did not bring its first watermark".to_owned();
+        return void(done.take(), Outcome::Void(reason));
     };
     let stale = match window.judge(&offer.piece, seen).map_err(unreadable)? {
         Ok(stale) => stale,
-        Err(reason) => return void(done.take(), chain(&reason)),
+        Err(reason @ Void::Partial) => {
+            return void(done.take(), Outcome::TooLong(chain(&reason)));
+        }
+        Err(reason) => return void(done.take(), Outcome::Void(chain(&reason))),
     };
     let (chunks, rows) = rows(&offer, &stale, chunk.timeline, last)?;
     let step = Step { load: offer.load, rows, next: offer.next };

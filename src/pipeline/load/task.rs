@@ -185,7 +185,13 @@ impl Task {
                 self.loader = Some((loader, source));
                 Ok(())
             }
-            Ok((Outcome::Void(reason), _)) => {
+            Ok((Outcome::TooLong(reason), _)) if self.limit > 1 => {
+                tracing::debug!(load = id, rows = self.limit, reason, "a piece is read again");
+                self.limit = (self.limit / 4).max(1);
+                self.loader = Some((loader, source));
+                Ok(())
+            }
+            Ok((Outcome::Void(reason) | Outcome::TooLong(reason), _)) => {
                 // A shorter window meets less.
                 self.limit = (self.limit / 2).max(1);
                 Err(Stop::Wait(reason))

@@ -12,7 +12,7 @@ use super::support::load::Load;
 use super::support::process::eventually;
 use super::support::receiver::{Journal, Receiver};
 use super::support::road::{PATIENCE, Road, T, http, route as from_now};
-use super::support::state;
+use super::support::state::{self, loaded};
 
 const FILLED: &str = "INSERT INTO t SELECT i, 'row ' || i FROM generate_series(1, 5000) i";
 
@@ -44,15 +44,6 @@ fn filled(receiver: &Receiver) -> Road {
     road.sql(FILLED);
     road.sql("CREATE PUBLICATION walgate FOR ALL TABLES");
     road
-}
-
-/// Waits until nothing is left to load.
-#[track_caller]
-fn loaded(road: &Road) {
-    let open = "SELECT (SELECT count(*) FROM loads WHERE state IN ('running', 'paused'))
-                     + (SELECT count(*) FROM known WHERE to_load = 1)
-                     + NOT EXISTS (SELECT 1 FROM known WHERE kind = 'route')";
-    eventually("all is loaded", PATIENCE, || state::number(&road.walgate, open) == 0);
 }
 
 #[track_caller]

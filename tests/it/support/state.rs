@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::process::Walgate;
-use super::road::PATIENCE;
+use super::process::{Walgate, eventually};
+use super::road::{PATIENCE, Road};
 
 /// Returns the first number that a query gives, beside a running instance.
 #[track_caller]
@@ -38,4 +38,13 @@ pub(crate) fn locked(walgate: &Walgate) -> Connection {
     connection.busy_timeout(PATIENCE).unwrap();
     connection.execute_batch("BEGIN IMMEDIATE").unwrap();
     connection
+}
+
+/// Waits until nothing is left to load.
+#[track_caller]
+pub(crate) fn loaded(road: &Road) {
+    let open = "SELECT (SELECT count(*) FROM loads WHERE state IN ('running', 'paused'))
+                     + (SELECT count(*) FROM known WHERE to_load = 1)
+                     + NOT EXISTS (SELECT 1 FROM known WHERE kind = 'route')";
+    eventually("all is loaded", PATIENCE, || number(&road.walgate, open) == 0);
 }

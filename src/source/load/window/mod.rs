@@ -4,7 +4,7 @@
 //! may be newer than the piece, and one that a transaction changed which the piece does not see is
 //! older there than in the stream: such rows are left out, as the stream has them.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::{Piece, Snapshot};
@@ -37,6 +37,9 @@ pub enum Void {
     /// More rows changed than are remembered.
     #[error("too many rows changed meanwhile")]
     TooMany,
+    /// The stream has brought a change of a row without a value that only the piece has.
+    #[error("a row changed meanwhile, and Postgres did not send its unchanged large values")]
+    Partial,
     /// The stream has brought a transaction that is not visible yet, which waits for a standby.
     #[error("a transaction that was streamed is not visible yet (it may wait for a standby)")]
     NotVisible,
@@ -96,7 +99,8 @@ pub struct Window {
     table: Oid,
     /// The transactions that had come before.
     seen: u64,
-    keys: HashSet<Box<[u8]>>,
+    /// Whether the stream has brought all of the row, or the end of it.
+    keys: HashMap<Box<[u8]>, bool>,
     key_bytes: usize,
     /// The table as the stream describes it.
     shape: Option<Arc<Relation>>,
@@ -111,7 +115,7 @@ impl Window {
         Self {
             table,
             seen: seen.count(),
-            keys: HashSet::new(),
+            keys: HashMap::new(),
             key_bytes: 0,
             shape: None,
             void: None,
@@ -148,17 +152,22 @@ impl Window {
         let mut images = std::mem::take(&mut self.images);
         let change = pgoutput::change(chunk, entry, &mut images)?;
         let keys = keys(&change, &identity);
+        let is_whole = is_whole(&change, relation, &identity);
         self.images = images;
         match keys {
             None => self.void = Some(Void::Keyless),
             Some(_) if self.keys.len() >= KEYS_MAX || self.key_bytes >= KEY_BYTES_MAX => {
                 self.void = Some(Void::TooMany);
-                self.keys = HashSet::new();
+                self.keys = HashMap::new();
             }
             Some(keys) => {
+                // What was brought whole before stays so, also under another key.
+                let origin = keys.iter().flatten().next_back();
+                let known = origin.and_then(|key| self.keys.get(key)).copied();
+                let is_whole = is_whole || known.unwrap_or(false);
                 for key in keys.into_iter().flatten() {
                     let bytes = key.len();
-                    if self.keys.insert(key) {
+                    if self.keys.insert(key, is_whole).is_none() {
                         self.key_bytes += bytes;
                     }
                 }
@@ -197,8 +206,10 @@ impl Window {
             let Images { new, old, .. } = &self.images;
             let image = if new.present { new } else { old };
             let cell = |column: usize| image.cell(frame, column);
-            if key(&identity, cell).is_some_and(|key| self.keys.contains(&key)) {
-                stale.push(index);
+            match key(&identity, cell).and_then(|key| self.keys.get(&key)) {
+                Some(false) if new.present => return Ok(Err(Void::Partial)),
+                Some(_) => stale.push(index),
+                None => {}
             }
         }
         Ok(Ok(stale))
@@ -230,6 +241,17 @@ fn keys(change: &Change<'_>, identity: &[usize]) -> Option<[Option<Box<[u8]>>; 2
         Operation::Update if change.images.old.present => [Some(new()?), Some(old()?)],
         _ => [Some(new()?), None],
     })
+}
+
+/// Whether all of the row is in the stream now, or it is gone.
+fn is_whole(change: &Change<'_>, relation: &Relation, identity: &[usize]) -> bool {
+    let is_there = |cell| !matches!(cell, Cell::Unchanged | Cell::Absent);
+    // A key that is the same comes with the old row where it does not come with the new one.
+    let sent = |column: usize| {
+        is_there(change.new_cell(column))
+            || (identity.contains(&column) && is_there(change.old_cell(column)))
+    };
+    change.operation != Operation::Update || (0..relation.columns.len()).all(sent)
 }
 
 /// The values of a key, each with its length; none where one is missing.

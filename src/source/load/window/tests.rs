@@ -109,6 +109,33 @@ fn rows_that_the_stream_has_newer_are_left_out() {
     assert_eq!(judged(&table, &[], &ids), Ok(vec![]));
 }
 
+/// An update without the value of `v`.
+fn partial(relation: &Arc<Relation>, old: Option<&str>, id: &str) -> Chunk {
+    let mut frame = Vec::new();
+    let cells = old.map(|old| [text(old), Cell::Null]);
+    let old = cells.as_ref().map(|cells| Old::Key(cells));
+    build::update(relation.oid, old, &[text(id), Cell::Unchanged], &mut frame).unwrap();
+    chunk(relation, 5, Operation::Update, frame)
+}
+
+#[test]
+fn a_row_of_which_only_the_piece_has_all_voids_it() {
+    let table = relation(ReplicaIdentity::Default, &[0]);
+    let check = |between: &[Chunk], expected| {
+        assert_eq!(judged(&table, between, &["1", "2"]), expected);
+    };
+    check(&[partial(&table, None, "1")], Err(Void::Partial));
+    check(&[partial(&table, None, "7")], Ok(vec![]));
+    // Moved: the piece may have it under either key.
+    check(&[partial(&table, Some("1"), "7")], Err(Void::Partial));
+    check(&[partial(&table, Some("7"), "1")], Err(Void::Partial));
+    // The stream has brought the rest before, or after.
+    check(&[insert(&table, "1"), partial(&table, None, "1")], Ok(vec![0]));
+    check(&[partial(&table, None, "1"), update(&table, None, text("1"))], Ok(vec![0]));
+    check(&[insert(&table, "7"), partial(&table, Some("7"), "1")], Ok(vec![0]));
+    check(&[partial(&table, None, "1"), delete(&table, "1")], Ok(vec![0]));
+}
+
 #[test]
 fn a_key_that_is_stored_out_of_line_is_told_by_the_old_row() {
     let table = relation(ReplicaIdentity::Default, &[0]);

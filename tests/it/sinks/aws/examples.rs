@@ -7,9 +7,13 @@ use serde_json::{Value, json};
 use super::far::Far;
 use crate::examples::road;
 use crate::support::road::Road;
+use crate::support::state::loaded;
 
 const ORDERS: &str =
     "INSERT INTO orders VALUES (7, 1, 'new', 12.50, 'EUR', '2026-01-02 10:00:00Z')";
+
+/// A queue as Amazon has it, which says its region.
+const QUEUE: &str = "https://sqs.eu-central-1.amazonaws.com/123456789012/q.fifo";
 
 /// A road with an example that sends to `far`, which has just what the test makes of it.
 #[track_caller]
@@ -17,6 +21,7 @@ fn to(far: &Far, example: &str, kind: &str, variable: (&str, &str)) -> Road {
     let mut road = road(example, &[variable]);
     let text = fs::read_to_string(road.walgate.folder().join("walgate.toml")).unwrap();
     let keys = far.keys("any", far.address);
+    let text = text.replace(QUEUE, far.of("fifo"));
     // Where the example says the region itself, it is that of the test.
     let keys = if text.contains("\nregion = ") {
         keys.lines().skip(1).collect::<Vec<_>>().join("\n")
@@ -27,6 +32,7 @@ fn to(far: &Far, example: &str, kind: &str, variable: (&str, &str)) -> Road {
     assert!(text.contains(&table), "{text}");
     road.walgate.configure(&text.replace(&table, &format!("{table}{keys}\n")));
     road.start();
+    loaded(&road);
     road
 }
 
@@ -37,7 +43,7 @@ fn body(found: &Value) -> Value {
 #[test]
 fn orders_to_a_queue_and_a_stream() {
     let far = Far::start();
-    let sqs = to(&far, "sqs", "sqs", ("QUEUE_URL", far.of("fifo")));
+    let sqs = to(&far, "sqs", "sqs", ("QUEUE_URL", QUEUE));
     sqs.sql(ORDERS);
     sqs.sql("UPDATE orders SET status = 'paid'");
     sqs.confirms(&sqs.wal_end());
