@@ -1,5 +1,6 @@
 //! [`Envelope`]: one mapped change, ready to send.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -88,6 +89,21 @@ impl Envelope {
     pub fn table(&self) -> Option<String> {
         let entry = self.chunk.entries.get(self.entry as usize)?;
         self.chunk.relation(entry).map(|relation| relation.quoted_name())
+    }
+
+    /// Returns by what a receiver knows a repeat: the id with its mapping's version, and with which
+    /// replay of an operator's it comes (0: none). `00000001-00000000017C8338-00000003-v3-r1`.
+    #[must_use]
+    pub fn repeat_id(&self, replay: u32) -> String {
+        let mut id = self.id.to_string();
+        // Writing to a string does not fail.
+        if let Some((_, version)) = &self.route.mapping {
+            let _ = write!(id, "-v{version}");
+        }
+        if replay > 0 {
+            let _ = write!(id, "-r{replay}");
+        }
+        id
     }
 
     /// Returns a part of a body without copying it.

@@ -1,6 +1,5 @@
 //! The message of an event: its routing key, properties and headers.
 
-use std::fmt::Write;
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -82,7 +81,7 @@ impl Writer {
         let mut properties = BasicProperties::default()
             .with_content_type(self.content_type().into())
             .with_delivery_mode(self.delivery_mode)
-            .with_message_id(own(id(event, replay))?)
+            .with_message_id(own(event.repeat_id(replay))?)
             .with_type(event.operation.as_str().into())
             .with_app_id("walgate".into())
             .with_headers(headers.table);
@@ -99,20 +98,6 @@ impl Writer {
             Form::Walgate | Form::Mapped | Form::Debezium => "application/json",
         }
     }
-}
-
-/// Returns by what a consumer knows a repeat: the event's id and its mapping's version, and how
-/// often an operator has sent it again.
-pub(super) fn id(event: &Envelope, replay: u32) -> String {
-    let mut id = event.id.to_string();
-    // Writing to a string does not fail.
-    if let Some((_, version)) = &event.route.mapping {
-        let _ = write!(id, "-v{version}");
-    }
-    if replay > 0 {
-        let _ = write!(id, "-r{replay}");
-    }
-    id
 }
 
 /// Headers, and how much room they take.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::message::{Writer, id};
+use super::message::Writer;
 use crate::chunk::Operation;
 use crate::envelope::{Envelope, TableTag};
 use crate::failure::Category;
@@ -148,7 +148,7 @@ pub(super) fn answer(events: &[Envelope], replay: u32, heard: Heard, words: &Wor
     // Why the last event that was tried in vain was.
     let mut because: Option<Failure> = None;
     for (event, said) in events.iter().zip(said) {
-        let is_returned = || returned.contains(&id(event, replay));
+        let is_returned = || returned.contains(&event.repeat_id(replay));
         let outcome = match said {
             _ if order.is_behind(event) => Err(behind(because.as_ref())),
             Said::Taken { .. } if is_returned() => Err(words.unroutable()),
@@ -245,7 +245,7 @@ mod tests {
     fn heard(said: &[Said], returned: &[u32], broken: Option<u16>) -> Heard {
         Heard {
             said: said.to_vec(),
-            returned: returned.iter().map(|number| id(&envelope(*number), 0)).collect(),
+            returned: returned.iter().map(|number| envelope(*number).repeat_id(0)).collect(),
             broken: broken.map(|code| Failure::new(category(code), "x")),
         }
     }

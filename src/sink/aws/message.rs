@@ -47,18 +47,6 @@ pub(super) fn id(text: String) -> String {
     if fits && !text.is_empty() { text } else { sha256(text.as_bytes()) }
 }
 
-/// Returns the id under which a repeat is known: the same as the `idempotency-key` over HTTP.
-pub(super) fn repeat_id(envelope: &Envelope, replay: u32) -> String {
-    let mut text = envelope.id.to_string();
-    if let Some((_, version)) = &envelope.route.mapping {
-        let _ = write!(text, "-v{version}");
-    }
-    if replay > 0 {
-        let _ = write!(text, "-r{replay}");
-    }
-    text
-}
-
 /// Returns the attributes of a message: walgate's own, and the headers of an outbox; or says which
 /// of those stands in the way. What is said holds no value.
 pub(super) fn attributes(

@@ -74,7 +74,7 @@ impl Service for Sns {
             alone = self.is_fifo.then_some(group);
         }
         if self.is_fifo {
-            let id = message::id(message::repeat_id(event.envelope, replay));
+            let id = message::id(event.envelope.repeat_id(replay));
             parts.push(field("MessageDeduplicationId", &id));
         }
         Ok(Entry { parts, bytes, group: alone })

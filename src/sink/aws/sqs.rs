@@ -90,7 +90,7 @@ impl Service for Sqs {
             alone = self.is_fifo.then_some(group);
         }
         if self.is_fifo {
-            let id = message::id(message::repeat_id(event.envelope, replay));
+            let id = message::id(event.envelope.repeat_id(replay));
             part.push_str(&format!(",\"MessageDeduplicationId\":{}", json(&id)));
         }
         Ok(Entry { parts: vec![part], bytes, group: alone })

@@ -124,18 +124,7 @@ fn array(events: &[Envelope]) -> Bytes {
 /// Returns the key under which a receiver knows a repeat: the event's own, or of an array the
 /// SHA-256 over those of its events, the same for as long as they travel together.
 fn idempotency_key(batch: &Batch, array: bool) -> String {
-    let own = |event: &Envelope| {
-        let mut key = event.id.to_string();
-        if let Some((_, version)) = &event.route.mapping {
-            key.push_str("-v");
-            key.push_str(itoa::Buffer::new().format(*version));
-        }
-        if batch.replay > 0 {
-            key.push_str("-r");
-            key.push_str(itoa::Buffer::new().format(batch.replay));
-        }
-        key
-    };
+    let own = |event: &Envelope| event.repeat_id(batch.replay);
     if !array {
         return batch.events.first().map(own).unwrap_or_default();
     }

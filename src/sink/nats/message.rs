@@ -1,6 +1,5 @@
 //! The message of an event: its headers, by which the stream knows a repeat.
 
-use std::fmt::Write;
 
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::message::PublishMessage;
@@ -66,15 +65,7 @@ impl Writer {
     /// Returns what the stream knows a repeat by: the event's id and its mapping's version, and
     /// how often an operator has sent it again.
     fn message_id(&self, event: &Envelope, replay: u32) -> String {
-        let mut id = format!("{}{}", self.id_prefix, event.id);
-        // Writing to a string does not fail.
-        if let Some((_, version)) = &event.route.mapping {
-            let _ = write!(id, "-v{version}");
-        }
-        if replay > 0 {
-            let _ = write!(id, "-r{replay}");
-        }
-        id
+        format!("{}{}", self.id_prefix, event.repeat_id(replay))
     }
 }
 
