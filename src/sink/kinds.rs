@@ -8,7 +8,7 @@ use super::kafka;
 use super::nats;
 #[cfg(feature = "redis")]
 use super::redis;
-use super::{Common, Sink, aws, file, http, hubspot, postgres, salesforce, stdout};
+use super::{Common, Sink, aws, file, http, hubspot, postgres, pubsub, salesforce, stdout};
 use crate::failure::{Category, Classify};
 
 /// The kind of a sink and its settings: exactly one table of `[sink.NAME]`.
@@ -35,6 +35,8 @@ pub enum Config {
     Nats(Box<nats::Config>),
     /// `[sink.NAME.postgres]`
     Postgres(Box<postgres::Config>),
+    /// `[sink.NAME.pubsub]`
+    PubSub(Box<pubsub::Config>),
     /// `[sink.NAME.redis]`
     #[cfg(feature = "redis")]
     Redis(Box<redis::Config>),
@@ -59,6 +61,7 @@ impl Config {
             #[cfg(feature = "nats")]
             Self::Nats(_) => nats::KIND,
             Self::Postgres(_) => postgres::KIND,
+            Self::PubSub(_) => pubsub::KIND,
             #[cfg(feature = "redis")]
             Self::Redis(_) => redis::KIND,
             Self::Salesforce(_) => salesforce::KIND,
@@ -69,13 +72,13 @@ impl Config {
 /// Whether this build has a kind: those with clients of their own are features.
 #[must_use]
 pub fn is_built(kind: &str) -> bool {
-    match kind {
-        "amqp" => cfg!(feature = "amqp"),
-        "kafka" => cfg!(feature = "kafka"),
-        "nats" => cfg!(feature = "nats"),
-        "redis" => cfg!(feature = "redis"),
-        _ => true,
-    }
+    let features = [
+        ("amqp", cfg!(feature = "amqp")),
+        ("kafka", cfg!(feature = "kafka")),
+        ("nats", cfg!(feature = "nats")),
+        ("redis", cfg!(feature = "redis")),
+    ];
+    features.into_iter().all(|(feature, is_on)| is_on || feature != kind)
 }
 
 /// A sink that can't be made from its settings.
@@ -123,6 +126,9 @@ pub fn build(name: &str, config: &Config, common: &Common) -> Result<Box<dyn Sin
         Config::Nats(config) => made(name, nats::Nats::new(config, common), |error| error.key()),
         Config::Postgres(config) => {
             made(name, postgres::Postgres::new(name, config, common), |error| error.key())
+        }
+        Config::PubSub(config) => {
+            made(name, pubsub::PubSub::new(config, common), |error| error.key())
         }
         #[cfg(feature = "redis")]
         Config::Redis(config) => made(name, redis::Redis::new(config, common), |error| error.key()),

@@ -27,6 +27,7 @@ pub mod kafka;
 #[cfg(feature = "nats")]
 pub mod nats;
 pub mod postgres;
+pub mod pubsub;
 #[cfg(feature = "redis")]
 pub mod redis;
 pub mod salesforce;

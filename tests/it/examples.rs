@@ -10,6 +10,7 @@ use crate::sinks::amqp::server::Rabbit;
 use crate::sinks::fakes::Fake;
 use crate::sinks::fakes::hubspot::Account;
 use crate::sinks::fakes::salesforce::Org;
+use crate::sinks::pubsub::far::Far;
 use crate::support::process::eventually;
 use crate::support::receiver::{Receiver, Request};
 use crate::support::road::{PATIENCE, Road, runtime};
@@ -276,6 +277,26 @@ fn customers_to_hubspot() {
     eventually("the delete", PATIENCE, || account.state().records.is_empty());
 }
 
+#[test]
+fn orders_to_pubsub() {
+    let far = Far::start(&["orders"]);
+    let url = format!("http://{}", far.address);
+    let variables =
+        [("GCP_PROJECT", "walgate-test"), ("PUBSUB_URL:-https://pubsub.googleapis.com", &url)];
+    let mut road = road("pubsub", &variables);
+    road.start();
+    road.sql("INSERT INTO orders VALUES (7, 1, NULL, 12.50, NULL, now())");
+    road.sql("UPDATE orders SET status = 'paid'");
+    road.confirms(&road.wal_end());
+    let found = far.read("orders");
+    assert_eq!(found.len(), 2, "{found:?}");
+    let event: Value = serde_json::from_str(found[1]["body"].as_str().unwrap()).unwrap();
+    assert_eq!(event["data"], json!({ "order_id": 7, "total": "12.50", "status": "paid" }));
+    let status = |one: &Value| one["attributes"]["status"].clone();
+    assert_eq!((status(&found[0]), status(&found[1])), (json!("new"), json!("paid")));
+    assert_eq!(found[0]["key"], "{\"id\":7}");
+}
+
 /// Nobody ships an example that no test runs.
 #[test]
 fn every_example_is_run_here() {
@@ -292,6 +313,7 @@ fn every_example_is_run_here() {
         "masking.toml",
         "nats.toml",
         "outbox.toml",
+        "pubsub.toml",
         "rabbitmq.toml",
         "redis.toml",
         "salesforce.toml",

@@ -116,7 +116,7 @@ pub(super) static SINK: Section = Section {
         key("kinesis", Table(&kind::KINESIS), None, "kind: Amazon Kinesis Data Streams"),
         key("firehose", Table(&kind::FIREHOSE), None, "kind: Amazon Data Firehose"),
         key("eventbridge", Table(&kind::EVENTBRIDGE), None, "kind: Amazon EventBridge"),
-        later("pubsub", "kind: Google Pub/Sub"),
+        key("pubsub", Table(&kind::PUBSUB), None, "kind: Google Pub/Sub"),
         later("elasticsearch", "kind: Elasticsearch, OpenSearch"),
     ],
 };
@@ -139,6 +139,7 @@ pub(in crate::config) const KINDS: &[&str] = &[
     "kinesis",
     "firehose",
     "eventbridge",
+    "pubsub",
 ];
 
 static BATCH: Section = Section {

@@ -1,6 +1,5 @@
 //! The message of an event: its routing key, properties and headers.
 
-
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 

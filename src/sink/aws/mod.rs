@@ -1,7 +1,7 @@
 //! Amazon's queues and streams: SQS, SNS, Kinesis, Firehose and `EventBridge`.
 //!
 //! All of them take several events a call and answer for each. What one takes and says is decided
-//! without I/O by a file of its own, behind [`Service`](service::Service); `calls` spreads a batch
+//! without I/O by a file of its own, behind `Service`; `calls` spreads a batch
 //! over calls, `caller` signs and sends them with what `credentials` finds, from `place`. Signing
 //! is our own, over what HTTP already has: the SDK would bring a second HTTP stack.
 

@@ -1,6 +1,5 @@
 //! The message of an event: its headers, by which the stream knows a repeat.
 
-
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::{HeaderMap, HeaderName, HeaderValue};

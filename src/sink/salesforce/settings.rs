@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::secret::Secret;
 use crate::sink::web::{self, Reach};
-use crate::sink::{TemplateError, web::Auth, web::Jwt, web::OAuth2};
+use crate::sink::{TemplateError, web::Auth, web::Jwt, web::OAuth2, web::PrivateKey};
 
 /// `[sink.NAME.salesforce]`
 #[derive(Clone, Debug)]
@@ -82,9 +82,11 @@ impl Login {
             Self::Jwt { client_id, user, key } => Auth::Jwt(Box::new(Jwt {
                 token_url,
                 client_id: client_id.clone(),
-                user: user.clone(),
+                user: Some(user.clone()),
                 audience: url.to_owned(),
-                key: key.clone(),
+                scope: None,
+                key_id: None,
+                key: PrivateKey::File(key.clone()),
             })),
         }
     }

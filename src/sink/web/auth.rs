@@ -44,6 +44,16 @@ pub enum Auth {
     OAuth2(Box<OAuth2>),
     /// RFC 7523: a token for an assertion that the client signs.
     Jwt(Box<Jwt>),
+    /// Whom the machine runs as.
+    Machine(Machine),
+}
+
+/// The metadata server of a machine of Google's, which has a token for whoever asks. It is asked
+/// at its private address, whatever `allow_private` says.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Where the token is.
+    pub url: String,
 }
 
 /// Client credentials, and where they are exchanged for tokens.
@@ -72,7 +82,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Returns the header of credentials that are always the same.
 pub(in crate::sink) fn fixed(auth: Option<&Auth>) -> Result<Option<HeaderValue>, Error> {
     let text = match auth {
-        None | Some(Auth::OAuth2(_) | Auth::Jwt(_)) => return Ok(None),
+        None | Some(Auth::OAuth2(_) | Auth::Jwt(_) | Auth::Machine(_)) => return Ok(None),
         Some(Auth::Bearer(token)) => format!("Bearer {}", token.expose()),
         Some(Auth::Basic { user, password }) => basic(user.expose(), password.expose()),
     };
@@ -90,7 +100,7 @@ fn basic(user: &str, password: &str) -> String {
 /// Returns what of the credentials must not show.
 pub(in crate::sink) fn hidden(auth: Option<&Auth>) -> Vec<String> {
     match auth {
-        None | Some(Auth::Jwt(_)) => Vec::new(),
+        None | Some(Auth::Jwt(_) | Auth::Machine(_)) => Vec::new(),
         Some(Auth::Basic { user, password }) => {
             let text = basic(user.expose(), password.expose());
             let code = text.strip_prefix("Basic ").unwrap_or_default().to_owned();
@@ -117,6 +127,8 @@ pub(in crate::sink) struct Tokens {
 enum Form {
     Fixed(Bytes),
     Signed(Box<Assertion>),
+    /// Nothing: it is there.
+    None,
 }
 
 struct Token {
@@ -148,26 +160,32 @@ impl Tokens {
         timeout: Duration,
         hidden: &[Secret],
     ) -> Result<Option<Self>, Error> {
+        let mut guard = Guard::new(reach.allow_private);
         let (key, token_url, form, in_header) = match auth {
             None | Some(Auth::Basic { .. } | Auth::Bearer(_)) => return Ok(None),
             Some(Auth::OAuth2(oauth)) => {
                 let form = Form::Fixed(form(oauth));
-                ("auth.oauth2.token_url", &oauth.token_url, form, (!oauth.in_body).then_some(oauth))
+                let in_header = (!oauth.in_body).then_some(oauth);
+                ("auth.oauth2.token_url", oauth.token_url.expose(), form, in_header)
             }
             Some(Auth::Jwt(jwt)) => {
                 let form = Form::Signed(Box::new(Assertion::new(jwt)?));
-                ("auth.jwt.token_url", &jwt.token_url, form, None)
+                ("auth.jwt.token_url", jwt.token_url.expose(), form, None)
+            }
+            Some(Auth::Machine(machine)) => {
+                guard = Guard::Any;
+                ("auth", machine.url.as_str(), Form::None, None)
             }
         };
-        let url = super::url(key, token_url.expose())?;
+        let url = super::url(key, token_url)?;
         let tls = transport::tls(&reach.tls, url.scheme() == "https")?;
-        let way = Way::new(key, &url, &tls, timeout, Guard::new(reach.allow_private))?;
+        let way = Way::new(key, &url, &tls, timeout, guard)?;
         let wrong = || Error::Host { key: key.to_owned() };
         let uri = path_and_query(&url).ok_or_else(|| Error::Long { key: key.to_owned() })?;
         Ok(Some(Self {
             pool: Pool::new(way, 1),
             uri,
-            headers: headers(&url, in_header.map(AsRef::as_ref)).ok_or_else(wrong)?,
+            headers: headers(&url, &form, in_header.map(AsRef::as_ref)).ok_or_else(wrong)?,
             form,
             host: authority(&url),
             lasting: Lasting::default(),
@@ -204,15 +222,19 @@ impl Tokens {
     }
 
     async fn issue(&self, deadline: Instant) -> Result<Token, Failure> {
-        let form = match &self.form {
-            Form::Fixed(form) => form.clone(),
-            Form::Signed(assertion) => assertion.form(SystemTime::now()).map_err(|why| {
-                Failure::new(Category::Setup, format!("no token: {}: {why}", self.host))
-            })?,
+        let (method, form) = match &self.form {
+            Form::Fixed(form) => (Method::POST, form.clone()),
+            Form::Signed(assertion) => {
+                let form = assertion.form(SystemTime::now()).map_err(|why| {
+                    Failure::new(Category::Setup, format!("no token: {}: {why}", self.host))
+                })?;
+                (Method::POST, form)
+            }
+            Form::None => (Method::GET, Bytes::new()),
         };
         let (body, _) = Body::new(form);
         let mut request = Request::new(body);
-        *request.method_mut() = Method::POST;
+        *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
         let broke = |broken: &Broken| {
@@ -258,8 +280,11 @@ impl fmt::Debug for Tokens {
     }
 }
 
+/// What tells a metadata server that who asks means it.
+const FLAVOR: HeaderName = HeaderName::from_static("metadata-flavor");
+
 /// `credentials`: those that go in a header.
-fn headers(url: &Url, credentials: Option<&OAuth2>) -> Option<HeaderMap> {
+fn headers(url: &Url, form: &Form, credentials: Option<&OAuth2>) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     let mut add = |name: HeaderName, text: String| {
         let mut value = HeaderValue::try_from(text).ok()?;
@@ -271,7 +296,12 @@ fn headers(url: &Url, credentials: Option<&OAuth2>) -> Option<HeaderMap> {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     add(HOST, format!("{host}{port}"))?;
     add(ACCEPT, "application/json".to_owned())?;
-    add(CONTENT_TYPE, "application/x-www-form-urlencoded".to_owned())?;
+    match form {
+        Form::None => add(FLAVOR, "Google".to_owned())?,
+        Form::Fixed(_) | Form::Signed(_) => {
+            add(CONTENT_TYPE, "application/x-www-form-urlencoded".to_owned())?;
+        }
+    }
     add(USER_AGENT, concat!("walgate/", env!("CARGO_PKG_VERSION")).to_owned())?;
     if let Some(oauth) = credentials {
         // RFC 6749, section 2.3.1: both are form-encoded before they are joined.
@@ -339,12 +369,13 @@ mod tests {
     #[test]
     fn credentials_go_in_a_header_or_in_the_form_never_in_both() {
         let url = Url::parse("https://login.example.com:8443/token").unwrap();
-        let header = headers(&url, Some(&oauth(false))).unwrap();
+        let fixed = Form::Fixed(Bytes::new());
+        let header = headers(&url, &fixed, Some(&oauth(false))).unwrap();
         let expected = format!("Basic {}", STANDARD.encode("wal+gate:a%2Fb%3Ac"));
         assert_eq!(header[AUTHORIZATION], expected);
         assert_eq!(header[HOST], "login.example.com:8443");
         assert_eq!(form(&oauth(false)), "grant_type=client_credentials&scope=write+read");
-        assert!(!headers(&url, None).unwrap().contains_key(AUTHORIZATION));
+        assert!(!headers(&url, &fixed, None).unwrap().contains_key(AUTHORIZATION));
         assert_eq!(
             form(&oauth(true)),
             "grant_type=client_credentials&client_id=wal+gate&client_secret=a%2Fb%3Ac&\

@@ -11,7 +11,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use serde_json::json;
+use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 
 use super::Error;
@@ -25,12 +25,35 @@ pub struct Jwt {
     pub token_url: Secret,
     /// Who asks (`iss`).
     pub client_id: Secret,
-    /// On whose behalf (`sub`).
-    pub user: String,
+    /// On whose behalf (`sub`); none: its own.
+    pub user: Option<String>,
     /// Who is to believe it (`aud`).
     pub audience: String,
-    /// An RSA private key (PEM).
-    pub key: PathBuf,
+    /// What the token is for, where the assertion says that.
+    pub scope: Option<String>,
+    /// What the server calls the key (`kid`).
+    pub key_id: Option<String>,
+    /// An RSA private key.
+    pub key: PrivateKey,
+}
+
+/// Where a private key is (PEM).
+#[derive(Clone, Debug)]
+pub enum PrivateKey {
+    /// In a file.
+    File(PathBuf),
+    /// Here.
+    Pem(Secret),
+}
+
+impl Jwt {
+    /// Whether it can sign.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(in crate::sink) fn check(&self) -> Result<(), Error> {
+        Assertion::new(self).map(|_| ())
+    }
 }
 
 /// How long an assertion holds: it is used at once.
@@ -42,17 +65,25 @@ const KEY: &str = "auth.jwt.key";
 /// Makes assertions.
 pub(super) struct Assertion {
     key: RsaKeyPair,
+    key_id: Option<String>,
     issuer: Secret,
-    subject: String,
+    subject: Option<String>,
     audience: String,
+    scope: Option<String>,
 }
 
 impl Assertion {
     /// Reads the key.
     pub(super) fn new(jwt: &Jwt) -> Result<Self, Error> {
-        let unreadable = || tls::Error::Pem { key: KEY, path: jwt.key.clone() };
         let refused = || Error::RsaKey { key: KEY.to_owned() };
-        let key = match PrivateKeyDer::from_pem_file(&jwt.key).map_err(|_| unreadable())? {
+        let key = match &jwt.key {
+            PrivateKey::File(path) => PrivateKeyDer::from_pem_file(path)
+                .map_err(|_| tls::Error::Pem { key: KEY, path: path.clone() })?,
+            PrivateKey::Pem(text) => {
+                PrivateKeyDer::from_pem_slice(text.expose().as_bytes()).map_err(|_| refused())?
+            }
+        };
+        let key = match key {
             PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
             PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
             _ => return Err(refused()),
@@ -60,23 +91,28 @@ impl Assertion {
         Ok(Self {
             key: key.map_err(|_| refused())?,
             issuer: jwt.client_id.clone(),
+            key_id: jwt.key_id.clone(),
             subject: jwt.user.clone(),
             audience: jwt.audience.clone(),
+            scope: jwt.scope.clone(),
         })
     }
 
     /// Returns the form that a token is asked for with.
     pub(super) fn form(&self, now: SystemTime) -> Result<Bytes, &'static str> {
-        let end = now.checked_add(LIFE).unwrap_or(now);
-        let end = end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let claims = json!({
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let mut claims = json!({
             "iss": self.issuer.expose(),
-            "sub": self.subject,
             "aud": self.audience,
-            "exp": end,
+            "iat": now.as_secs(),
+            "exp": now.saturating_add(LIFE).as_secs(),
         });
-        let head = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","typ":"JWT"}"#);
-        let signed = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let mut head = json!({ "alg": "RS256", "typ": "JWT" });
+        add(&mut claims, "sub", self.subject.as_deref());
+        add(&mut claims, "scope", self.scope.as_deref());
+        add(&mut head, "kid", self.key_id.as_deref());
+        let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        let signed = format!("{}.{}", part(&head), part(&claims));
         let mut signature = vec![0; self.key.public().modulus_len()];
         self.key
             .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
@@ -89,9 +125,16 @@ impl Assertion {
     }
 }
 
-/// Shows whose it is.
+/// Adds a member, where there is one.
+fn add(json: &mut Value, name: &str, value: Option<&str>) {
+    if let (Some(members), Some(value)) = (json.as_object_mut(), value) {
+        members.insert(name.to_owned(), value.into());
+    }
+}
+
+/// Shows whom it is for.
 impl fmt::Debug for Assertion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Assertion").field("of", &self.subject).finish_non_exhaustive()
+        f.debug_struct("Assertion").field("for", &self.audience).finish_non_exhaustive()
     }
 }

@@ -20,10 +20,10 @@ use hyper::Uri;
 use hyper::http::uri::PathAndQuery;
 use url::{Position, Url};
 
-pub use self::auth::{Auth, OAuth2};
+pub use self::auth::{Auth, Machine, OAuth2};
 pub use self::error::Error;
 pub use self::guard::PrivateAddress;
-pub use self::jwt::Jwt;
+pub use self::jwt::{Jwt, PrivateKey};
 use super::tls;
 
 /// Where requests may go, and how.

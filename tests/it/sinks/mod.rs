@@ -19,6 +19,7 @@ mod poll;
 mod poll_replay;
 mod poll_sink;
 mod postgres;
+pub(crate) mod pubsub;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 mod salesforce;

@@ -8,7 +8,7 @@ use super::kafka;
 use super::nats;
 #[cfg(feature = "redis")]
 use super::redis;
-use super::{Sink, SinkKind, aws, http, hubspot, postgres, salesforce};
+use super::{Sink, SinkKind, aws, http, hubspot, postgres, pubsub, salesforce};
 use crate::config::keys::KINDS;
 use crate::config::problem::Notes;
 use crate::config::tree::{Entry, Table};
@@ -73,6 +73,7 @@ fn of_kind(kind: &str, table: &Table, notes: &mut Notes<'_>) -> Option<sink::Con
         #[cfg(feature = "nats")]
         "nats" => nats::read(table, notes),
         "postgres" => postgres::read(table),
+        "pubsub" => pubsub::read(table),
         #[cfg(feature = "redis")]
         "redis" => redis::read(table),
         "salesforce" => salesforce::read(table, notes),
@@ -87,6 +88,7 @@ pub(super) fn look(sink: &Sink, table: &Table, notes: &mut Notes<'_>) {
     #[cfg(feature = "kafka")]
     kafka::look(sink, table, notes);
     postgres::look(sink, table, notes);
+    pubsub::look(sink, table, notes);
     #[cfg(feature = "redis")]
     redis::look(sink, table, notes);
     salesforce::look(sink, table, notes);

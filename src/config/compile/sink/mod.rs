@@ -11,6 +11,7 @@ mod kafka;
 #[cfg(feature = "nats")]
 mod nats;
 mod postgres;
+mod pubsub;
 #[cfg(feature = "redis")]
 mod redis;
 mod salesforce;

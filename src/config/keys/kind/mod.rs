@@ -7,6 +7,7 @@ mod hubspot;
 mod kafka;
 mod nats;
 mod postgres;
+mod pubsub;
 mod redis;
 mod salesforce;
 
@@ -17,6 +18,7 @@ pub(super) use self::hubspot::HUBSPOT;
 pub(super) use self::kafka::KAFKA;
 pub(super) use self::nats::NATS;
 pub(super) use self::postgres::POSTGRES;
+pub(super) use self::pubsub::PUBSUB;
 pub(super) use self::redis::REDIS;
 pub(super) use self::salesforce::SALESFORCE;
 use super::Otherwise::{Required, Toml};

@@ -3,6 +3,7 @@
 //! Each rule of theirs names the page that it is from.
 
 pub(crate) mod hubspot;
+pub(crate) mod pubsub;
 pub(crate) mod salesforce;
 
 use std::collections::{HashMap, VecDeque};
