@@ -8,7 +8,10 @@ use super::kafka;
 use super::nats;
 #[cfg(feature = "redis")]
 use super::redis;
-use super::{Common, Sink, aws, file, http, hubspot, postgres, pubsub, salesforce, stdout};
+use super::{
+    Common, Sink, aws, clickhouse, elasticsearch, file, http, hubspot, postgres, pubsub,
+    salesforce, stdout,
+};
 use crate::failure::{Category, Classify};
 
 /// The kind of a sink and its settings: exactly one table of `[sink.NAME]`.
@@ -25,6 +28,10 @@ pub enum Config {
     Amqp(Box<amqp::Config>),
     /// `[sink.NAME.sqs]`, `sns`, `kinesis`, `firehose`, `eventbridge`
     Aws(Box<aws::Config>),
+    /// `[sink.NAME.clickhouse]`
+    ClickHouse(Box<clickhouse::Config>),
+    /// `[sink.NAME.elasticsearch]`
+    Elasticsearch(Box<elasticsearch::Config>),
     /// `[sink.NAME.hubspot]`
     HubSpot(Box<hubspot::Config>),
     /// `[sink.NAME.kafka]`
@@ -55,6 +62,8 @@ impl Config {
             #[cfg(feature = "amqp")]
             Self::Amqp(_) => amqp::KIND,
             Self::Aws(config) => config.kind(),
+            Self::ClickHouse(_) => clickhouse::KIND,
+            Self::Elasticsearch(_) => elasticsearch::KIND,
             Self::HubSpot(_) => hubspot::KIND,
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => kafka::KIND,
@@ -117,6 +126,12 @@ pub fn build(name: &str, config: &Config, common: &Common) -> Result<Box<dyn Sin
         #[cfg(feature = "amqp")]
         Config::Amqp(config) => made(name, amqp::Amqp::new(config, common), |error| error.key()),
         Config::Aws(config) => made(name, aws::Aws::new(config, common), |error| error.key()),
+        Config::ClickHouse(config) => {
+            made(name, clickhouse::ClickHouse::new(config, common), |error| error.key())
+        }
+        Config::Elasticsearch(config) => {
+            made(name, elasticsearch::Elasticsearch::new(config, common), |error| error.key())
+        }
         Config::HubSpot(config) => {
             made(name, hubspot::HubSpot::new(config, common), |error| error.key())
         }

@@ -11,6 +11,7 @@ mod in_order;
 mod keyed;
 #[cfg(any(feature = "amqp", feature = "nats", feature = "redis"))]
 mod lasting;
+mod name;
 mod outbox;
 mod row;
 mod template;
@@ -19,6 +20,8 @@ pub mod web;
 #[cfg(feature = "amqp")]
 pub mod amqp;
 pub mod aws;
+pub mod clickhouse;
+pub mod elasticsearch;
 pub mod file;
 pub mod http;
 pub mod hubspot;
@@ -34,6 +37,7 @@ pub mod salesforce;
 pub mod stdout;
 
 pub use self::kinds::{Config, Error, build, is_built};
+pub use self::name::NotAName;
 pub use self::template::TemplateError;
 
 use std::fmt;

@@ -7,7 +7,9 @@ use walgate::demo::cluster::Cluster;
 
 #[cfg(feature = "amqp")]
 use crate::sinks::amqp::server::Rabbit;
+use crate::sinks::clickhouse::server::{PASSWORD, Server};
 use crate::sinks::fakes::Fake;
+use crate::sinks::fakes::elasticsearch;
 use crate::sinks::fakes::hubspot::Account;
 use crate::sinks::fakes::salesforce::Org;
 use crate::sinks::pubsub::far::Far;
@@ -297,6 +299,58 @@ fn orders_to_pubsub() {
     assert_eq!(found[0]["key"], "{\"id\":7}");
 }
 
+/// The table is made as the example's comment says.
+#[test]
+fn orders_to_clickhouse() {
+    let text = fs::read_to_string("examples/clickhouse.toml").unwrap();
+    let comment = text.lines().take_while(|line| line.starts_with('#'));
+    let comment: Vec<&str> = comment.map(|line| line.trim_start_matches(['#', ' '])).collect();
+    let (_, schema) =
+        comment.split_at(comment.iter().position(|l| l.starts_with("CREATE")).unwrap());
+    let end = schema.iter().position(|line| line.starts_with("CLICKHOUSE_URL")).unwrap();
+    let far = Server::start(&format!("CREATE DATABASE shop; {}", schema[..end].join("\n")));
+    let variables = [("CLICKHOUSE_URL", &*far.url()), ("CLICKHOUSE_PASSWORD", PASSWORD)];
+    let mut road = road("clickhouse", &variables);
+    passes(&road, 1);
+    road.sql("INSERT INTO orders VALUES (1, 7, 'new', 12.50, NULL, '2026-01-02 23:30:00-02')");
+    road.start();
+    let orders = "SELECT * FROM shop.orders_now ORDER BY id FORMAT TabSeparated";
+    let order = |status: &str, total: &str, is_large: bool| {
+        format!("1\t7\t{status}\t{total}\tEUR\t2026-01-03 01:30:00.000000\t{is_large}")
+    };
+    let loaded = order("new", "12.5", false);
+    eventually("the load", PATIENCE, || far.value(orders) == loaded);
+    road.sql("UPDATE orders SET status = 'paid', total = 1000.50");
+    let updated = order("paid", "1000.5", true);
+    eventually("the update", PATIENCE, || far.value(orders) == updated);
+    road.sql("DELETE FROM orders");
+    eventually("the delete", PATIENCE, || far.value(orders).is_empty());
+}
+
+#[test]
+fn customers_to_elasticsearch() {
+    let authorization = Some("ApiKey the key of this test".to_owned());
+    let far = Fake::start(elasticsearch::Cluster { authorization, ..Default::default() });
+    let url = far.url();
+    let variables =
+        [("ELASTICSEARCH_URL", url.as_str()), ("ELASTICSEARCH_KEY", "the key of this test")];
+    let mut road = road("elasticsearch", &variables);
+    passes(&road, 1);
+    road.sql(
+        "INSERT INTO customers (id, email, first_name, last_name, country_code, created_at)
+         VALUES (1, 'a@b.co', 'Ada', 'B', 'DE', '2026-01-02 12:00:00Z')",
+    );
+    road.start();
+    let index = "shop-customers";
+    eventually("the load", PATIENCE, || far.state().documents(index).len() == 1);
+    let document: Value = serde_json::from_str(&far.state().documents(index)[0]).unwrap();
+    let expected = json!({ "id": 1, "name": "Ada B", "email": "a@b.co", "city": null,
+                           "country": "Germany", "since": "2026-01-02" });
+    assert_eq!(document, expected);
+    road.sql("DELETE FROM customers");
+    eventually("the delete", PATIENCE, || far.state().documents(index).is_empty());
+}
+
 /// Nobody ships an example that no test runs.
 #[test]
 fn every_example_is_run_here() {
@@ -304,7 +358,9 @@ fn every_example_is_run_here() {
     let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
     names.sort_unstable();
     let run = [
+        "clickhouse.toml",
         "crm.toml",
+        "elasticsearch.toml",
         "eventbridge.toml",
         "firehose.toml",
         "hubspot.toml",

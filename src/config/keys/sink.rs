@@ -95,7 +95,12 @@ pub(super) static SINK: Section = Section {
             None,
             "kind: tables of another PostgreSQL, a transaction a batch",
         ),
-        later("clickhouse", "kind: ClickHouse"),
+        key(
+            "clickhouse",
+            Table(&kind::CLICKHOUSE),
+            None,
+            "kind: tables of ClickHouse, versions of rows or a row an event",
+        ),
         later("snowflake", "kind: Snowflake"),
         later("bigquery", "kind: BigQuery"),
         key(
@@ -117,7 +122,12 @@ pub(super) static SINK: Section = Section {
         key("firehose", Table(&kind::FIREHOSE), None, "kind: Amazon Data Firehose"),
         key("eventbridge", Table(&kind::EVENTBRIDGE), None, "kind: Amazon EventBridge"),
         key("pubsub", Table(&kind::PUBSUB), None, "kind: Google Pub/Sub"),
-        later("elasticsearch", "kind: Elasticsearch, OpenSearch"),
+        key(
+            "elasticsearch",
+            Table(&kind::ELASTICSEARCH),
+            None,
+            "kind: documents of Elasticsearch or OpenSearch",
+        ),
     ],
 };
 
@@ -140,6 +150,8 @@ pub(in crate::config) const KINDS: &[&str] = &[
     "firehose",
     "eventbridge",
     "pubsub",
+    "clickhouse",
+    "elasticsearch",
 ];
 
 static BATCH: Section = Section {
@@ -149,7 +161,7 @@ static BATCH: Section = Section {
             "max_events",
             Integer(1, 100_000),
             None,
-            "1 for http, 10 for sqs, sns and eventbridge, 200 for salesforce, 100 for hubspot, else 500",
+            "1 for http, 10 for sqs, sns and eventbridge, 200 for salesforce, 100 for hubspot, 10000 for clickhouse, else 500",
         ),
         key("max_bytes", Size, Toml("\"1MiB\""), "of bodies; a larger event goes alone"),
         key("max_wait", Duration(0), Toml("\"0ms\""), "above 0 a batch waits that long to fill"),

@@ -1,12 +1,9 @@
 //! The request of a batch: its body, and the headers by which a receiver knows a repeat and who
 //! sent it.
 
-use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use hyper::Request;
 use hyper::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use ring::digest;
@@ -18,10 +15,7 @@ use super::signature::Signer;
 use crate::envelope::Envelope;
 use crate::sink::template::Event;
 use crate::sink::web::body::{Body, Taken};
-use crate::sink::{Batch, Common, Form};
-
-/// A smaller body is not worth compressing, in bytes: it fits into a packet or two.
-const GZIP_BYTES_MIN: usize = 1024;
+use crate::sink::{Batch, Common, Form, web};
 
 const REPLAY: HeaderName = HeaderName::from_static("walgate-replay");
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -67,9 +61,9 @@ impl Writer {
         };
         self.add_headers(&mut headers, batch, &body, now);
         // What is signed is what the receiver reads: it is compressed afterwards.
-        let body = if self.gzip && body.len() >= GZIP_BYTES_MIN {
+        let body = if self.gzip && body.len() >= web::GZIP_BYTES_MIN {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            gzip(&body).map_err(|error| format!("gzip: {error}"))?
+            web::gzip(&body).map_err(|error| format!("gzip: {error}"))?
         } else {
             body
         };
@@ -99,14 +93,6 @@ impl Writer {
         }
         headers.insert(IDEMPOTENCY_KEY, value);
     }
-}
-
-/// Compresses a body; the same one always comes to the same bytes.
-fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
-    let room = Vec::with_capacity(body.len() / 4);
-    let mut encoder = GzEncoder::new(room, Compression::fast());
-    encoder.write_all(body)?;
-    encoder.finish().map(Bytes::from)
 }
 
 /// Puts the events into one array without looking into them.

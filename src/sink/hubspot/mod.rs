@@ -37,7 +37,6 @@ pub struct HubSpot {
     object: String,
     id_property: String,
     archives: bool,
-    timeout: Duration,
     /// The last request failed as a whole.
     is_down: AtomicBool,
 }
@@ -76,16 +75,8 @@ impl HubSpot {
             object: config.object.clone(),
             id_property: config.id_property.clone(),
             archives: config.archives,
-            timeout: common.timeout,
             is_down: AtomicBool::new(false),
         })
-    }
-
-    /// Until when a batch is to be answered: a moment before whoever asked gives up, so that what
-    /// was done of it is known.
-    fn deadline(&self) -> Instant {
-        let margin = (self.timeout / 10).min(Duration::from_secs(1));
-        Instant::now() + self.timeout.saturating_sub(margin)
     }
 
     /// Those that are gone first, since a new one may take the place of theirs in a property that
@@ -93,7 +84,7 @@ impl HubSpot {
     async fn send(&self, batch: &Batch) -> Reply {
         let board = Board::new(self.client.host(), batch.events.len());
         let mut sending =
-            Sending { deadline: self.deadline(), board, pause: None, has_asked: false };
+            Sending { deadline: self.client.deadline(), board, pause: None, has_asked: false };
         let (id, archives) = (&self.id_property, self.archives);
         let plan = keyed::plan(batch, id, archives, &mut sending.board, |_| Ok(0));
         if self.archive(&plan.deletes, &mut sending).await {
@@ -175,7 +166,7 @@ impl HubSpot {
             #[serde(default)]
             has_unique_value: bool,
         }
-        let deadline = self.deadline();
+        let deadline = self.client.deadline();
         let seen = self.client.check(deadline).await?;
         let Self { object, id_property, .. } = self;
         let heard = self.ask(&self.property(), deadline).await?;

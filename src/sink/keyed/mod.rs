@@ -2,6 +2,7 @@
 //! what became of each event of a batch once its changes are folded.
 
 mod board;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 pub(in crate::sink) use self::board::Board;
+pub(in crate::sink) use self::tables::Changes;
 use super::Batch;
 use super::fold::{Action, Item, NoKey, Work, fold};
 use super::row::{Change, Field, Fields, Key, Text};

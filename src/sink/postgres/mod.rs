@@ -36,13 +36,12 @@ use self::applied::Applied;
 use self::evolve::Wanted;
 use self::failure::Error as WriteError;
 use self::name::Name;
-pub use self::name::NotAName;
 use self::plan::Plan;
 use self::session::{Pool, Session};
 pub use self::settings::{Config, Error, Mode};
 use self::table::Table;
 use super::fold::{self, Item, NoKey};
-use super::template::{Part, Template};
+use super::template::Template;
 use super::{Answer, Batch, BoxFuture, Common, Failure, Sink};
 use crate::failure::Category;
 use crate::libpq::conninfo::Conninfo;
@@ -86,8 +85,7 @@ impl Postgres {
     pub fn new(name: &str, config: &Config, common: &Common) -> Result<Self, Error> {
         let conninfo = Conninfo::from_str(config.url.expose()).map_err(Error::Url)?;
         let template = Template::parse(&config.table).map_err(Error::Template)?;
-        let shaped: String = template.parts.iter().map(shaped).collect();
-        Name::parse(&shaped).map_err(Error::Table)?;
+        super::name::look(&template).map_err(Error::Table)?;
         if config.state_schema.is_empty() {
             return Err(Error::Schema);
         }
@@ -301,15 +299,6 @@ impl Postgres {
             }
         }
         Ok(Ok(format!("PostgreSQL {version} at {}, database {database}", self.host)))
-    }
-}
-
-/// Stands in for what a template's place may become.
-fn shaped(part: &Part) -> String {
-    match part {
-        Part::Literal(text) => text.clone(),
-        Part::Place(path) if path.is("table") => "a.b".to_owned(),
-        Part::Place(_) => "a".to_owned(),
     }
 }
 

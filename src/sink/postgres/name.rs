@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::sink::name::{self, NotAName, Part};
+
 /// Schema and name of a table at the far side.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Name {
@@ -12,56 +14,15 @@ pub(super) struct Name {
 /// Where a name without a schema lies.
 const SCHEMA: &str = "public";
 
-/// Text that is no name of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "is not a table's name such as `orders`, `sales.orders` or `sales.\"Order Items\"`; with a \
-     schema of your own write `schema.{{{{ table.name }}}}`"
-)]
-pub struct NotAName;
-
 impl Name {
     /// Reads one or two parts: quoted ones as they are, others in lower case, as SQL does.
     pub(super) fn parse(text: &str) -> Result<Self, NotAName> {
-        let (first, rest) = part(text)?;
-        let Some(rest) = rest else {
-            return Ok(Self { schema: SCHEMA.to_owned(), table: first });
-        };
-        match part(rest)? {
-            (second, None) => Ok(Self { schema: first, table: second }),
-            (_, Some(_)) => Err(NotAName),
-        }
+        let own = |part: Part| if part.is_quoted { part.text } else { part.text.to_lowercase() };
+        Ok(match name::parse(text)? {
+            (table, None) => Self { schema: SCHEMA.to_owned(), table: own(table) },
+            (schema, Some(table)) => Self { schema: own(schema), table: own(table) },
+        })
     }
-}
-
-/// Takes a part and what follows its dot.
-fn part(text: &str) -> Result<(String, Option<&str>), NotAName> {
-    if let Some(mut rest) = text.strip_prefix('"') {
-        let mut name = String::new();
-        loop {
-            let (piece, after) = rest.split_once('"').ok_or(NotAName)?;
-            name.push_str(piece);
-            match after.strip_prefix('"') {
-                Some(after) => {
-                    name.push('"');
-                    rest = after;
-                }
-                None if name.is_empty() => return Err(NotAName),
-                None if after.is_empty() => return Ok((name, None)),
-                None => return Ok((name, Some(after.strip_prefix('.').ok_or(NotAName)?))),
-            }
-        }
-    }
-    let (name, rest) = match text.split_once('.') {
-        Some((name, rest)) => (name, Some(rest)),
-        None => (text, None),
-    };
-    let fits = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$');
-    let begins = name.starts_with(|c: char| c.is_alphabetic() || c == '_');
-    if !begins || !name.chars().all(fits) {
-        return Err(NotAName);
-    }
-    Ok((name.to_lowercase(), rest))
 }
 
 /// As SQL takes it, always quoted.

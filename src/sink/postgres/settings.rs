@@ -2,9 +2,7 @@
 
 use crate::libpq::conninfo;
 use crate::secret::Secret;
-use crate::sink::TemplateError;
-
-use super::name::NotAName;
+use crate::sink::{NotAName, TemplateError};
 
 /// `[sink.NAME.postgres]`
 #[derive(Clone, Debug, PartialEq, Eq)]

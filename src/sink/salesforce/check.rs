@@ -34,7 +34,7 @@ struct Column {
 impl Salesforce {
     /// Gets a token, asks for the limits and for what the object has. Returns what was seen.
     pub(super) async fn look(&self) -> Result<String, Failure> {
-        let deadline = self.deadline();
+        let deadline = self.client.deadline();
         let mut seen = self.client.check(deadline).await?;
         self.ask(&self.limits(), deadline).await?;
         if let Some(usage) = self.budget.seen() {

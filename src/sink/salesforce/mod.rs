@@ -50,7 +50,6 @@ pub struct Salesforce {
     /// `/services/data/v66.0`
     base: String,
     budget: Budget,
-    timeout: Duration,
     /// The last request failed as a whole.
     is_down: AtomicBool,
     /// Jobs that were under way when the time of their batch was over, by the batch.
@@ -106,21 +105,13 @@ impl Salesforce {
             allow_duplicates: config.allow_duplicates,
             base: format!("/services/data/{}", config.api),
             budget: Budget::new(config.daily_budget),
-            timeout: common.timeout,
             is_down: AtomicBool::new(false),
             jobs: Mutex::default(),
         })
     }
 
-    /// Until when a batch is to be answered: a moment before whoever asked gives up, so that what
-    /// was done of it is known.
-    fn deadline(&self) -> Instant {
-        let margin = (self.timeout / 10).min(Duration::from_secs(1));
-        Instant::now() + self.timeout.saturating_sub(margin)
-    }
-
     async fn send(&self, batch: &Batch) -> Reply {
-        let deadline = self.deadline();
+        let deadline = self.client.deadline();
         if let Err(failure) = self.has_budget(deadline).await {
             return Answer::Failed(failure).into();
         }

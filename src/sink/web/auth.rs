@@ -40,6 +40,8 @@ pub enum Auth {
     },
     /// RFC 6750, a token that does not change.
     Bearer(Secret),
+    /// A key of Elasticsearch, as it hands them out: base64 of `id:key`.
+    ApiKey(Secret),
     /// RFC 6749, section 4.4: a token for the client's own credentials.
     OAuth2(Box<OAuth2>),
     /// RFC 7523: a token for an assertion that the client signs.
@@ -81,12 +83,14 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// Returns the header of credentials that are always the same.
 pub(in crate::sink) fn fixed(auth: Option<&Auth>) -> Result<Option<HeaderValue>, Error> {
-    let text = match auth {
+    let (key, text) = match auth {
         None | Some(Auth::OAuth2(_) | Auth::Jwt(_) | Auth::Machine(_)) => return Ok(None),
-        Some(Auth::Bearer(token)) => format!("Bearer {}", token.expose()),
-        Some(Auth::Basic { user, password }) => basic(user.expose(), password.expose()),
+        Some(Auth::Bearer(token)) => ("auth.bearer", format!("Bearer {}", token.expose())),
+        Some(Auth::ApiKey(key)) => ("api_key", format!("ApiKey {}", key.expose())),
+        Some(Auth::Basic { user, password }) => {
+            ("auth.basic", basic(user.expose(), password.expose()))
+        }
     };
-    let key = if matches!(auth, Some(Auth::Bearer(_))) { "auth.bearer" } else { "auth.basic" };
     let wrong = |_| Error::HeaderValue { key: key.to_owned() };
     let mut value = HeaderValue::try_from(text).map_err(wrong)?;
     value.set_sensitive(true);
@@ -106,7 +110,7 @@ pub(in crate::sink) fn hidden(auth: Option<&Auth>) -> Vec<String> {
             let code = text.strip_prefix("Basic ").unwrap_or_default().to_owned();
             vec![password.expose().to_owned(), code]
         }
-        Some(Auth::Bearer(token)) => vec![token.expose().to_owned()],
+        Some(Auth::Bearer(token) | Auth::ApiKey(token)) => vec![token.expose().to_owned()],
         Some(Auth::OAuth2(oauth)) => vec![oauth.client_secret.expose().to_owned()],
     }
 }
@@ -162,7 +166,7 @@ impl Tokens {
     ) -> Result<Option<Self>, Error> {
         let mut guard = Guard::new(reach.allow_private);
         let (key, token_url, form, in_header) = match auth {
-            None | Some(Auth::Basic { .. } | Auth::Bearer(_)) => return Ok(None),
+            None | Some(Auth::Basic { .. } | Auth::Bearer(_) | Auth::ApiKey(_)) => return Ok(None),
             Some(Auth::OAuth2(oauth)) => {
                 let form = Form::Fixed(form(oauth));
                 let in_header = (!oauth.in_body).then_some(oauth);

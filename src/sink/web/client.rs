@@ -167,6 +167,13 @@ impl Client {
         &self.home.host
     }
 
+    /// Until when a batch is to be answered: a moment before whoever asked gives up, so that what
+    /// was done of it is known.
+    pub(in crate::sink) fn deadline(&self) -> Instant {
+        let margin = (self.means.timeout / 10).min(Duration::from_secs(1));
+        Instant::now() + self.means.timeout.saturating_sub(margin)
+    }
+
     /// Sends a request and reads its whole answer, whatever its status. A 401 to a token that a
     /// server issued is answered with a new one, once.
     ///

@@ -16,6 +16,11 @@ pub(in crate::sink) mod pool;
 pub(in crate::sink) mod rest;
 pub(in crate::sink) mod transport;
 
+use std::io::{self, Write as _};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use hyper::Uri;
 use hyper::http::uri::PathAndQuery;
 use url::{Position, Url};
@@ -57,4 +62,18 @@ pub(in crate::sink) fn authority(url: &Url) -> String {
 pub(in crate::sink) fn path_and_query(url: &Url) -> Option<Uri> {
     let text = &url[Position::BeforePath..Position::AfterQuery];
     PathAndQuery::try_from(text).ok().map(Uri::from)
+}
+
+/// A smaller body is not worth compressing, in bytes: it fits into a packet or two.
+pub(in crate::sink) const GZIP_BYTES_MIN: usize = 1024;
+
+/// Compresses a body; the same one always comes to the same bytes.
+///
+/// # Errors
+/// There is no memory for it.
+pub(in crate::sink) fn gzip(body: &[u8]) -> io::Result<Bytes> {
+    let room = Vec::with_capacity(body.len() / 4);
+    let mut encoder = GzEncoder::new(room, Compression::fast());
+    encoder.write_all(body)?;
+    encoder.finish().map(Bytes::from)
 }

@@ -8,7 +8,9 @@ use super::kafka;
 use super::nats;
 #[cfg(feature = "redis")]
 use super::redis;
-use super::{Sink, SinkKind, aws, http, hubspot, postgres, pubsub, salesforce};
+use super::{
+    Sink, SinkKind, aws, clickhouse, elasticsearch, http, hubspot, postgres, pubsub, salesforce,
+};
 use crate::config::keys::KINDS;
 use crate::config::problem::Notes;
 use crate::config::tree::{Entry, Table};
@@ -67,6 +69,8 @@ fn of_kind(kind: &str, table: &Table, notes: &mut Notes<'_>) -> Option<sink::Con
         #[cfg(feature = "amqp")]
         "amqp" => amqp::read(table),
         kind if aws::KINDS.contains(&kind) => aws::read(kind, table, notes),
+        "clickhouse" => clickhouse::read(table),
+        "elasticsearch" => elasticsearch::read(table, notes),
         "hubspot" => hubspot::read(table),
         #[cfg(feature = "kafka")]
         "kafka" => kafka::read(table),
@@ -83,6 +87,8 @@ fn of_kind(kind: &str, table: &Table, notes: &mut Notes<'_>) -> Option<sink::Con
 
 /// Looks at what a kind and the rest of the sink make together. `table` is the sink's.
 pub(super) fn look(sink: &Sink, table: &Table, notes: &mut Notes<'_>) {
+    clickhouse::look(sink, table, notes);
+    elasticsearch::look(sink, table, notes);
     http::look(sink, table, notes);
     hubspot::look(sink, table, notes);
     #[cfg(feature = "kafka")]
@@ -96,7 +102,12 @@ pub(super) fn look(sink: &Sink, table: &Table, notes: &mut Notes<'_>) {
 
 /// Returns how many events a batch has at most, where the config does not say.
 pub(super) fn events(table: &Table) -> u32 {
-    let own = [("http", 1), ("salesforce", salesforce::EVENTS), ("hubspot", hubspot::EVENTS)];
+    let own = [
+        ("http", 1),
+        ("salesforce", salesforce::EVENTS),
+        ("hubspot", hubspot::EVENTS),
+        ("clickhouse", clickhouse::EVENTS),
+    ];
     let own = own.into_iter().find(|(kind, _)| table.given(kind));
     own.map(|(_, events)| events).or_else(|| aws::default_events(table)).unwrap_or(EVENTS)
 }

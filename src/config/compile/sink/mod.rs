@@ -4,6 +4,8 @@ mod kind;
 #[cfg(feature = "amqp")]
 mod amqp;
 mod aws;
+mod clickhouse;
+mod elasticsearch;
 mod http;
 mod hubspot;
 #[cfg(feature = "kafka")]

@@ -2,6 +2,8 @@
 
 mod amqp;
 mod aws;
+mod clickhouse;
+mod elasticsearch;
 mod http;
 mod hubspot;
 mod kafka;
@@ -13,6 +15,8 @@ mod salesforce;
 
 pub(super) use self::amqp::AMQP;
 pub(super) use self::aws::{EVENTBRIDGE, FIREHOSE, KINESIS, SNS, SQS};
+pub(super) use self::clickhouse::CLICKHOUSE;
+pub(super) use self::elasticsearch::ELASTICSEARCH;
 pub(super) use self::http::HTTP;
 pub(super) use self::hubspot::HUBSPOT;
 pub(super) use self::kafka::KAFKA;

@@ -2,6 +2,7 @@
 //!
 //! Each rule of theirs names the page that it is from.
 
+pub(crate) mod elasticsearch;
 pub(crate) mod hubspot;
 pub(crate) mod pubsub;
 pub(crate) mod salesforce;

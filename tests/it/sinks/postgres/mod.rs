@@ -3,7 +3,7 @@
 mod append;
 mod faults;
 mod grows;
-mod upsert;
+pub(super) mod upsert;
 mod values;
 
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use crate::support::process::pause;
 use crate::support::road::{PATIENCE, Road, runtime};
 
 /// Failures are tried again at once.
-const BRISK: &str = "retry = { initial = \"20ms\", max = \"100ms\" }\nhalt_probe = \"100ms\"\n\
+pub(super) const BRISK: &str = "retry = { initial = \"20ms\", max = \"100ms\" }\nhalt_probe = \"100ms\"\n\
                      breaker = { cooldown = \"100ms\" }\nconcurrency = 4";
 
 /// A source, a warehouse, and walgate between them. Walgate ends before both.
@@ -151,10 +151,10 @@ fn difference(here: &str, there: &str) -> String {
 }
 
 /// Sessions that write to the source at the same time; each runs a block of PL/pgSQL.
-struct Writers(Vec<std::thread::JoinHandle<()>>);
+pub(super) struct Writers(Vec<std::thread::JoinHandle<()>>);
 
 impl Writers {
-    fn start(road: &Road, count: usize, block: &str) -> Self {
+    pub(super) fn start(road: &Road, count: usize, block: &str) -> Self {
         let url = road.cluster.url("postgres", "postgres");
         let writer = || {
             let (url, block) = (url.clone(), block.to_owned());
@@ -169,7 +169,7 @@ impl Writers {
     }
 
     #[track_caller]
-    fn end(self) {
+    pub(super) fn end(self) {
         for writer in self.0 {
             writer.join().unwrap();
         }
@@ -177,4 +177,4 @@ impl Writers {
 }
 
 /// How long something is left to go on.
-const A_WHILE: Duration = Duration::from_millis(300);
+pub(super) const A_WHILE: Duration = Duration::from_millis(300);

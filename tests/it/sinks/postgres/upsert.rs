@@ -4,7 +4,7 @@ use super::{A_WHILE, BRISK, Set, Warehouse, Writers};
 use crate::support::process::pause;
 use crate::support::state::loaded;
 
-const SCHEMA: &str = "
+pub(in crate::sinks) const SCHEMA: &str = "
     CREATE TABLE t (id int PRIMARY KEY, v text, n numeric, big text);
     ALTER TABLE t ALTER big SET STORAGE EXTERNAL;
     CREATE TABLE u (id int PRIMARY KEY, v text);
@@ -16,7 +16,7 @@ const SCHEMA: &str = "
 
 /// Changes of every kind, some of several rows in one transaction: a row that moves to another key
 /// keeps what Postgres does not send.
-const CHANGES: &str = r#"DO $$
+pub(in crate::sinks) const CHANGES: &str = r#"DO $$
     DECLARE k int;
     BEGIN
         FOR i IN 1..250 LOOP
