@@ -2,9 +2,11 @@
 //! read back with.
 
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -15,7 +17,6 @@ use crate::sinks::fakes::pubsub::PubSub;
 use crate::support::loopback;
 use crate::support::process::eventually;
 use crate::support::road::PATIENCE;
-use crate::support::web::say;
 
 /// Where Google's package for Debian puts the emulator. No registry has it, so that it may be
 /// missing.
@@ -79,8 +80,7 @@ impl Far {
             if TcpStream::connect(address).is_err() {
                 return far.has_ended();
             }
-            let root = format!("GET / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-            is_up = say(address, &root).is_some_and(|answer| answer.status == 200);
+            is_up = greets(address);
             true
         });
         is_up.then_some(far)
@@ -118,6 +118,17 @@ impl Drop for Far {
             let _ = child.wait();
         }
     }
+}
+
+/// Whether a server answers to HTTP/1.1.
+fn greets(address: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address) else { return false };
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+    let mut answer = [0; 8];
+    let request = format!("GET / HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).is_ok()
+        && stream.read_exact(&mut answer).is_ok()
+        && answer == *b"HTTP/1.1"
 }
 
 /// Returns the emulator's archive, where it can be run.
