@@ -11,6 +11,7 @@ use super::figures::{Figures, SinkFigures};
 use crate::chunk::Operation;
 use crate::delivery::{Counters, LATENCY_BOUNDS_US, SinkState};
 use crate::failure::Category;
+use crate::inspect::float;
 
 /// What Prometheus is told that it gets.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -236,12 +237,6 @@ const fn breaker_state(state: SinkState) -> u8 {
         SinkState::Open => 2,
         SinkState::Halted => 3,
     }
-}
-
-/// Above 2^53 a float loses the last digits, which say nothing there.
-#[expect(clippy::cast_precision_loss, reason = "see above")]
-const fn float(number: u64) -> f64 {
-    number as f64
 }
 
 #[cfg(test)]

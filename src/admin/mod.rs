@@ -12,9 +12,11 @@ mod listener;
 mod metrics;
 
 use std::fmt;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use crate::config::Config;
 use crate::delivery::Polled;
 use crate::lsn::Lsn;
 
@@ -23,6 +25,10 @@ pub use listener::serve;
 
 /// What a run shows of itself.
 pub trait Shown: Send + Sync + fmt::Debug {
+    /// Returns what it was told to do. State and journal are read where that says, beside the run,
+    /// as commands do.
+    fn config(&self) -> &Arc<Config>;
+
     /// Returns why the process or its state does not work; empty when both do.
     fn ailments(&self) -> Vec<String>;
 

@@ -6,12 +6,15 @@ use rusqlite::Connection;
 
 use super::failure::{Exit, Failure};
 use crate::config::{Config, suggestion};
+use crate::inspect::request::{Outcome, Request};
 use crate::lsn::Timestamp;
-use crate::pipeline::{Answer, Request};
 use crate::state::{self, Reader, State, request};
 
 /// Between two looks for an answer.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Who asks, as the audit has it.
+const ORIGIN: &str = "command line";
 
 /// An instance takes what it is asked within a second; one that does not by then is stuck.
 const TAKEN_WITHIN: Duration = Duration::from_secs(15);
@@ -62,7 +65,7 @@ pub(super) fn failed(error: &state::Error) -> Failure {
 }
 
 /// Asks the running instance and waits for its answer. Returns the request's number with it.
-pub(super) async fn ask(config: &Config, what: &Request) -> Result<(i64, Answer), Failure> {
+pub(super) async fn ask(config: &Config, what: &Request) -> Result<(i64, Outcome), Failure> {
     ask_and(config, what, |_| Ok(true)).await
 }
 
@@ -72,10 +75,10 @@ pub(super) async fn ask_and(
     config: &Config,
     what: &Request,
     mut taken: impl FnMut(Option<&str>) -> Result<bool, Failure>,
-) -> Result<(i64, Answer), Failure> {
+) -> Result<(i64, Outcome), Failure> {
     let arguments =
         serde_json::to_string(what).map_err(|error| Failure::of(Exit::Failed, &error))?;
-    let id = request::ask(&config.state, &arguments, Timestamp::now())
+    let id = request::ask(&config.state, &arguments, ORIGIN, Timestamp::now())
         .map_err(|error| failed(&error))?;
     let reader = reader(config)?;
     let asked_at = Instant::now();
@@ -90,7 +93,7 @@ pub(super) async fn ask_and(
             }
             Some(request::Answer::Taken(progress)) => {
                 if !taken(progress.as_deref())? {
-                    return Ok((id, Answer::default()));
+                    return Ok((id, Outcome::default()));
                 }
             }
             Some(request::Answer::Waiting) | None if asked_at.elapsed() < TAKEN_WITHIN => {}

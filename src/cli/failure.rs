@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::config::Problems;
 use crate::failure::{Classify, chain};
+use crate::{inspect, state};
 
 /// The exit codes that users script against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,22 @@ impl Failure {
         Self { help: error.help(), ..Self::of(exit, error) }
     }
 
+    /// Makes a failure of what can't be shown.
+    #[must_use]
+    pub fn of_inspect(error: &inspect::Error) -> Self {
+        match error {
+            inspect::Error::State(error) => {
+                let locked = matches!(error, state::Error::Locked { .. });
+                Self::of_stage(if locked { Exit::InUse } else { Exit::Failed }, error)
+            }
+            inspect::Error::Journal(error) => Self::of(Exit::Failed, error),
+            inspect::Error::Mapping(error) => Self::of_stage(Exit::Failed, error),
+            inspect::Error::Asked { message, help } => {
+                Self { help: help.clone(), ..Self::new(Exit::Usage, message) }
+            }
+        }
+    }
+
     /// Makes a failure of a config's problems, a line each.
     #[must_use]
     pub fn config(problems: &Problems) -> Self {
@@ -90,5 +107,11 @@ impl Failure {
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+}
+
+impl From<inspect::Error> for Failure {
+    fn from(error: inspect::Error) -> Self {
+        Self::of_inspect(&error)
     }
 }

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use super::failure::{Exit, Failure};
 use super::{asking, output};
 use crate::config::{Config, Sink};
-use crate::pipeline::Request;
+use crate::inspect::request::Request;
 use crate::progress::known;
 use crate::progress::store::{self, Stored};
 use crate::state::State;

@@ -25,6 +25,12 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     data(&format!("{text}\n"))
 }
 
+/// Writes one JSON object as a line to stdout.
+pub(super) fn line(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value);
+    data(&format!("{}\n", text.map_err(|error| Failure::of(Exit::Failed, &error))?))
+}
+
 /// Writes a note for people to stderr.
 pub(super) fn note(text: &str) {
     // Where stderr is gone there is nobody to tell.

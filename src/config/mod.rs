@@ -10,6 +10,7 @@ mod keys;
 mod problem;
 mod reference;
 mod schema;
+mod shown;
 mod tree;
 pub mod unit;
 mod walk;
@@ -65,7 +66,9 @@ pub fn parse(file: &str, text: &str, environment: &Environment<'_>) -> Result<Co
     let config = compile::compile(&tree, environment.folder, &mut notes);
     let (problems, warnings) = notes.finish();
     match config {
-        Some(config) if problems.is_empty() => Ok(Config { warnings, ..config }),
+        Some(config) if problems.is_empty() => {
+            Ok(Config { warnings, text: shown::text(&keys::ROOT, &tree), ..config })
+        }
         _ if problems.is_empty() => {
             let message = "could not be understood; this is a fault of walgate".to_owned();
             let file = file.to_owned();

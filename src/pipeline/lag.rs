@@ -31,7 +31,7 @@ impl Lag {
             Self::InStep(at) => micros(at),
         };
         let duration = std::time::Duration::from_micros(micros.unsigned_abs());
-        Some(super::status::seconds(duration.as_secs_f64()))
+        Some(crate::inspect::status::seconds(duration.as_secs_f64()))
     }
 }
 

@@ -12,6 +12,7 @@
 mod error;
 mod full;
 mod growth;
+mod history;
 mod insist;
 mod intake;
 mod keeper;
@@ -24,13 +25,11 @@ mod names;
 mod operate;
 mod operator;
 mod report;
-mod request;
 mod rewrites;
 mod setup;
 mod shadow;
 mod shared;
 mod shown;
-mod status;
 mod tables;
 mod tally;
 mod wanted;
@@ -47,23 +46,18 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::{Ending, Error};
 pub use operate::operate;
-pub use report::{Stored as StoredReport, stored as stored_report};
-pub use request::{Outcome as Answer, Request};
 pub(crate) use setup::identity;
 pub use shadow::{
     Figures as ShadowFigures, Sample as ShadowSample, SampleField as ShadowField,
     Sides as ShadowSides, Stored as StoredShadow, stored as stored_shadows,
 };
-pub use status::{
-    HeldBy, JournalStatus, Place, SinkStatus, SourceState, SourceStatus, Status, seconds,
-};
 
 use crate::admin;
 use crate::config::Config;
 use crate::delivery::{SinkState, Snapshot};
+use crate::inspect::status::waiting_events;
 use operator::Operator;
 use shared::Shared;
-use status::waiting_events;
 
 /// Between two looks at what is done. What a sink acknowledged since the last one may repeat
 /// after a crash.
@@ -125,7 +119,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<Outcome, Error> {
     let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
-    let stage = Arc::new(shown::Stage::default());
+    let stage = Arc::new(shown::Stage::new(&config));
     let showing = CancellationToken::new();
     let mut listeners = JoinSet::new();
     let settings = config.admin.clone();

@@ -4,9 +4,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::operator::{self, Operator};
-use super::request::{Outcome, Request};
 use super::{Error, Options, TICK, failed, keeper, setup};
 use crate::config::Config;
+use crate::inspect::request::{Outcome, Request};
 use crate::lsn::Timestamp;
 use crate::state::{State, request};
 
@@ -33,7 +33,7 @@ pub async fn operate(
     let at = Timestamp::now();
     let arguments = serde_json::to_string(&what).unwrap_or_default();
     let noted = state.write(move |connection| {
-        let id = request::add(connection, &arguments, at)?;
+        let id = request::add(connection, &arguments, "command line", at)?;
         request::take(connection, id, None)?;
         Ok(id)
     });

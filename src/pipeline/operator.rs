@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::request::{Outcome, Request};
 use super::windows::Windows;
 use super::{Error, insist};
 use crate::config::Config;
@@ -14,6 +13,7 @@ use crate::delivery::{
     DeadLetterFilter, NotServed, Order, Orders, Replay, discard_selected_dead_letters,
 };
 use crate::failure::{Category, Classify, chain};
+use crate::inspect::request::{Outcome, Request};
 use crate::journal::Journal;
 use crate::lsn::Timestamp;
 use crate::progress::{known, load, store};

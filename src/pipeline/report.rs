@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension};
 use tokio::time::Instant;
 
 use super::shared::Shared;
-use super::status::{JournalStatus, SinkStatus, SourceState, SourceStatus, Status, seconds};
 use super::{Ending, Error};
 use crate::config::Config;
 use crate::delivery::{SinkProgress, Snapshot};
 use crate::failure::{Classify, chain};
+use crate::inspect::status::{
+    self, JournalStatus, SinkStatus, SourceState, SourceStatus, Status, seconds,
+};
 use crate::journal::Journal;
 use crate::lsn::{Position, Timestamp};
 use crate::progress::store;
@@ -159,40 +160,6 @@ impl Reporter {
     }
 }
 
-/// A status that a run has stored.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Stored {
-    /// When it was true.
-    pub time: Timestamp,
-    /// What it says; without dead letters.
-    pub status: Status,
-}
-
-/// Reads what the last run said of itself; none when it said nothing that can be read.
-///
-/// # Errors
-/// Any of SQLite's.
-pub fn stored(connection: &Connection) -> rusqlite::Result<Option<Stored>> {
-    let mut statement = connection.prepare("SELECT time, body FROM report")?;
-    let row = statement.query_row([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)));
-    Ok(row.optional()?.and_then(|(micros, body)| {
-        let time = Timestamp::from_unix_micros(micros);
-        Some(Stored { time, status: serde_json::from_str(&body).ok()? })
-    }))
-}
-
-/// Stores the status in place of the last.
-pub(super) fn store(
-    connection: &Connection,
-    now: Timestamp,
-    status: &Status,
-) -> rusqlite::Result<()> {
-    let body = serde_json::to_string(status)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    let sql = "INSERT OR REPLACE INTO report (one, time, body) VALUES (1, ?1, ?2)";
-    connection.prepare(sql)?.execute((now.unix_micros(), body)).map(drop)
-}
-
 /// Notes for whoever asks later that a run ended with an error that a person has to act on.
 pub(super) async fn ended(state: &State, slot: &str, error: Option<&Error>) {
     let Some(error) = error.filter(|error| error.ending() == Ending::Halted) else { return };
@@ -200,22 +167,17 @@ pub(super) async fn ended(state: &State, slot: &str, error: Option<&Error>) {
     let reason = format!("{}{help}", chain(error));
     let slot = slot.to_owned();
     let write = state.write(move |connection| {
-        let last = stored(connection)?;
+        let last = status::stored(connection)?;
         let (time, mut status) = last
             .map_or_else(|| (Timestamp::now(), Status::default()), |last| (last.time, last.status));
         let source = &mut status.source;
         (source.state, source.reason, source.slot) =
             (SourceState::Halted, Some(reason.clone()), slot.clone());
-        store(connection, time, &status)
+        status::store(connection, time, &status)
     });
     if let Err(error) = write.await {
         tracing::debug!(error = chain(&error), "why it ended can't be noted");
     }
-}
-
-/// Forgets what an earlier run said.
-pub(super) fn clear(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM report", []).map(drop)
 }
 
 /// Seconds from `time` to `now`.

@@ -9,7 +9,6 @@ use rusqlite::{Connection, OptionalExtension};
 use super::intake::{Attach, Attached, Intake};
 use super::load::Splice;
 use super::report::{self, Base};
-use super::request::Request;
 use super::shadow::{Shadows, store as shadows};
 use super::shared::Shared;
 use super::{Error, Options};
@@ -20,6 +19,8 @@ use crate::delivery::{
     changed_mappings, kept_mappings, remember_mapping,
 };
 use crate::failure::chain;
+use crate::inspect;
+use crate::inspect::request::Request;
 use crate::journal::{self, Journal};
 use crate::lsn::{Lsn, Position, Timestamp};
 use crate::mapping::{Route, Selector, SourceLabel, Start};
@@ -56,7 +57,11 @@ pub(super) struct Opened {
 pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Error> {
     let state = open_state(config, options).await?;
     // What an earlier run said of itself is not true of this one.
-    state.write(report::clear).await.map_err(Error::State)?;
+    let begin = |connection: &rusqlite::Connection| {
+        inspect::status::clear(connection)?;
+        inspect::history::prune(connection, Timestamp::now())
+    };
+    state.write(begin).await.map_err(Error::State)?;
     let opened = Box::pin(join(config, options, state.clone())).await;
     report::ended(&state, &config.source.slot, opened.as_ref().err()).await;
     opened
@@ -316,7 +321,9 @@ async fn remember(
     let routes = routes.map(|route| (Kind::Route, route.name.clone(), route.sink.clone()));
     let all: Vec<_> = sinks.chain(routes).collect();
     let write = state.write(move |connection| {
-        asked.iter().try_for_each(|what| request::add(connection, what, now).map(drop))?;
+        asked
+            .iter()
+            .try_for_each(|what| request::add(connection, what, "walgate", now).map(drop))?;
         all.iter().try_for_each(|(kind, name, sink)| {
             roster::remember(connection, *kind, name, sink, now)
         })?;

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::lag::Lag;
 use super::marks::Marks;
-use super::status::{HeldBy, SourceState};
 use super::tally::Tally;
 use crate::delivery::SinkProgress;
+use crate::inspect::status::{HeldBy, SourceState};
 use crate::lsn::{Lsn, Position};
 use crate::source::Confirmer;
 

@@ -8,10 +8,11 @@ use futures_util::future::BoxFuture;
 
 use super::report::{self, Moment};
 use super::shared::Shared;
-use super::status::SourceState;
 use crate::admin::{Figures, Shown, SinkFigures, SourceFigures};
+use crate::config::Config;
 use crate::delivery::{Polled, SinkState, dead_letter_counts};
 use crate::failure::chain;
+use crate::inspect::status::SourceState;
 use crate::journal::Journal;
 use crate::lsn::{Lsn, Timestamp};
 use crate::progress::store::{self, Stored};
@@ -23,8 +24,11 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// What is there to be shown. The listener answers from the first moment on; what it is asked for
 /// is there once all is open.
-#[derive(Debug, Default)]
-pub(super) struct Stage(OnceLock<Running>);
+#[derive(Debug)]
+pub(super) struct Stage {
+    config: Arc<Config>,
+    running: OnceLock<Running>,
+}
 
 #[derive(Debug)]
 struct Running {
@@ -38,6 +42,10 @@ struct Running {
 type InState = (BTreeMap<String, Stored>, BTreeMap<String, BTreeMap<String, u64>>);
 
 impl Stage {
+    pub(super) fn new(config: &Config) -> Self {
+        Self { config: Arc::new(config.clone()), running: OnceLock::new() }
+    }
+
     /// Shows a run that is open.
     pub(super) fn open(
         &self,
@@ -53,13 +61,17 @@ impl Stage {
             polled,
         };
         // A run opens once.
-        let _again = self.0.set(running);
+        let _again = self.running.set(running);
     }
 }
 
 impl Shown for Stage {
+    fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
     fn ailments(&self) -> Vec<String> {
-        let Some(running) = self.0.get() else { return Vec::new() };
+        let Some(running) = self.running.get() else { return Vec::new() };
         let inner = running.shared.lock();
         let failing = inner.storing_fails.as_ref();
         let failing = failing.map(|error| format!("progress can't be stored: {error}"));
@@ -70,7 +82,7 @@ impl Shown for Stage {
     }
 
     fn hindrances(&self) -> Vec<String> {
-        let Some(running) = self.0.get() else {
+        let Some(running) = self.running.get() else {
             return vec!["the source is not attached: the run is starting".to_owned()];
         };
         let mut reasons = Vec::new();
@@ -93,7 +105,7 @@ impl Shown for Stage {
 
     fn figures(&self) -> BoxFuture<'_, Figures> {
         Box::pin(async {
-            match self.0.get() {
+            match self.running.get() {
                 Some(running) => running.figures().await,
                 None => Figures::default(),
             }
@@ -101,15 +113,15 @@ impl Shown for Stage {
     }
 
     fn is_open(&self) -> bool {
-        self.0.get().is_some()
+        self.running.get().is_some()
     }
 
     fn polled(&self, sink: &str) -> Option<Polled> {
-        self.0.get()?.polled.get(sink).cloned()
+        self.running.get()?.polled.get(sink).cloned()
     }
 
     fn server_end(&self) -> Option<Lsn> {
-        let inner = self.0.get()?.shared.lock();
+        let inner = self.running.get()?.shared.lock();
         inner.server_lsn.map(|lsn| lsn.max(inner.seen))
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::request::Request;
 use crate::config::{Config, unit};
 use crate::delivery::{Rate, WindowOrder, WindowProgress, WindowTold, kept_mapping};
 use crate::failure::chain;
+use crate::inspect::request::Request;
 use crate::journal::{Journal, Moment, Window};
 use crate::lsn::{Lsn, Position};
 use crate::mapping::{Mapping, TablePattern};

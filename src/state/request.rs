@@ -11,7 +11,9 @@ use super::{Error, connect, folder, schema};
 use crate::lsn::Timestamp;
 
 /// Requests that were answered longer ago than this, in microseconds, are forgotten.
-const KEEP_US: i64 = 7 * 86_400 * 1_000_000;
+const KEEP_US: i64 = 90 * 86_400 * 1_000_000;
+/// So many of the newest are kept at most.
+const KEEP_MAX: i64 = 10_000;
 
 /// A request that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,25 @@ pub struct Asked {
     pub was_taken: bool,
     /// How far that run came, as it wrote it.
     pub progress: Option<String>,
+}
+
+/// A request as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its number.
+    pub id: i64,
+    /// When it was asked.
+    pub asked_at: Timestamp,
+    /// By whom: `command line`, or `console` with the address.
+    pub origin: String,
+    /// What was asked, as whoever asked wrote it.
+    pub arguments: String,
+    /// `asked`, `taken`, `done` or `failed`.
+    pub state: String,
+    /// What came of it, as it was written.
+    pub answer: Option<String>,
+    /// When it was done or failed.
+    pub answered_at: Option<Timestamp>,
 }
 
 /// What became of a request.
@@ -43,11 +64,41 @@ pub enum Answer {
 ///
 /// # Errors
 /// Any of SQLite's.
-pub fn add(connection: &Connection, arguments: &str, now: Timestamp) -> rusqlite::Result<i64> {
+pub fn add(
+    connection: &Connection,
+    arguments: &str,
+    origin: &str,
+    now: Timestamp,
+) -> rusqlite::Result<i64> {
     let now = now.unix_micros();
-    connection.execute("DELETE FROM requests WHERE answered_at < ?1", [now - KEEP_US])?;
-    let sql = "INSERT INTO requests (asked_at, arguments) VALUES (?1, ?2)";
-    connection.prepare(sql)?.insert((now, arguments))
+    let sql = "DELETE FROM requests WHERE answered_at < ?1
+               OR answered_at IS NOT NULL AND id <= (SELECT max(id) FROM requests) - ?2";
+    connection.execute(sql, [now - KEEP_US, KEEP_MAX])?;
+    let sql = "INSERT INTO requests (asked_at, arguments, origin) VALUES (?1, ?2, ?3)";
+    connection.prepare(sql)?.insert((now, arguments, origin))
+}
+
+/// Returns the newest requests, newest first: what was asked of the instance, and by whom.
+///
+/// # Errors
+/// Any of SQLite's.
+pub fn newest(connection: &Connection, limit: u32) -> rusqlite::Result<Vec<Recorded>> {
+    let sql = "SELECT id, asked_at, origin, arguments, state, answer, answered_at FROM requests
+               ORDER BY id DESC LIMIT ?1";
+    let mut statement = connection.prepare(sql)?;
+    let recorded = statement.query_map([limit], |row| {
+        let answered: Option<i64> = row.get(6)?;
+        Ok(Recorded {
+            id: row.get(0)?,
+            asked_at: Timestamp::from_unix_micros(row.get(1)?),
+            origin: row.get(2)?,
+            arguments: row.get(3)?,
+            state: row.get(4)?,
+            answer: row.get(5)?,
+            answered_at: answered.map(Timestamp::from_unix_micros),
+        })
+    })?;
+    recorded.collect()
 }
 
 /// Returns what waits, oldest first; what an earlier run had begun with as well where `taken`.
@@ -118,7 +169,7 @@ pub fn answer(connection: &Connection, id: i64) -> rusqlite::Result<Option<Answe
 ///
 /// # Errors
 /// [`Error::Missing`] where there is no state; others when the database can't be written.
-pub fn ask(state: &Path, arguments: &str, now: Timestamp) -> Result<i64, Error> {
+pub fn ask(state: &Path, arguments: &str, origin: &str, now: Timestamp) -> Result<i64, Error> {
     let path = folder::database(state);
     if !path.exists() {
         return Err(Error::Missing { path });
@@ -127,6 +178,6 @@ pub fn ask(state: &Path, arguments: &str, now: Timestamp) -> Result<i64, Error> 
     schema::check(&connection, &path)?;
     connection
         .execute_batch("PRAGMA synchronous = FULL")
-        .and_then(|()| add(&connection, arguments, now))
+        .and_then(|()| add(&connection, arguments, origin, now))
         .map_err(Error::sqlite("write"))
 }

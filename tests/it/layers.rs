@@ -20,6 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("journal", &["state"]),
     ("delivery", &["journal", "mapping", "pgoutput", "progress", "sink", "state"]),
     ("telemetry", STAGES),
+    ("inspect", INSPECT),
     ("admin", FRAME),
     ("config", STAGES),
     ("pipeline", FRAME),
@@ -36,6 +37,7 @@ const FRAME: &[&str] = &[
     "admin",
     "config",
     "delivery",
+    "inspect",
     "journal",
     "libpq",
     "mapping",
@@ -46,6 +48,9 @@ const FRAME: &[&str] = &[
     "state",
     "telemetry",
 ];
+
+const INSPECT: &[&str] =
+    &["config", "delivery", "journal", "mapping", "pgoutput", "progress", "source", "state"];
 
 /// Where time is an argument; beside the words, which name it.
 const PURE: &[&str] = &[

@@ -225,7 +225,7 @@ fn what_can_not_be_found_is_said_and_what_can_not_be_meant_is_refused() {
     for (key, more, said) in [
         ("{\"v\":\"a\"}", vec![], "its key is {id}"),
         ("{\"id\":1,\"v\":\"a\"}", vec![], "its key is {id}"),
-        ("1", vec![], "--key is no JSON object"),
+        ("1", vec![], "the key is no JSON object"),
         ("{\"id\":1}", vec!["--sink", "fat"], "did you mean \"far\"?"),
         ("{\"id\":1}", vec!["--from", "yesterday"], "neither a time such as"),
     ] {

@@ -2,16 +2,15 @@
 
 mod progress;
 
-use serde_json::json;
-
 use super::failure::{Exit, Failure};
 use super::maintain::ask_or_store;
 use super::{Global, asking, output};
 use crate::chunk::Operation;
 use crate::config::Config;
+use crate::inspect::load::Document;
+use crate::inspect::request::Request;
 use crate::lsn::Timestamp;
 use crate::mapping::{Selector, TablePattern};
-use crate::pipeline::Request;
 use crate::progress::load::{self, Load, LoadState, Wanted};
 use crate::progress::tables;
 use crate::relation::TableName;
@@ -191,8 +190,9 @@ fn list(config: &Config, json: bool) -> Result<Exit, Failure> {
     let loads = asking::read(&reader, |connection| load::all(connection, false))?;
     let now = Timestamp::now();
     if json {
-        let lines: String = loads.iter().map(|load| format!("{}\n", document(load, now))).collect();
-        output::data(&lines)?;
+        for load in &loads {
+            output::line(&Document::of(load, now))?;
+        }
         return Ok(Exit::Done);
     }
     if loads.is_empty() {
@@ -202,21 +202,6 @@ fn list(config: &Config, json: bool) -> Result<Exit, Failure> {
         loads.iter().map(|load| format!("{}\n", progress::line(load, now))).collect();
     output::data(&lines)?;
     Ok(Exit::Done)
-}
-
-fn document(load: &Load, now: Timestamp) -> serde_json::Value {
-    json!({
-        "id": load.id,
-        "table": load.table,
-        "sink": load.sink,
-        "state": load.state.as_str(),
-        "rows": load.rows,
-        "total_estimate": load.total_estimate,
-        "rows_per_second": progress::rate(load, now),
-        "routes": load.routes,
-        "where": load.filter,
-        "reason": load.reason,
-    })
 }
 
 /// Pauses, resumes or gives up.

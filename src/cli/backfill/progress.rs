@@ -1,7 +1,6 @@
 //! How far a backfill is, on a terminal and in a line.
 
 use std::io::{IsTerminal, stderr};
-use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -9,6 +8,7 @@ use crate::cli::asking::{self, LOOK_EVERY};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output;
 use crate::config::Config;
+use crate::inspect::load::rate;
 use crate::lsn::Timestamp;
 use crate::progress::load::{self, Load, LoadState};
 use crate::state::Reader;
@@ -61,15 +61,6 @@ fn say(own: &[&Load]) -> Exit {
         output::note(&line(load, now));
     }
     if own.iter().any(|load| load.state == LoadState::Failed) { Exit::Failed } else { Exit::Done }
-}
-
-/// Returns rows a second since it was asked for.
-pub(super) fn rate(load: &Load, now: Timestamp) -> f64 {
-    let end = if load.state == LoadState::Running { now } else { load.updated_at };
-    let micros = end.0.saturating_sub(load.started_at.0).max(1).unsigned_abs();
-    let rows = u32::try_from(load.rows).map_or(f64::INFINITY, f64::from);
-    let rate = (rows / Duration::from_micros(micros).as_secs_f64() * 10.0).round() / 10.0;
-    if rate.is_finite() { rate } else { 0.0 }
 }
 
 /// Returns a line for people.

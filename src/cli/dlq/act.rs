@@ -14,7 +14,9 @@ use crate::delivery::{
     DeadLetter, DeadLetterFilter, dead_letter_mappings, discard_selected_dead_letters,
     kept_mapping, list_dead_letters, replay_outcomes,
 };
-use crate::pipeline::{self, Answer, Request, stored_report};
+use crate::inspect::request::{Outcome, Request};
+use crate::inspect::status::stored as stored_report;
+use crate::pipeline;
 use crate::progress::known;
 use crate::state::{Reader, State};
 
@@ -165,8 +167,8 @@ fn of_receivers(
     Ok(())
 }
 
-fn say(answer: Answer) {
-    let Answer { begun, refused, .. } = answer;
+fn say(answer: Outcome) {
+    let Outcome { begun, refused, .. } = answer;
     match (begun, refused) {
         (0, 0) => output::note("no dead letter fits"),
         (begun, 0) => output::note(&format!("dead letters sent again: {begun}")),

@@ -1,15 +1,14 @@
 //! `walgate dlq`: what was set aside, and what a person does with it.
 
 mod act;
-pub(super) mod hidden;
 mod named;
-mod original;
 mod show;
 
 use super::failure::{Exit, Failure};
 use super::{Global, asking, output};
 use crate::delivery::{DeadLetter, DeadLetterFilter, list_dead_letters};
 use crate::failure::Category;
+use crate::inspect::dead_letter::Listed;
 use crate::lsn::Timestamp;
 
 /// So many are read at a time.
@@ -176,8 +175,13 @@ fn list(
             output::data(HEADER)?;
         }
         count += page.len();
-        let lines: Vec<String> = page.iter().map(|letter| line(letter, json)).collect();
-        output::data(&lines.concat())?;
+        for letter in &page {
+            if json {
+                output::line(&Listed::of(letter))?;
+            } else {
+                output::data(&line(letter))?;
+            }
+        }
     }
     if count == 0 {
         output::note("nothing fits");
@@ -188,11 +192,8 @@ fn list(
 const HEADER: &str = "id      state      category   tries last failed            \
                       sink, table, key: message\n";
 
-/// Returns one as a line of JSON or of text.
-fn line(letter: &DeadLetter, json: bool) -> String {
-    if json {
-        return format!("{}\n", show::listed(letter));
-    }
+/// Returns one as a line for people.
+fn line(letter: &DeadLetter) -> String {
     let category = letter.category.as_deref().unwrap_or("-");
     let last = letter.last_failed.map_or_else(|| "-".to_owned(), second);
     let table = letter.table.as_deref().unwrap_or("message");

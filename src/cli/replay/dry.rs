@@ -9,9 +9,10 @@ use serde_json::value::RawValue;
 use super::Args;
 use crate::chunk::{Chunk, Entry, Operation};
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::{asking, output, trace};
+use crate::cli::{asking, output};
 use crate::config::{Config, Sink};
 use crate::delivery::{Fate, Versions, fate, has_key, kept_mapping, mapping_today};
+use crate::inspect;
 use crate::journal::{self, Archive, Moment, Window, record};
 use crate::lsn::Position;
 use crate::mapping::{Format, Mapped, SinkMapper, TablePattern};
@@ -73,7 +74,7 @@ fn gone(from: Position, begin: Position) {
 
 fn versions(config: &Config, sink: &Sink, reader: &Reader) -> Result<Versions, Failure> {
     let routes = config.routes_of(&sink.name);
-    Ok(Versions { routes, source: trace::label(reader)?, format: sink.format })
+    Ok(Versions { routes, source: inspect::label(reader)?, format: sink.format })
 }
 
 fn window(args: &Args) -> Window {
@@ -88,7 +89,7 @@ pub(super) fn run(args: &Args, config: &Config, sink: &Sink) -> Result<Exit, Fai
     let versions = versions(config, sink, &reader)?;
     let mut mapper = wanted(args, config, &versions, &reader)?;
     let mut earlier = Earlier { versions, reader: &reader, mappers: BTreeMap::new() };
-    let table = args.table.as_deref().map(trace::table).transpose()?;
+    let table = args.table.as_deref().map(inspect::table).transpose()?;
     let window = window(args);
     say_begin(&window, &archive);
     let (mut count, mut differ, mut untold) = (0_u64, 0_u64, 0_u64);

@@ -7,11 +7,13 @@ use std::io::{IsTerminal, Write as _, stderr};
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{Exit, Failure};
-use super::{Global, asking, output, run, trace};
+use super::{Global, asking, output, run};
 use crate::config::unit;
 use crate::delivery::WindowProgress;
+use crate::inspect;
+use crate::inspect::request::{Outcome, Request};
 use crate::journal::Moment;
-use crate::pipeline::{self, Request};
+use crate::pipeline;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -72,7 +74,7 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     asking::needs_journal(&config)?;
     let names = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
     asking::has("sink", &args.sink, names)?;
-    args.table.as_deref().map(trace::table).transpose()?;
+    args.table.as_deref().map(inspect::table).transpose()?;
     if args.dry_run {
         let sink = config.sinks.iter().find(|sink| sink.name == args.sink);
         return sink.map_or(Ok(Exit::Done), |sink| dry::run(args, &config, sink));
@@ -123,7 +125,7 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     let Some(id) = request else { return Ok(Exit::Done) };
     match asking::read(&reader, |connection| crate::state::request::answer(connection, id))? {
         Some(crate::state::request::Answer::Done(text)) => {
-            let answer: pipeline::Answer = serde_json::from_str(&text).unwrap_or_default();
+            let answer: Outcome = serde_json::from_str(&text).unwrap_or_default();
             Ok(say(&answer.window.unwrap_or_default()))
         }
         Some(crate::state::request::Answer::Failed(reason)) => {

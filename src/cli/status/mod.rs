@@ -1,22 +1,12 @@
 //! `walgate status`: how source, journal and sinks are, with or without a running instance.
 
-mod asked;
-mod known;
 mod text;
 
 use std::io::{IsTerminal, stdout};
-use std::time::Duration;
 
-use self::known::Known;
 use super::failure::{Exit, Failure};
 use super::{Global, output};
-use crate::config::Config;
-use crate::lsn::Timestamp;
-use crate::pipeline::{SourceState, Status};
-use crate::state::{self, State};
-
-/// A running instance reports once a second; what is older than this is not how it is now.
-const STALE: Duration = Duration::from_secs(10);
+use crate::inspect;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -33,7 +23,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     let config = global.load()?;
-    let status = status(&config).await?;
+    let status = inspect::status::now(&config).await?;
     if args.json {
         let document = serde_json::to_value(&status);
         output::json(&document.map_err(|error| Failure::of(Exit::Failed, &error))?)?;
@@ -43,25 +33,4 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         output::data(&text::render(&status, colour))?;
     }
     Ok(Exit::Done)
-}
-
-/// Returns how everything is now.
-async fn status(config: &Config) -> Result<Status, Failure> {
-    let known = match State::open_reader(&config.state) {
-        Ok(reader) => reader.read(|connection| known::read(connection, &config.state)).map(Some),
-        Err(state::Error::Missing { .. }) => Ok(None),
-        Err(error) => Err(error),
-    };
-    let mut known = known.map_err(|error| Failure::of_stage(Exit::Failed, &error))?;
-    // After what is stored was read: what is fresh and held by somebody is that somebody's.
-    let is_running = State::is_in_use(&config.state);
-    let now = Timestamp::now();
-    if let Some(known) = known.as_mut().filter(|_| is_running)
-        && let Some(status) = known.take_current(now, STALE)
-    {
-        return Ok(status);
-    }
-    let asked = asked::ask(config).await;
-    let state = if is_running { SourceState::Connecting } else { SourceState::Stopped };
-    Ok(known::build(config, known.as_ref().unwrap_or(&Known::default()), &asked, state, now))
 }

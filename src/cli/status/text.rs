@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::cli::output::bytes;
 use crate::delivery::SinkState;
-use crate::pipeline::{HeldBy, SinkStatus, SourceState, SourceStatus, Status};
+use crate::inspect::status::{HeldBy, SinkStatus, SourceState, SourceStatus, Status};
 
 const GREEN: &str = "\x1b[32m";
 const YELLOW: &str = "\x1b[33m";
@@ -200,7 +200,7 @@ fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::{JournalStatus, Place};
+    use crate::inspect::status::{JournalStatus, Place};
 
     fn status() -> Status {
         let sink = |name: &str, state, reason: Option<&str>| SinkStatus {

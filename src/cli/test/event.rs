@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use crate::change::Images;
 use crate::chunk::{Chunk, Operation};
-use crate::cli::dlq::hidden::Hidden;
+use crate::cli::asking;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::trace::key::Key;
-use crate::cli::{asking, trace};
 use crate::config::Config;
 use crate::delivery::show_dead_letter;
+use crate::inspect;
+use crate::inspect::dead_letter::Hidden;
+use crate::inspect::trace::Key;
 use crate::journal::{self, Archive, Moment, Window, record};
 use crate::lsn::EventId;
 use crate::mapping::{Mapping, SinkMapper, SourceLabel};
@@ -74,7 +75,7 @@ pub(super) fn of_key(
     sink: Option<&str>,
 ) -> Result<Found, Failure> {
     asking::needs_journal(config)?;
-    let pattern = trace::table(table)?;
+    let pattern = inspect::table(table)?;
     let parsed = Key::parse(key)?;
     let archive = archive(config)?;
     let tables = archive.tables(|relation| pattern.matches(relation));

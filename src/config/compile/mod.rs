@@ -49,6 +49,8 @@ pub struct Config {
     pub routes: Vec<Arc<Route>>,
     /// What works but the user should know.
     pub warnings: Vec<Problem>,
+    /// All of it as TOML, defaults too, without secrets.
+    pub text: String,
 }
 
 /// `[source]`
@@ -176,6 +178,7 @@ pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Opt
         sinks: sinks?,
         routes: routes?,
         warnings: Vec::new(),
+        text: String::new(),
     })
 }
 

@@ -12,14 +12,16 @@ use tokio_util::sync::CancellationToken;
 
 use self::delivered::Deliveries;
 use super::full::Full;
-use super::report::{self, Base, Reporter};
+use super::history::{Due, Recorder};
+use super::report::{Base, Reporter};
 use super::shared::Shared;
-use super::status::Status;
 use super::withheld::Withheld;
 use super::{Error, TICK};
 use crate::config::{self, Config, Confirm};
 use crate::delivery::{SinkProgress, Snapshot};
 use crate::failure::{Category, Classify, chain};
+use crate::inspect::history;
+use crate::inspect::status::{self, Status};
 use crate::journal::{self, Journal, Run};
 use crate::lsn::{Lsn, Position, Timestamp};
 use crate::progress::ledger::Reached;
@@ -41,6 +43,9 @@ pub(super) struct Keeper {
     journal: Arc<Journal>,
     settings: config::Journal,
     reporter: Reporter,
+    recorder: Recorder,
+    /// Figures for charts that are not stored yet.
+    due: Due,
     /// Index rows that could not be stored yet.
     runs: BTreeMap<(u32, u64), Run>,
     /// What was delivered and is not stored yet.
@@ -94,6 +99,8 @@ impl Keeper {
             journal: Arc::clone(journal),
             settings: config.journal,
             reporter: Reporter::new(config, bases),
+            recorder: Recorder::new(),
+            due: Due::new(),
             runs: BTreeMap::new(),
             deliveries: Deliveries::default(),
             pruned: Position::ZERO,
@@ -223,10 +230,12 @@ impl Keeper {
             return None;
         }
         self.reported_at = Some(Instant::now());
-        let report = self.reporter.report(&self.shared, &self.journal, Timestamp::now());
+        let now = Timestamp::now();
+        let report = self.reporter.report(&self.shared, &self.journal, now);
+        self.due.extend(self.recorder.look(&report, &self.shared, now));
         let is_told =
             |(at, told): &(Instant, Status)| at.elapsed() < REPORT_SAME_EVERY && *told == report;
-        if !last && self.told.as_ref().is_some_and(is_told) {
+        if !last && self.due.is_empty() && self.told.as_ref().is_some_and(is_told) {
             return None;
         }
         self.told = Some((Instant::now(), report.clone()));
@@ -243,6 +252,7 @@ impl Keeper {
         let now = Timestamp::now();
         let runs: Vec<Run> = self.runs.values().cloned().collect();
         let deliveries = self.deliveries.clone();
+        let due = std::mem::take(&mut self.due);
         let safe = self.safe;
         let bases = self.reporter.bases();
         let (shared, timelines_left) = (Arc::clone(&self.shared), self.timelines_left);
@@ -281,7 +291,10 @@ impl Keeper {
                 meta::set_confirmed(connection, safe)?;
             }
             if let Some(report) = report {
-                report::store(connection, now, &report)?;
+                status::store(connection, now, &report)?;
+            }
+            for (grain, samples) in &due {
+                history::store(connection, *grain, now, samples)?;
             }
             Ok((all_current, settled))
         });

@@ -18,11 +18,11 @@ use tokio::time::sleep;
 
 use self::task::{Means, Task};
 use super::shared::{Loading, Shared};
-use super::status::SourceState;
 use super::{Error, insist};
 use crate::chunk::Operation;
 use crate::config::Config;
 use crate::failure::{Category, Classify, chain};
+use crate::inspect::status::SourceState;
 use crate::journal::Journal;
 use crate::lsn::{Timestamp, Xid};
 use crate::mapping::{Route, Selector};

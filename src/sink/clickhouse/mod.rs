@@ -150,7 +150,8 @@ impl ClickHouse {
             Work::Truncate => {
                 let limit = self.timeout.as_secs().max(1).to_string();
                 let sql = format!("TRUNCATE TABLE {table}");
-                self.ask(&[(LOCK_TIMEOUT, &limit)], sql.into_bytes(), deadline, &[]).await?;
+                let settings = [(LOCK_TIMEOUT, limit.as_str())];
+                self.ask(&settings, sql.into_bytes(), deadline, &Target::of(&table, &[])).await?;
             }
             Work::Insert(rows) => {
                 let names: Vec<String> = rows.columns.iter().map(|name| quoted(name)).collect();
@@ -159,7 +160,8 @@ impl ClickHouse {
                 let mut asked = INSERT.to_vec();
                 asked.push((TOKEN, &token));
                 let body = [sql.as_bytes(), &rows.json].concat();
-                self.ask(&asked, body, deadline, &rows.columns).await?;
+                let target = Target::of(&table, &rows.columns);
+                self.ask(&asked, body, deadline, &target).await?;
             }
         }
         Ok(())
@@ -168,17 +170,17 @@ impl ClickHouse {
     /// Asks for something that no event is about.
     async fn query(&self, sql: &str, deadline: Instant) -> Result<String, Failure> {
         let sql = format!("{sql} FORMAT TabSeparated");
-        let heard = self.ask(&[], sql.into_bytes(), deadline, &[]).await?;
+        let heard = self.ask(&[], sql.into_bytes(), deadline, &Target::default()).await?;
         Ok(String::from_utf8_lossy(&heard.body).trim().to_owned())
     }
 
-    /// Sends a statement with what follows it. `columns` are those that it names.
+    /// Sends a statement with what follows it.
     async fn ask(
         &self,
         settings: &[(&str, &str)],
         body: Vec<u8>,
         deadline: Instant,
-        columns: &[String],
+        target: &Target<'_>,
     ) -> Result<Heard, Failure> {
         let query = Serializer::new(String::new()).extend_pairs(settings).finish();
         let ask = Ask::new(Method::POST, format!("{}&{query}", self.base));
@@ -191,14 +193,14 @@ impl ClickHouse {
             ask.with("text/plain", body)
         };
         let heard = self.client.ask(&ask, deadline).await;
-        let answer = heard.and_then(|heard| self.judge(heard, columns));
+        let answer = heard.and_then(|heard| self.judge(heard, target));
         let is_down = answer.as_ref().is_err_and(|failure| failure.category != Category::Rejected);
         self.is_down.store(is_down, Ordering::Relaxed);
         answer
     }
 
     /// Says what an answer means: the server's own code, where it has one.
-    fn judge(&self, heard: Heard, columns: &[String]) -> Result<Heard, Failure> {
+    fn judge(&self, heard: Heard, target: &Target<'_>) -> Result<Heard, Failure> {
         let code = heard.headers.get(CODE).and_then(|code| code.to_str().ok()?.parse().ok());
         match code {
             None | Some(0) if heard.status.is_success() => Ok(heard),
@@ -207,10 +209,11 @@ impl ClickHouse {
                 let mut failure = self.client.refusal(&heard);
                 failure.category = code::category(code);
                 let name = code::name(code).map_or_else(String::new, |name| format!(" ({name})"));
-                failure.message = format!("{} answered error {code}{name}", heard.host);
-                if code == NO_COLUMN && !columns.is_empty() {
-                    failure.message.push_str(": the table has not all of the columns ");
-                    failure.message.push_str(&columns.join(", "));
+                let host = heard.host;
+                failure.message = format!("{host} answered error {code}{name}{target}");
+                if code == NO_COLUMN && !target.columns.is_empty() {
+                    failure.message.push_str(", which has not all of the columns ");
+                    failure.message.push_str(&target.columns.join(", "));
                 }
                 Err(failure)
             }
@@ -252,6 +255,27 @@ impl ClickHouse {
             return wrong(format!("is a {engine}, where every version of a row stays: {cure}"));
         }
         Ok(format!("{seen}; the table {name} is a {engine}"))
+    }
+}
+
+/// What a statement writes to, for its error; nothing where it only asks.
+#[derive(Default)]
+struct Target<'a> {
+    /// As SQL quotes it.
+    table: &'a str,
+    /// Those that the statement names.
+    columns: &'a [String],
+}
+
+impl<'a> Target<'a> {
+    fn of(table: &'a str, columns: &'a [String]) -> Self {
+        Self { table, columns }
+    }
+}
+
+impl fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.table.is_empty() { Ok(()) } else { write!(f, " for {}", self.table) }
     }
 }
 

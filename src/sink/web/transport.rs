@@ -279,13 +279,14 @@ pub(in crate::sink) async fn connect(way: &Way, host: &str) -> Result<String, Fa
         Either::Right(tls) => (tls.get_ref().0, Some(tls.get_ref().1.protocol_version())),
     };
     let peer = tcp.peer_addr().map_or_else(|_| host.to_owned(), |peer| peer.to_string());
+    let at = if peer == host { peer } else { format!("{host} at {peer}") };
     let how = match tls {
         None => "without TLS",
         Some(Some(rustls::ProtocolVersion::TLSv1_2)) => "TLS 1.2, certificate verified",
         Some(Some(rustls::ProtocolVersion::TLSv1_3)) => "TLS 1.3, certificate verified",
         Some(_) => "TLS, certificate verified",
     };
-    Ok(format!("{host} at {peer} accepts connections, {how}"))
+    Ok(format!("{at} accepts connections, {how}"))
 }
 
 #[cfg(test)]

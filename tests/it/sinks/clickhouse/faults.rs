@@ -88,12 +88,12 @@ fn a_password_that_is_refused_halts_and_goes_on_when_it_is_mended() {
 fn a_table_or_column_that_is_not_there_halts_until_it_is() {
     let warehouse = Warehouse::start(Set { far_schema: "", ..set() });
     warehouse.road.sql("INSERT INTO t VALUES (1, 'a')");
-    warehouse.halts("error 60 (UNKNOWN_TABLE)");
+    warehouse.halts("error 60 (UNKNOWN_TABLE) for `default`.`t`");
     warehouse.far.sql(T);
     warehouse.is_equal("SELECT id || E'\\t' || v FROM t", "SELECT id, v FROM t FINAL");
     warehouse.road.sql("ALTER TABLE t ADD w int DEFAULT 7; UPDATE t SET v = 'b'");
-    warehouse
-        .halts("error 16 (NO_SUCH_COLUMN_IN_TABLE): the table has not all of the columns id, v");
+    let missing = "for `default`.`t`, which has not all of the columns id, v";
+    warehouse.halts(&format!("error 16 (NO_SUCH_COLUMN_IN_TABLE) {missing}"));
     warehouse.far.sql("ALTER TABLE t ADD COLUMN w Int32");
     warehouse.is_equal("SELECT v || E'\\t' || w FROM t", "SELECT v, w FROM t FINAL");
     assert_eq!(warehouse.road.dead_letters(&["--state", "dead"]), Vec::<Value>::new());

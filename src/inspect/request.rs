@@ -93,7 +93,8 @@ pub enum Request {
 
 impl Request {
     /// Returns what is asked, in a few words.
-    pub(super) const fn kind(&self) -> &'static str {
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
         match self {
             Self::ReplayDead { .. } => "replay dead letters",
             Self::Replay { .. } => "replay a window of the journal",
@@ -125,7 +126,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// Adds what came of it at one more sink.
-    pub(super) const fn add(&mut self, begun: Begun) {
+    pub const fn add(&mut self, begun: Begun) {
         self.begun += begun.begun;
         self.refused += begun.refused;
     }

@@ -1,4 +1,4 @@
-//! What became of each change, put into words: an object a line, or text for people.
+//! What became of each change, put into words.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,6 @@ use super::life::{Event, Taker, Wanted};
 use crate::delivery::{Fate, Record, SetAside, Try};
 use crate::lsn::{Position, Timestamp};
 use crate::progress::store::Stored;
-
-/// An answer is cut here in text for people.
-const ANSWER_CHARS_MAX: usize = 200;
 
 /// Why nothing more is told of what a sink is past.
 const PAST: &str = "the sink is past it, and nothing is kept of how: it, or this route, began \
@@ -24,45 +21,71 @@ const NOT_FETCHED: &str = "it lies there until its receiver has fetched and ackn
 
 /// A change and what became of it: an object of `--json`.
 #[derive(Debug, Serialize)]
-pub(super) struct Told {
-    event_id: String,
-    time: Option<String>,
-    op: &'static str,
-    table: String,
-    key: Option<Box<RawValue>>,
+pub struct Told {
+    /// The event's id.
+    pub event_id: String,
+    /// When it was committed, RFC 3339; none: not known.
+    pub time: Option<String>,
+    /// The operation.
+    pub op: &'static str,
+    /// As SQL would quote it.
+    pub table: String,
+    /// As JSON; none for a TRUNCATE.
+    pub key: Option<Box<RawValue>>,
+    /// The key before, where the change gave the row another.
     #[serde(skip_serializing_if = "Option::is_none")]
-    before_key: Option<Box<RawValue>>,
-    columns: Vec<String>,
-    sinks: Vec<AtSink>,
+    pub before_key: Option<Box<RawValue>>,
+    /// The columns that changed, as far as that is known.
+    pub columns: Vec<String>,
+    /// Every sink that takes it.
+    pub sinks: Vec<AtSink>,
 }
 
 /// What became of it at one sink.
 #[derive(Debug, Serialize)]
-struct AtSink {
-    sink: String,
-    route: String,
-    mapping: Option<Mapping>,
-    state: String,
-    category: Option<String>,
-    attempts: Option<u32>,
-    delivered_at: Option<String>,
-    took_ms: Option<f64>,
-    reason: Option<String>,
-    tries: Vec<ToldTry>,
+pub struct AtSink {
+    /// The sink.
+    pub sink: String,
+    /// The route that took it.
+    pub route: String,
+    /// What made what was sent.
+    pub mapping: Option<Mapping>,
+    /// `delivered`, `skipped`, `waiting`, `unknown`, or that of a dead letter.
+    pub state: String,
+    /// Of the last failure.
+    pub category: Option<String>,
+    /// How often it was sent; none: nobody counts.
+    pub attempts: Option<u32>,
+    /// RFC 3339.
+    pub delivered_at: Option<String>,
+    /// Of the request that was accepted, in milliseconds.
+    pub took_ms: Option<f64>,
+    /// Why it is so, where there is more to say.
+    pub reason: Option<String>,
+    /// Those of a dead letter, oldest first.
+    pub tries: Vec<ToldTry>,
 }
 
+/// A version of a mapping.
 #[derive(Debug, Serialize)]
-struct Mapping {
-    name: String,
-    version: u32,
+pub struct Mapping {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: u32,
 }
 
+/// A try.
 #[derive(Debug, Serialize)]
-struct ToldTry {
-    time: String,
-    category: Option<String>,
-    status: Option<u16>,
-    answer: Option<String>,
+pub struct ToldTry {
+    /// When it ended; RFC 3339.
+    pub time: String,
+    /// What it meant; none: it was accepted.
+    pub category: Option<String>,
+    /// The status or the protocol's own code.
+    pub status: Option<u16>,
+    /// The first of what was answered.
+    pub answer: Option<String>,
 }
 
 impl Told {
@@ -85,36 +108,6 @@ impl Told {
             columns: event.columns,
             sinks: takers.map(at_sink).collect(),
         }
-    }
-
-    /// Returns it for people.
-    pub(super) fn text(&self) -> String {
-        let time = self.time.as_deref().unwrap_or("no time");
-        let mut out = format!("{time}  {}  {}\n", self.op, self.event_id);
-        if let (Some(before), Some(key)) = (&self.before_key, &self.key) {
-            out.push_str(&format!(
-                "  key      {} became {}\n",
-                plain(before.get()),
-                plain(key.get())
-            ));
-        }
-        if !self.columns.is_empty() {
-            out.push_str(&format!("  columns  {}\n", plain(&self.columns.join(", "))));
-        }
-        if self.sinks.is_empty() {
-            out.push_str("  no route takes it\n");
-        }
-        let width = |text: fn(&AtSink) -> &str| {
-            self.sinks.iter().map(|at| text(at).chars().count()).max().unwrap_or(0)
-        };
-        let (sinks, states) = (width(|at| &at.sink).max(7), width(|at| &at.state));
-        for at in &self.sinks {
-            out.push_str(&format!("  {:<sinks$}  {:<states$}  {}\n", at.sink, at.state, at.text()));
-            for tried in &at.tries {
-                out.push_str(&format!("  {:<sinks$}    {}\n", "", tried.text()));
-            }
-        }
-        out
     }
 }
 
@@ -185,47 +178,12 @@ impl AtSink {
             ..self
         }
     }
-
-    /// What stands behind sink and state.
-    fn text(&self) -> String {
-        let mut parts = vec![match &self.mapping {
-            Some(Mapping { name, version }) => format!("{} ({name} {version})", self.route),
-            None => self.route.clone(),
-        }];
-        if let Some(attempts) = self.attempts {
-            parts.push(format!("{attempts} attempt{}", if attempts == 1 { "" } else { "s" }));
-        }
-        if let Some(at) = &self.delivered_at {
-            parts.push(at.clone());
-        }
-        if let Some(took) = self.took_ms {
-            parts.push(format!("{took} ms"));
-        }
-        match (&self.category, &self.reason) {
-            (Some(category), Some(reason)) => parts.push(format!("{category}: {}", plain(reason))),
-            (None, Some(reason)) => parts.push(plain(reason)),
-            (Some(category), None) => parts.push(category.clone()),
-            (None, None) => {}
-        }
-        parts.join(", ")
-    }
 }
 
 impl ToldTry {
     fn new(tried: Try) -> Self {
         let Try { time, category, status, answer } = tried;
         Self { time: time.to_string(), category, status, answer }
-    }
-
-    fn text(&self) -> String {
-        let mut text = format!("{}  {}", self.time, self.category.as_deref().unwrap_or("accepted"));
-        if let Some(status) = self.status {
-            text.push_str(&format!("  {status}"));
-        }
-        if let Some(answer) = self.answer.as_deref().filter(|answer| !answer.is_empty()) {
-            text.push_str(&format!("  {}", plain(answer)));
-        }
-        text
     }
 }
 
@@ -247,19 +205,6 @@ fn mapping(label: Option<(String, u32)>) -> Option<Mapping> {
 /// Writes microseconds as milliseconds, with all their digits.
 fn millis(micros: u64) -> String {
     format!("{}.{:03}", micros / 1000, micros % 1000)
-}
-
-/// What others wrote, fit for a terminal: one line, no control characters, not endless.
-fn plain(text: &str) -> String {
-    let mut out = String::new();
-    for (count, char) in text.chars().enumerate() {
-        if count == ANSWER_CHARS_MAX {
-            out.push('…');
-            break;
-        }
-        if char.is_control() { out.extend(char.escape_default()) } else { out.push(char) }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -1,30 +1,30 @@
-//! The key of `--key`: read, and held against the rows of the journal (pure).
+//! The key of a row: read, and held against the rows of the journal (pure).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::Error;
 use crate::change::{Cell, Change};
 use crate::chunk::Operation;
-use crate::cli::failure::{Exit, Failure};
 use crate::mapping::Json;
 use crate::pgoutput::value::write_json;
 use crate::relation::Relation;
 
 /// The values of a row's key, by column.
 #[derive(Debug)]
-pub(in crate::cli) struct Key {
+pub struct Key {
     columns: Vec<(String, Json)>,
 }
 
 /// Where the key's columns lie in one version of a table.
 #[derive(Clone, Debug)]
-pub(in crate::cli) struct Place(Vec<usize>);
+pub struct Place(Vec<usize>);
 
 /// How a change has to do with the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Bond {
+pub enum Bond {
     /// It is of this key, before and after.
     Same,
     /// It gave this key to a row that had another.
@@ -35,13 +35,16 @@ pub(in crate::cli) enum Bond {
 
 impl Key {
     /// Reads a JSON object.
-    pub(in crate::cli) fn parse(text: &str) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// [`Error::Asked`] when it is none, or empty.
+    pub fn parse(text: &str) -> Result<Self, Error> {
         let help = "write it as {\"id\": 42}, with every column of the route's key";
-        let wrong = |what: String| Failure::new(Exit::Usage, what).help(help);
+        let wrong = |what: String| Error::asked(what).with(help);
         let columns: BTreeMap<String, &RawValue> = serde_json::from_str(text)
-            .map_err(|error| wrong(format!("--key is no JSON object: {error}")))?;
+            .map_err(|error| wrong(format!("the key is no JSON object: {error}")))?;
         if columns.is_empty() {
-            return Err(wrong("--key names no column".to_owned()));
+            return Err(wrong("the key names no column".to_owned()));
         }
         let columns = columns.into_iter();
         let columns = columns.map(|(name, value)| (name, Json::read(value.get())));
@@ -49,18 +52,18 @@ impl Key {
     }
 
     /// Returns the names of its columns.
-    pub(in crate::cli) fn names(&self) -> BTreeSet<&str> {
+    pub fn names(&self) -> BTreeSet<&str> {
         self.columns.iter().map(|(name, _)| name.as_str()).collect()
     }
 
     /// Finds its columns in a version of the table; none when one is missing.
-    pub(in crate::cli) fn place(&self, relation: &Relation) -> Option<Place> {
+    pub fn place(&self, relation: &Relation) -> Option<Place> {
         self.columns.iter().map(|(name, _)| relation.column(name)).collect::<Option<_>>().map(Place)
     }
 
     /// Returns how a change has to do with this key; none: nothing at all. A TRUNCATE has to do
     /// with every row.
-    pub(in crate::cli) fn bond<'a>(
+    pub fn bond<'a>(
         &self,
         place: &Place,
         relation: &Relation,
@@ -91,7 +94,7 @@ impl Key {
 
 impl Place {
     /// Returns the key that a change leaves its row with, as JSON; none for a TRUNCATE.
-    pub(in crate::cli) fn json(&self, relation: &Relation, change: &Change<'_>) -> Option<String> {
+    pub fn json(&self, relation: &Relation, change: &Change<'_>) -> Option<String> {
         match change.operation {
             Operation::Truncate | Operation::Message => None,
             Operation::Delete => Some(self.write(relation, |index| change.old_cell(index))),
@@ -102,7 +105,7 @@ impl Place {
     }
 
     /// Returns the key that the row had before, as JSON.
-    pub(in crate::cli) fn json_before(&self, relation: &Relation, change: &Change<'_>) -> String {
+    pub fn json_before(&self, relation: &Relation, change: &Change<'_>) -> String {
         self.write(relation, |index| old(change, index))
     }
 
@@ -190,9 +193,8 @@ mod tests {
     #[test]
     fn what_is_no_key_is_refused() {
         for bad in ["", "42", "[1]", "{}", "{\"id\":}"] {
-            let failure = Key::parse(bad).unwrap_err();
-            assert_eq!(failure.exit, Exit::Usage);
-            assert!(failure.help.is_some());
+            let error = Key::parse(bad).unwrap_err();
+            assert!(matches!(error, Error::Asked { help: Some(_), .. }), "{error:?}");
         }
         assert_eq!(Key::parse("{\"b\":1,\"a\":2}").unwrap().names(), BTreeSet::from(["a", "b"]));
     }

@@ -7,13 +7,12 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::asked::Asked;
+use super::stored::{self, Stored as StoredReport};
+use super::{JournalStatus, SinkStatus, SourceState, SourceStatus, Status, seconds};
 use crate::config::Config;
 use crate::delivery::{self, SinkState};
 use crate::journal;
 use crate::lsn::{Lsn, Timestamp};
-use crate::pipeline::{
-    self, JournalStatus, SinkStatus, SourceState, SourceStatus, Status, StoredReport, seconds,
-};
 use crate::progress::known::{self, HeldRoute};
 use crate::progress::store::{self, Stored};
 use crate::state::meta::{self, Meta};
@@ -37,7 +36,7 @@ pub(super) fn read(connection: &Connection, folder: &Path) -> rusqlite::Result<K
         journal: journal::stored(connection, folder)?,
         dead_letters: delivery::dead_letter_counts(connection)?,
         held: known::held_back(connection)?,
-        report: pipeline::stored_report(connection)?,
+        report: stored::stored(connection)?,
     })
 }
 

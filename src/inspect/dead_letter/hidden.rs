@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use crate::cli::asking;
-use crate::cli::failure::Failure;
+use super::Error;
 use crate::config::Config;
 use crate::delivery::{DeadLetter, kept_mapping};
 use crate::mapping::{Mapping, Members};
@@ -14,7 +13,7 @@ use crate::state::Reader;
 
 /// The columns of a row that are not shown.
 #[derive(Debug)]
-pub(in crate::cli) enum Hidden {
+pub enum Hidden {
     /// These.
     Columns(BTreeSet<String>),
     /// Every one: nobody can tell any more which the mapping masked.
@@ -23,23 +22,23 @@ pub(in crate::cli) enum Hidden {
 
 impl Hidden {
     /// Nothing.
-    pub(in crate::cli) const fn nothing() -> Self {
+    #[must_use]
+    pub const fn nothing() -> Self {
         Self::Columns(BTreeSet::new())
     }
 
     /// What is hidden of a letter: what its version of a mapping masks, and what today's does.
-    pub(in crate::cli) fn of(
-        letter: &DeadLetter,
-        config: &Config,
-        reader: &Reader,
-    ) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// When the state can't be read.
+    pub fn of(letter: &DeadLetter, config: &Config, reader: &Reader) -> Result<Self, Error> {
         let mut routes = config.routes.iter().filter(|route| route.is_called(&letter.route));
         let routed = routes.find_map(|route| route.mapping.as_ref());
         let mut masking: Vec<Arc<Mapping>> = routed.map(Arc::clone).into_iter().collect();
         if let Some((name, version)) = &letter.mapping {
             let today = config.mappings.iter().find(|mapping| mapping.name == *name);
             let lent = today.map(Arc::as_ref);
-            let kept = asking::read(reader, |c| kept_mapping(c, name, *version, lent))?;
+            let kept = reader.read(|c| kept_mapping(c, name, *version, lent))?;
             // Without its key or its lookup's file nobody can tell what the version hid.
             let Ok(kept) = kept else { return Ok(Self::All) };
             masking.push(Arc::new(kept));
@@ -50,7 +49,8 @@ impl Hidden {
     }
 
     /// Whether a column is not shown.
-    pub(in crate::cli) fn hides(&self, name: &str) -> bool {
+    #[must_use]
+    pub fn hides(&self, name: &str) -> bool {
         match self {
             Self::All => true,
             Self::Columns(columns) => columns.contains(name),
@@ -58,7 +58,8 @@ impl Hidden {
     }
 
     /// Returns a row with `***` in place of what is hidden; NULL is shown.
-    pub(super) fn cover(&self, row: Box<RawValue>) -> Box<RawValue> {
+    #[must_use]
+    pub fn cover(&self, row: Box<RawValue>) -> Box<RawValue> {
         if matches!(self, Self::Columns(columns) if columns.is_empty()) {
             return row;
         }

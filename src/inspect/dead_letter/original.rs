@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::show::json;
 use crate::chunk::{Chunk, Operation};
-use crate::cli::output;
 use crate::config::Config;
 use crate::delivery::{DeadLetter, DeadLetterShown};
+use crate::inspect::json;
 use crate::journal::{Archive, Error, Moment, Window, record};
 use crate::lsn::EventId;
 use crate::mapping::{
@@ -24,29 +23,38 @@ use crate::state::Reader;
 type Found = Option<(Arc<Chunk>, u32)>;
 
 /// See the module. The journal is opened when it is needed first.
-pub(super) struct Originals<'a> {
+#[derive(Debug)]
+pub struct Originals<'a> {
     config: &'a Config,
     reader: &'a Reader,
     archive: Option<Archive>,
     /// Where the last one was: the next mostly lies there too.
     last: Option<Arc<Chunk>>,
-    /// That the journal can't be read was said.
-    is_told: bool,
+    /// Why the journal can't be read, where it could not.
+    broken: Option<Error>,
 }
 
 impl<'a> Originals<'a> {
-    pub(super) const fn new(config: &'a Config, reader: &'a Reader) -> Self {
-        Self { config, reader, archive: None, last: None, is_told: false }
+    /// Looks where these settings say.
+    #[must_use]
+    pub const fn new(config: &'a Config, reader: &'a Reader) -> Self {
+        Self { config, reader, archive: None, last: None, broken: None }
     }
 
     /// Returns the row of an event, by column; none where nobody has it any more, or it can't be
     /// read.
-    pub(super) fn row(&mut self, letter: &DeadLetterShown) -> Option<Box<RawValue>> {
+    pub fn row(&mut self, letter: &DeadLetterShown) -> Option<Box<RawValue>> {
         let (chunk, entry) = match &letter.original {
             Some(record) => (Arc::new(record::decode(record).ok()?), 0),
             None => self.journaled(&letter.listed)?,
         };
         row(&chunk, entry, &letter.listed)
+    }
+
+    /// Returns why originals that only the journal has are left out; none where it can be read.
+    #[must_use]
+    pub const fn broken(&self) -> Option<&Error> {
+        self.broken.as_ref()
     }
 
     /// Finds an event in the journal that has no copy.
@@ -60,9 +68,7 @@ impl<'a> Originals<'a> {
             return Some(found);
         }
         let found = self.look(wanted).unwrap_or_else(|error| {
-            if !std::mem::replace(&mut self.is_told, true) {
-                output::note(&format!("originals that only the journal has are left out: {error}"));
-            }
+            self.broken.get_or_insert(error);
             None
         });
         self.last = found.as_ref().map(|(chunk, _)| Arc::clone(chunk)).or(self.last.take());

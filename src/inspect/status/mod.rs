@@ -1,11 +1,52 @@
 //! [`Status`]: the document of `walgate status`, as a running instance stores it and as it is
 //! built where none runs.
 
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+mod asked;
+mod known;
+mod stored;
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use self::known::Known;
+use super::Error;
+use crate::config::Config;
 use crate::delivery::SinkState;
+use crate::lsn::Timestamp;
 use crate::progress::known::HeldRoute;
+use crate::state::{self, State};
+
+pub use stored::{Stored, clear, store, stored};
+
+/// A running instance reports once a second; what is older than this is not how it is now.
+const STALE: Duration = Duration::from_secs(10);
+
+/// Returns how everything is now. Without a running instance it says what is stored, and asks the
+/// server about the slot.
+///
+/// # Errors
+/// When there is a state that can't be read.
+pub async fn now(config: &Config) -> Result<Status, Error> {
+    let known = match State::open_reader(&config.state) {
+        Ok(reader) => reader.read(|connection| known::read(connection, &config.state)).map(Some),
+        Err(state::Error::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    };
+    let mut known = known?;
+    // After what is stored was read: what is fresh and held by somebody is that somebody's.
+    let is_running = State::is_in_use(&config.state);
+    let now = Timestamp::now();
+    if let Some(known) = known.as_mut().filter(|_| is_running)
+        && let Some(status) = known.take_current(now, STALE)
+    {
+        return Ok(status);
+    }
+    let asked = asked::ask(config).await;
+    let state = if is_running { SourceState::Connecting } else { SourceState::Stopped };
+    Ok(known::build(config, known.as_ref().unwrap_or(&Known::default()), &asked, state, now))
+}
 
 /// How everything is at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,7 +83,7 @@ fn route_held(held: &HeldRoute) -> String {
 }
 
 /// Writes how many events wait.
-pub(super) fn waiting_events(count: u64) -> String {
+pub(crate) fn waiting_events(count: u64) -> String {
     match count {
         1 => "1 event waits".to_owned(),
         count => format!("{count} events wait"),
