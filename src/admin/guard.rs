@@ -2,18 +2,24 @@
 //!
 //! Three dangers: somebody on the network, who must show the token; a web page in a browser on
 //! this host whose name was pointed at the loopback (rebinding), which the `Host` header gives
-//! away; and such a page that just asks, without a need to read the answer, which browsers say.
+//! away; and such a page that just asks, without a need to read the answer, which browsers say:
+//! by `Sec-Fetch-Site`, by `Origin`, and by what a form's body can't be.
 
 use std::net::IpAddr;
 
-use axum::http::header::{AUTHORIZATION, HOST};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::{HeaderMap, Method, StatusCode};
 use ring::hmac;
 
+use super::session::Sessions;
 use crate::secret::Secret;
 
-/// Asked without a token: what watches a process has none.
-const OPEN_PATHS: &[&str] = &["/healthz", "/readyz"];
+/// Asked without a token: what watches a process has none, and a person has none yet.
+const OPEN_PATHS: &[&str] =
+    &["/healthz", "/readyz", "/login", "/console.css", "/console.js", "/favicon.svg"];
+
+/// Where a person shows the token: the one form whose body is no JSON.
+const LOGIN: &str = "/login";
 
 /// Below it a question may change something: what is acknowledged.
 const ACTING: &str = "/v1/";
@@ -22,6 +28,7 @@ const ACTING: &str = "/v1/";
 #[derive(Debug)]
 pub(super) struct Guard {
     token: Option<Token>,
+    sessions: Option<Sessions>,
     /// On the loopback: the host as the config has it, beside the names that the loopback has.
     listen_host: Option<String>,
 }
@@ -33,6 +40,8 @@ pub(super) enum Refused {
     Host,
     /// A page of another site made a browser ask.
     CrossSite,
+    /// It would change something, and is no JSON: a form of another site could send it.
+    Form,
     /// It shows no token, or another one.
     Token,
 }
@@ -42,6 +51,7 @@ impl Refused {
     pub(super) const fn status(self) -> StatusCode {
         match self {
             Self::Host | Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::Form => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Token => StatusCode::UNAUTHORIZED,
         }
     }
@@ -51,6 +61,7 @@ impl Refused {
         match self {
             Self::Host => "the host header names another host; ask by a loopback address",
             Self::CrossSite => "a page of another site may not ask",
+            Self::Form => "send the header content-type: application/json",
             Self::Token => "send the header authorization: Bearer TOKEN with admin.token",
         }
     }
@@ -85,13 +96,28 @@ impl Guard {
     /// Guards a listener at `address`, which the config calls `listen`.
     pub(super) fn new(listen: &str, address: IpAddr, token: Option<&Secret>) -> Self {
         let listen_host = address.is_loopback().then(|| without_port(listen).to_lowercase());
-        Self { token: token.map(Token::new), listen_host }
+        let sessions = token.map(Sessions::new);
+        Self { token: token.map(Token::new), sessions, listen_host }
     }
 
-    /// Decides; `authority` is that of the request line, where it has one.
+    /// Returns the `set-cookie` of a session for whoever shows the token; none for whoever shows
+    /// another, or where none is wanted.
+    pub(super) fn login(&self, shown: &str, now: i64) -> Option<String> {
+        let (token, sessions) = (self.token.as_ref()?, self.sessions.as_ref()?);
+        token.is(shown.as_bytes()).then(|| sessions.begin(now))
+    }
+
+    /// Whether a token is wanted at all.
+    pub(super) const fn wants_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// Decides; `authority` is that of the request line, where it has one, and `now` in seconds
+    /// since 1970.
     pub(super) fn check(
         &self,
-        path: &str,
+        (method, path): (&Method, &str),
+        now: i64,
         authority: Option<&str>,
         headers: &HeaderMap,
     ) -> Result<(), Refused> {
@@ -106,11 +132,29 @@ impl Guard {
         if is_foreign && !is_link {
             return Err(Refused::CrossSite);
         }
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            // Browsers that do not say where they stand say where a page is from.
+            let is_own = |origin: &[u8]| {
+                let origin = std::str::from_utf8(origin).unwrap_or_default();
+                origin.split_once("://").is_some_and(|(_, own)| Some(own) == host)
+            };
+            if said(ORIGIN.as_str()).is_some_and(|origin| !is_own(origin)) {
+                return Err(Refused::CrossSite);
+            }
+            let is_json =
+                said(CONTENT_TYPE.as_str()).is_some_and(|it| it.starts_with(b"application/json"));
+            if *method == Method::POST && !is_json && path != LOGIN {
+                return Err(Refused::Form);
+            }
+        }
         match &self.token {
             Some(token) if !OPEN_PATHS.contains(&path) => {
                 let shown = headers.get(AUTHORIZATION).map(axum::http::HeaderValue::as_bytes);
-                let shown = shown.and_then(bearer).ok_or(Refused::Token)?;
-                if token.is(shown) { Ok(()) } else { Err(Refused::Token) }
+                let is_known = match shown.and_then(bearer) {
+                    Some(shown) => token.is(shown),
+                    None => self.sessions.as_ref().is_some_and(|it| it.holds(headers, now)),
+                };
+                if is_known { Ok(()) } else { Err(Refused::Token) }
             }
             _ => Ok(()),
         }
@@ -160,7 +204,12 @@ mod tests {
     #[test]
     fn a_name_that_was_pointed_at_the_loopback_is_refused() {
         let check = |listen: &str, host: &str| {
-            guard(listen, None).check("/metrics", None, &headers(&[("host", host)]))
+            guard(listen, None).check(
+                (&Method::GET, "/metrics"),
+                0,
+                None,
+                &headers(&[("host", host)]),
+            )
         };
         for host in [
             "127.0.0.1:7717",
@@ -187,9 +236,15 @@ mod tests {
         }
         assert_eq!(check("db.internal:7717", "db.internal:7717"), Ok(()));
         let guard = guard("127.0.0.1:7717", None);
-        assert_eq!(guard.check("/metrics", None, &HeaderMap::new()), Err(Refused::Host));
+        assert_eq!(
+            guard.check((&Method::GET, "/metrics"), 0, None, &HeaderMap::new()),
+            Err(Refused::Host)
+        );
         let fine = headers(&[("host", "localhost")]);
-        assert_eq!(guard.check("/metrics", Some("evil.example"), &fine), Err(Refused::Host));
+        assert_eq!(
+            guard.check((&Method::GET, "/metrics"), 0, Some("evil.example"), &fine),
+            Err(Refused::Host)
+        );
     }
 
     #[test]
@@ -198,7 +253,7 @@ mod tests {
         let check = |path: &str, authorization: Option<&str>| {
             let mut pairs = vec![("host", "walgate.internal")];
             pairs.extend(authorization.map(|value| ("authorization", value)));
-            guard.check(path, None, &headers(&pairs))
+            guard.check((&Method::GET, path), 0, None, &headers(&pairs))
         };
         for right in ["Bearer s3cret", "bearer s3cret", "Bearer  s3cret "] {
             assert_eq!(check("/metrics", Some(right)), Ok(()), "{right}");
@@ -217,7 +272,12 @@ mod tests {
     fn a_page_of_another_site_may_not_even_ask() {
         let check = |site: &str| {
             let headers = headers(&[("host", "localhost:7717"), ("sec-fetch-site", site)]);
-            guard("localhost:7717", None).check("/v1/sinks/s/events", None, &headers)
+            guard("localhost:7717", None).check(
+                (&Method::GET, "/v1/sinks/s/events"),
+                0,
+                None,
+                &headers,
+            )
         };
         assert_eq!(check("same-origin"), Ok(()));
         assert_eq!(check("none"), Ok(()));
@@ -230,7 +290,45 @@ mod tests {
             ("sec-fetch-mode", "navigate"),
         ]);
         let guard = guard("localhost:7717", None);
-        assert_eq!(guard.check("/metrics", None, &link), Ok(()));
-        assert_eq!(guard.check("/v1/sinks/s/events", None, &link), Err(Refused::CrossSite));
+        assert_eq!(guard.check((&Method::GET, "/metrics"), 0, None, &link), Ok(()));
+        assert_eq!(
+            guard.check((&Method::GET, "/v1/sinks/s/events"), 0, None, &link),
+            Err(Refused::CrossSite)
+        );
+    }
+
+    #[test]
+    fn a_form_of_another_site_changes_nothing() {
+        let check = |more: &[(&'static str, &str)]| {
+            let pairs: Vec<_> = [("host", "localhost:7717")].iter().chain(more).copied().collect();
+            let post = (&Method::POST, "/v1/sinks/s/pause");
+            guard("localhost:7717", None).check(post, 0, None, &headers(&pairs))
+        };
+        let json = ("content-type", "application/json");
+        assert_eq!(check(&[json]), Ok(()));
+        assert_eq!(check(&[json, ("origin", "http://localhost:7717")]), Ok(()));
+        for origin in ["http://evil.example", "http://localhost:80", "null"] {
+            assert_eq!(check(&[json, ("origin", origin)]), Err(Refused::CrossSite), "{origin}");
+        }
+        assert_eq!(check(&[]), Err(Refused::Form));
+        for form in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
+            assert_eq!(check(&[("content-type", form)]), Err(Refused::Form), "{form}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_as_good_as_the_token_until_it_ends() {
+        let guard = guard("0.0.0.0:7717", Some("s3cret"));
+        assert_eq!(guard.login("s3cre", 0), None);
+        let cookie = guard.login("s3cret", 0).unwrap();
+        let pair = cookie.split_once(';').unwrap().0;
+        let check = |now: i64, pairs: &[(&'static str, &str)]| {
+            guard.check((&Method::GET, "/"), now, None, &headers(pairs))
+        };
+        assert_eq!(check(60, &[("cookie", pair)]), Ok(()));
+        assert_eq!(check(13 * 3600, &[("cookie", pair)]), Err(Refused::Token));
+        let wrong = [("cookie", pair), ("authorization", "Bearer other")];
+        assert_eq!(check(60, &wrong), Err(Refused::Token));
+        assert_eq!(check(60, &[]), Err(Refused::Token));
     }
 }

@@ -2,27 +2,32 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, Request, State};
-use axum::http::{Response, StatusCode};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, Method, Response, StatusCode};
 use axum::middleware::{self, Next};
 use axum::routing::get;
+use axum::{Extension, Router};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::guard::Guard;
-use super::{Shown, answer, fetch, health, metrics};
+use super::api::{self, Peer};
+use super::guard::{Guard, Refused};
+use super::{Shown, answer, console, fetch, health, metrics};
 use crate::config;
 use crate::failure::chain;
+use crate::lsn::Timestamp;
 
 /// Between two attempts to listen at an address that can't be had.
 const BIND_RETRY: Duration = Duration::from_secs(3);
@@ -32,6 +37,8 @@ const CONNECTIONS_MAX: usize = 256;
 const HEAD_MAX: Duration = Duration::from_secs(60);
 /// How long answers under way may take once the listener is to end.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// A body may be so long: a mapping and some rows, for the playground.
+const BODY_MAX: usize = 1 << 20;
 /// A pause after an accept that failed: what is short then, such as file descriptors, is not there
 /// a moment later.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -53,8 +60,9 @@ pub async fn serve(settings: config::Admin, shown: Arc<dyn Shown>, stop: Cancell
         tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept(), if has_room => match accepted {
-                Ok((stream, _)) => {
-                    connections.push(connection(stream, routes.clone(), stop.clone()));
+                Ok((stream, peer)) => {
+                    let routes = routes.clone().layer(Extension(Peer(peer)));
+                    connections.push(connection(stream, routes, stop.clone()));
                 }
                 Err(error) => {
                     tracing::debug!(%error, "the admin listener can't accept");
@@ -122,24 +130,71 @@ async fn connection(stream: TcpStream, routes: Router, stop: CancellationToken) 
 }
 
 fn routes(guard: Arc<Guard>, shown: Arc<dyn Shown>) -> Router {
+    let limits = Arc::new(Limits::new());
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/v1/sinks/{name}/events", get(events))
+        .merge(api::routes())
+        .merge(console::routes())
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .with_state(shown)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(Extension(Arc::clone(&guard)))
+        .layer(middleware::from_fn_with_state(limits, limited))
         .layer(middleware::from_fn_with_state(guard, guarded))
 }
 
 async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response<Body> {
     let uri = request.uri();
     let authority = uri.authority().map(axum::http::uri::Authority::as_str);
-    match guard.check(uri.path(), authority, request.headers()) {
+    let asked = (request.method(), uri.path());
+    match guard.check(asked, now(), authority, request.headers()) {
         Ok(()) => next.run(request).await,
+        Err(Refused::Token) if console::is_page(&request) => console::to_login(uri.path()),
         Err(refused) => answer::refusal(refused.status(), refused.reason()),
     }
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    Timestamp::now().unix_micros() / 1_000_000
+}
+
+/// How often something may be asked that changes something.
+#[derive(Debug)]
+struct Limits {
+    changes: DefaultDirectRateLimiter,
+    logins: DefaultDirectRateLimiter,
+}
+
+impl Limits {
+    fn new() -> Self {
+        let burst = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+        Self {
+            changes: RateLimiter::direct(Quota::per_second(burst(20)).allow_burst(burst(60))),
+            logins: RateLimiter::direct(Quota::per_minute(burst(20)).allow_burst(burst(10))),
+        }
+    }
+}
+
+/// Lets a script that runs wild change nothing too often, and nobody guess a token.
+async fn limited(
+    State(limits): State<Arc<Limits>>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
+    let is_change = !matches!(*request.method(), Method::GET | Method::HEAD);
+    let limit = if request.uri().path() == "/login" { &limits.logins } else { &limits.changes };
+    if is_change && limit.check().is_err() {
+        let mut response =
+            answer::refusal(StatusCode::TOO_MANY_REQUESTS, "too many changes at a time");
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("3"));
+        return response;
+    }
+    next.run(request).await
 }
 
 async fn healthz(State(shown): State<Arc<dyn Shown>>) -> Response<Body> {
@@ -163,12 +218,15 @@ async fn events(
     fetch::answer(&*shown, &sink, &query.unwrap_or_default()).await
 }
 
-async fn nowhere() -> Response<Body> {
-    let why =
-        "there is nothing here; there are /metrics, /healthz, /readyz and /v1/sinks/NAME/events";
+async fn nowhere(request: Request) -> Response<Body> {
+    if console::is_page(&request) {
+        return console::nowhere();
+    }
+    let why = "there is nothing here; there are the console at /, /metrics, /healthz, /readyz, \
+               and /v1/openapi.json says what else";
     answer::refusal(StatusCode::NOT_FOUND, why)
 }
 
 async fn not_so() -> Response<Body> {
-    answer::refusal(StatusCode::METHOD_NOT_ALLOWED, "ask with GET")
+    answer::refusal(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
 }

@@ -1,15 +1,23 @@
-//! The admin listener: health, metrics and the events that receivers fetch, over HTTP/1.1.
+//! The admin listener: health, metrics, the events that receivers fetch, the interface that does
+//! over HTTP what commands do, and the console.
 //!
-//! Knows how to answer, not what is true: that it asks of a [`Shown`], which the pipeline gives
-//! it. It changes nothing but what a receiver acknowledges.
+//! Knows how to answer, not what is true: what only the run knows it asks of a [`Shown`], which the
+//! pipeline gives it; the rest it reads beside the run, by [`crate::inspect`], as commands do. What
+//! is to change is asked of the run as commands ask it.
 
 mod answer;
+mod api;
+mod beside;
+mod console;
 mod fetch;
 mod figures;
 mod guard;
 mod health;
 mod listener;
 mod metrics;
+mod query;
+mod refusal;
+mod session;
 
 use std::fmt;
 use std::sync::Arc;

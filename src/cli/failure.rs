@@ -90,6 +90,9 @@ impl Failure {
             }
             inspect::Error::Journal(error) => Self::of(Exit::Failed, error),
             inspect::Error::Mapping(error) => Self::of_stage(Exit::Failed, error),
+            inspect::Error::Missing { message, help } | inspect::Error::Unfit { message, help } => {
+                Self::new(Exit::Usage, message).help(help)
+            }
             inspect::Error::Asked { message, help } => {
                 Self { help: help.clone(), ..Self::new(Exit::Usage, message) }
             }

@@ -205,7 +205,7 @@ async fn forget(
         said.push_str(&format!(
             "; it stood at {floor}, {delivered} events were delivered; abandoned is what it had \
              not done of {} of the journal",
-            output::bytes(undone_bytes)
+            crate::inspect::words::bytes(undone_bytes)
         ));
     }
     said.push_str(&format!("; {discarded} dead letters were discarded"));

@@ -55,15 +55,3 @@ pub(super) fn warnings(config: &Config) {
         note(&format!("warning: {warning}"));
     }
 }
-
-/// Writes a size for people: `10.0 GiB`.
-pub(super) fn bytes(bytes: u64) -> String {
-    const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    for (unit, shift) in UNITS {
-        if bytes >> shift > 0 {
-            let tenths = (u128::from(bytes) * 10) >> shift;
-            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
-        }
-    }
-    format!("{bytes} B")
-}

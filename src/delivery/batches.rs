@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::record::Record;
 use crate::envelope::RouteLabel;
-use crate::lsn::Position;
+use crate::lsn::{Position, Timestamp};
 use crate::state::{lsn_from_sql, lsn_to_sql};
 
 /// Rows that are looked at to find the one of an event. More than one can lie before it only
@@ -44,6 +44,52 @@ pub fn store(connection: &Connection, sink: &str, rows: &[Record]) -> rusqlite::
         ])?;
     }
     Ok(())
+}
+
+/// What a sink acknowledged in one request, or in some that were noted as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The first and the last change in it.
+    pub first: Position,
+    /// See `first`.
+    pub last: Position,
+    /// Events in it.
+    pub count: u64,
+    /// Requests that are noted with it.
+    pub requests: u32,
+    /// How often these events were sent.
+    pub attempts: u32,
+    /// Which replay it was; 0: none.
+    pub replay: u32,
+    /// When it was sent.
+    pub started: Timestamp,
+    /// Until it was answered, in microseconds.
+    pub took_us: u64,
+}
+
+/// Returns what a sink acknowledged last, newest first.
+///
+/// # Errors
+/// Any of SQLite's.
+pub fn newest(connection: &Connection, sink: &str, limit: u32) -> rusqlite::Result<Vec<Batch>> {
+    let sql = "SELECT first_lsn, first_seq, last_lsn, last_seq, count, requests, attempts, replay,
+                   started_at, took_us
+               FROM batches WHERE id IN (SELECT id FROM batches WHERE sink = ?1
+                   ORDER BY id DESC LIMIT ?2) ORDER BY id DESC";
+    let mut statement = connection.prepare(sql)?;
+    let batches = statement.query_map((sink, limit), |row| {
+        Ok(Batch {
+            first: Position::new(lsn_from_sql(row.get(0)?), row.get(1)?),
+            last: Position::new(lsn_from_sql(row.get(2)?), row.get(3)?),
+            count: row.get::<_, i64>(4)?.unsigned_abs(),
+            requests: row.get(5)?,
+            attempts: row.get(6)?,
+            replay: row.get(7)?,
+            started: Timestamp::from_unix_micros(row.get(8)?),
+            took_us: row.get::<_, i64>(9)?.unsigned_abs(),
+        })
+    })?;
+    batches.collect()
 }
 
 /// Forgets what lies as a whole below `begin`: the journal does not have it any more either.

@@ -32,17 +32,19 @@ mod ward;
 mod window;
 
 pub use batches::{
-    prune as prune_batches, rename_route as rename_route_of_batches, store as store_batches,
+    Batch, newest as newest_batches, prune as prune_batches,
+    rename_route as rename_route_of_batches, store as store_batches,
 };
 pub use breaker::{BreakerState, HaltReason};
 pub use dead_letter::{
-    Begin as Replay, Begun, Filter as DeadLetterFilter, KeyError as DeadLetterKeyError,
-    Listed as DeadLetter, Of as DeadLettersOf, Shown as DeadLetterShown, Try,
-    counts as dead_letter_counts, discard as discard_dead_letters,
-    discard_selected as discard_selected_dead_letters, expire as expire_dead_letters,
-    list as list_dead_letters, mappings as dead_letter_mappings, missing as missing_dead_letters,
-    outcomes as replay_outcomes, owners as owners_of_dead_letters, prune as prune_dead_letters,
-    rename as rename_dead_letters, show as show_dead_letter,
+    Begin as Replay, Begun, Cause as DeadLetterCause, Filter as DeadLetterFilter,
+    KeyError as DeadLetterKeyError, Listed as DeadLetter, Of as DeadLettersOf,
+    Shown as DeadLetterShown, Try, causes as dead_letter_causes, counts as dead_letter_counts,
+    discard as discard_dead_letters, discard_selected as discard_selected_dead_letters,
+    expire as expire_dead_letters, list as list_dead_letters, mappings as dead_letter_mappings,
+    missing as missing_dead_letters, newest as newest_dead_letters, outcomes as replay_outcomes,
+    owners as owners_of_dead_letters, prune as prune_dead_letters, rename as rename_dead_letters,
+    show as show_dead_letter,
 };
 pub use fate::{Fate, SetAside, fate};
 pub use gate::Gates;

@@ -14,13 +14,29 @@ pub enum Error {
     /// A change of the journal can't be decoded.
     #[error(transparent)]
     Mapping(#[from] mapping::Error),
-    /// What was asked for is wrong, or not there.
+    /// What was asked for is wrong.
     #[error("{message}")]
     Asked {
         /// What is wrong.
         message: String,
         /// The next step, where there is one to tell.
         help: Option<String>,
+    },
+    /// What was asked for does not fit what is there.
+    #[error("{message}")]
+    Unfit {
+        /// What does not fit.
+        message: String,
+        /// The next step.
+        help: String,
+    },
+    /// What was asked for is not there.
+    #[error("{message}")]
+    Missing {
+        /// What there is not.
+        message: String,
+        /// The next step.
+        help: String,
     },
 }
 

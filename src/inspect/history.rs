@@ -3,7 +3,6 @@
 //! Each figure is kept twice: every ten seconds for an hour, every two minutes for a day.
 
 use rusqlite::Connection;
-use serde::Serialize;
 
 use crate::lsn::Timestamp;
 
@@ -74,7 +73,7 @@ pub const FIGURES: &[(&str, &str)] = &[
 ];
 
 /// A figure over time.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
     /// Seconds since 1970 and the figure, oldest first.
     pub points: Vec<(i64, f64)>,

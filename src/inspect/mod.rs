@@ -11,9 +11,11 @@ pub mod dead_letter;
 mod error;
 pub mod history;
 pub mod load;
+pub mod newest;
 pub mod request;
 pub mod status;
 pub mod trace;
+pub mod words;
 
 pub use error::Error;
 

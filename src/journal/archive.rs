@@ -85,6 +85,13 @@ impl Archive {
         self.segments.iter().flat_map(|segment| &segment.runs).find_map(|run| run.oldest)
     }
 
+    /// Returns where its last `runs` runs begin: for who wants only what is newest.
+    #[must_use]
+    pub fn near_end(&self, runs: usize) -> Position {
+        let newest = self.segments.iter().rev().flat_map(|segment| segment.runs.iter().rev());
+        newest.take(runs).last().map_or(self.begin, |run| run.first)
+    }
+
     /// Whether there is nothing in it at all.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

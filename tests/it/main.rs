@@ -10,6 +10,7 @@ mod admin;
 mod binary;
 mod bounds;
 mod cluster;
+mod console;
 mod decoder;
 mod delivers;
 mod dlq;

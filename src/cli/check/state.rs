@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::report::Report;
-use crate::cli::output::bytes;
 use crate::config::Config;
 use crate::delivery::{KeptMapping, changed_mappings, kept_mappings};
+use crate::inspect::words::bytes;
 use crate::state::State;
 
 pub(super) fn check(config: &Config, report: &mut Report) {

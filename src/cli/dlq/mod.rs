@@ -94,6 +94,9 @@ pub(super) struct Select {
     /// That failed so
     #[arg(long, value_name = "CATEGORY", value_parser = category)]
     category: Option<Category>,
+    /// That failed with exactly this message
+    #[arg(long, value_name = "TEXT")]
+    message: Option<String>,
     /// In this state
     #[arg(long, value_name = "STATE", value_parser = ["retrying", "blocked", "dead", "replaying", "discarded", "delivered"])]
     state: Option<String>,
@@ -112,6 +115,7 @@ impl Select {
             sink: self.sink.clone(),
             route: self.route.clone(),
             table: self.table.clone(),
+            message: self.message.clone(),
             state: self.state.clone(),
             since: self.since,
             until: self.until,

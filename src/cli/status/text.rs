@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::cli::output::bytes;
 use crate::delivery::SinkState;
 use crate::inspect::status::{HeldBy, SinkStatus, SourceState, SourceStatus, Status};
+use crate::inspect::words::{bytes, duration};
 
 const GREEN: &str = "\x1b[32m";
 const YELLOW: &str = "\x1b[33m";
@@ -182,19 +182,6 @@ fn line(
     }
     out.push_str(text.trim_end());
     out.push('\n');
-}
-
-/// Writes a time for people: `0.3 s`, `4 min`, `2 h`, `3 d`.
-fn duration(seconds: f64) -> String {
-    const MINUTE: f64 = 60.0;
-    const HOUR: f64 = 60.0 * MINUTE;
-    const DAY: f64 = 24.0 * HOUR;
-    match seconds {
-        s if s < 2.0 * MINUTE => format!("{s:.1} s"),
-        s if s < 2.0 * HOUR => format!("{:.0} min", s / MINUTE),
-        s if s < 2.0 * DAY => format!("{:.0} h", s / HOUR),
-        s => format!("{:.0} d", s / DAY),
-    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub struct Filter {
     pub key: Vec<(String, String)>,
     /// That failed so.
     pub category: Option<String>,
+    /// That failed with exactly this message.
+    pub message: Option<String>,
     /// In this state.
     pub state: Option<String>,
     /// That failed last at or after this time, in microseconds since 1970.
@@ -80,6 +82,7 @@ impl Filter {
             ("route = ?", &self.route),
             ("\"table\" = ?", &self.table),
             ("category = ?", &self.category),
+            ("message = ?", &self.message),
             ("state = ?", &self.state),
         ];
         for (sql, text) in texts {

@@ -12,7 +12,7 @@ pub use self::filter::{Filter, KeyError};
 pub(super) use self::keys::DeadKeys;
 pub use self::named::{missing, owners};
 pub(super) use self::read::tries;
-pub use self::read::{Listed, Shown, Try, list, mappings, outcomes, show};
+pub use self::read::{Cause, Listed, Shown, Try, causes, list, mappings, newest, outcomes, show};
 pub use self::replay::{Begin, Begun};
 pub(super) use self::replay::{Newer, begin, feed, keys_of_dead, newer, refuse};
 pub(super) use self::store::{

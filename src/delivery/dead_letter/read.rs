@@ -118,6 +118,71 @@ pub fn list(
     connection.prepare(&sql)?.query_map(params_from_iter(&values), listed)?.collect()
 }
 
+/// As [`list`], newest first: `limit` of it below `before`.
+///
+/// # Errors
+/// Any of SQLite's.
+pub fn newest(
+    connection: &Connection,
+    filter: &Filter,
+    before: i64,
+    limit: u32,
+) -> rusqlite::Result<Vec<Listed>> {
+    let (mut selection, values) = filter.sql();
+    if filter.state.is_none() {
+        selection.push_str(" AND state <> 'delivered'");
+    }
+    let sql = format!(
+        "SELECT {COLUMNS} FROM dead_letters WHERE {selection} AND id < {before}
+         ORDER BY id DESC LIMIT {limit}"
+    );
+    connection.prepare(&sql)?.query_map(params_from_iter(&values), listed)?.collect()
+}
+
+/// What events were set aside for, all of the same kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// The sink.
+    pub sink: String,
+    /// Their state.
+    pub state: String,
+    /// Of the last failure.
+    pub category: Option<String>,
+    /// Of the last failure.
+    pub message: Option<String>,
+    /// How many there are.
+    pub count: u64,
+    /// The newest of them.
+    pub newest: i64,
+    /// When the last of them failed.
+    pub last_failed: Option<Timestamp>,
+}
+
+/// Groups what is set aside by its cause, the most frequent first, `limit` causes at most; those
+/// that are done with are left out.
+///
+/// # Errors
+/// Any of SQLite's.
+pub fn causes(connection: &Connection, limit: u32) -> rusqlite::Result<Vec<Cause>> {
+    let sql = "SELECT sink, state, category, message, count(*), max(id), max(last_failed)
+               FROM dead_letters WHERE state NOT IN ('delivered', 'discarded')
+               GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 6 DESC LIMIT ?1";
+    let mut statement = connection.prepare(sql)?;
+    let causes = statement.query_map([limit], |row| {
+        let failed: Option<i64> = row.get(6)?;
+        Ok(Cause {
+            sink: row.get(0)?,
+            state: row.get(1)?,
+            category: row.get(2)?,
+            message: row.get(3)?,
+            count: row.get::<_, i64>(4)?.unsigned_abs(),
+            newest: row.get(5)?,
+            last_failed: failed.map(Timestamp::from_unix_micros),
+        })
+    })?;
+    causes.collect()
+}
+
 /// Returns the mappings of the dead letters that a filter takes, each with the version that it had,
 /// once.
 ///

@@ -2,12 +2,14 @@
 
 mod hidden;
 mod original;
+mod today;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 pub use hidden::Hidden;
 pub use original::Originals;
+pub use today::{Today, today};
 
 use super::{Error, json};
 use crate::delivery::{self, DeadLetter, DeadLetterShown, show_dead_letter};
@@ -142,6 +144,8 @@ impl<'a> Try<'a> {
 /// [`Error::Asked`] where there is none of this number; when the state can't be read.
 pub fn find(reader: &Reader, id: i64) -> Result<DeadLetterShown, Error> {
     let found = reader.read(|connection| show_dead_letter(connection, id))?;
-    let missing = || Error::asked(format!("there is no dead letter {id}"));
-    found.ok_or_else(|| missing().with("`walgate dlq list` has the numbers"))
+    found.ok_or_else(|| Error::Missing {
+        message: format!("there is no dead letter {id}"),
+        help: "`walgate dlq list` has the numbers".to_owned(),
+    })
 }

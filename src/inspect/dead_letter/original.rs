@@ -44,11 +44,16 @@ impl<'a> Originals<'a> {
     /// Returns the row of an event, by column; none where nobody has it any more, or it can't be
     /// read.
     pub fn row(&mut self, letter: &DeadLetterShown) -> Option<Box<RawValue>> {
-        let (chunk, entry) = match &letter.original {
-            Some(record) => (Arc::new(record::decode(record).ok()?), 0),
-            None => self.journaled(&letter.listed)?,
-        };
+        let (chunk, entry) = self.change(letter)?;
         row(&chunk, entry, &letter.listed)
+    }
+
+    /// Returns the change itself: its chunk, and its place in it.
+    pub fn change(&mut self, letter: &DeadLetterShown) -> Option<(Arc<Chunk>, u32)> {
+        match &letter.original {
+            Some(record) => Some((Arc::new(record::decode(record).ok()?), 0)),
+            None => self.journaled(&letter.listed),
+        }
     }
 
     /// Returns why originals that only the journal has are left out; none where it can be read.

@@ -54,8 +54,8 @@ pub struct Walked {
 /// Goes through the journal and gives what it finds to `each`, oldest first, some at a time.
 ///
 /// # Errors
-/// [`Error::Asked`] for a sink that is not there and a key that the table does not have; others
-/// when state or journal can't be read; what `each` returns.
+/// [`Error::Asked`] for a key or table that is none, [`Error::Missing`] for a sink that is not
+/// there, [`Error::Unfit`] for a key that is not the table's; others when state or journal can't be read; what `each` returns.
 pub fn walk<E: From<Error>>(
     asked: Asked<'_>,
     config: &Config,
@@ -100,8 +100,9 @@ pub fn walk<E: From<Error>>(
     if let Some(keys) = life.wrong_key() {
         let key = |columns: &Vec<String>| format!("{{{}}}", columns.join(", "));
         let keys: Vec<String> = keys.iter().map(key).collect();
-        let wrong = Error::asked(format!("{} has another key", asked.table));
-        return Err(wrong.with(format!("its key is {}", keys.join(" or "))).into());
+        let message = format!("{} has another key", asked.table);
+        let help = format!("its key is {}", keys.join(" or "));
+        return Err(Error::Unfit { message, help }.into());
     }
     Ok(walked)
 }
@@ -135,6 +136,6 @@ fn sinks<'c>(config: &'c Config, wanted: Option<&str>) -> Result<Vec<&'c str>, E
     }
     let meant = suggestion(wanted, names.iter().copied());
     let meant = meant.map(|meant| format!("; did you mean \"{meant}\"?")).unwrap_or_default();
-    Err(Error::asked(format!("there is no sink \"{wanted}\"{meant}"))
-        .with(format!("the config has {}", names.join(", "))))
+    let message = format!("there is no sink \"{wanted}\"{meant}");
+    Err(Error::Missing { message, help: format!("the config has {}", names.join(", ")) })
 }

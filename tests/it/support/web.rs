@@ -38,6 +38,26 @@ pub(crate) fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> 
     say(address, &request).unwrap_or_else(|| panic!("no answer to {path}"))
 }
 
+/// Asks with POST; `headers` may name another host.
+#[track_caller]
+pub(crate) fn post(
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let mut request = format!("POST {path} HTTP/1.1\r\nconnection: close\r\n");
+    let names_host = headers.iter().any(|(name, _)| *name == "host");
+    let host = ("host", &*address.to_string());
+    let length = ("content-length", &*body.len().to_string());
+    for (name, value) in (!names_host).then_some(&host).into_iter().chain([&length]).chain(headers)
+    {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str(&format!("\r\n{body}"));
+    say(address, &request).unwrap_or_else(|| panic!("no answer to {path}"))
+}
+
 /// Sends what it is given and reads to the end; none when there is no whole answer.
 pub(crate) fn say(address: SocketAddr, request: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).ok()?;

@@ -1,0 +1,29 @@
+//! The console and the interface behind it, over a live run.
+
+mod api;
+
+use crate::support::receiver::{Event, Receiver, Reply};
+use crate::support::road::{PATIENCE, Road, T, file, http, route};
+use walgate::demo::cluster::Cluster;
+
+/// A run with a sink that refuses one row, and one that takes everything.
+struct Shop {
+    receiver: Receiver,
+    road: Road,
+}
+
+impl Shop {
+    fn start(more: &str) -> Self {
+        let receiver = Receiver::start();
+        receiver.when(|event: &Event| event.0["data"]["id"] == 3, Reply::status(422));
+        let sinks = http("far", &receiver.url("/"), "");
+        let config =
+            format!("{sinks}{}{}{}{more}", route("t", "far"), file("near"), route("t", "near"));
+        let road = Road::new(Cluster::builder(), T, &config);
+        road.sql("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, '<b>c</b>')");
+        crate::support::process::eventually("a dead letter", PATIENCE, || {
+            road.dead_letters(&["--state", "dead"]).len() == 1
+        });
+        Self { receiver, road }
+    }
+}
