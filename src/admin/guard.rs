@@ -3,11 +3,12 @@
 //! Three dangers: somebody on the network, who must show the token; a web page in a browser on
 //! this host whose name was pointed at the loopback (rebinding), which the `Host` header gives
 //! away; and such a page that just asks, without a need to read the answer, which browsers say:
-//! by `Sec-Fetch-Site`, by `Origin`, and by what a form's body can't be.
+//! by `Sec-Fetch-Site` and by `Origin`. That what changes something is JSON, which no form of another
+//! site can send, is for those who read it.
 
 use std::net::IpAddr;
 
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::{HeaderMap, Method, StatusCode};
 use ring::hmac;
 
@@ -17,9 +18,6 @@ use crate::secret::Secret;
 /// Asked without a token: what watches a process has none, and a person has none yet.
 const OPEN_PATHS: &[&str] =
     &["/healthz", "/readyz", "/login", "/console.css", "/console.js", "/favicon.svg"];
-
-/// Where a person shows the token: the one form whose body is no JSON.
-const LOGIN: &str = "/login";
 
 /// Below it a question may change something: what is acknowledged.
 const ACTING: &str = "/v1/";
@@ -40,8 +38,6 @@ pub(super) enum Refused {
     Host,
     /// A page of another site made a browser ask.
     CrossSite,
-    /// It would change something, and is no JSON: a form of another site could send it.
-    Form,
     /// It shows no token, or another one.
     Token,
 }
@@ -51,7 +47,6 @@ impl Refused {
     pub(super) const fn status(self) -> StatusCode {
         match self {
             Self::Host | Self::CrossSite => StatusCode::FORBIDDEN,
-            Self::Form => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Token => StatusCode::UNAUTHORIZED,
         }
     }
@@ -61,7 +56,6 @@ impl Refused {
         match self {
             Self::Host => "the host header names another host; ask by a loopback address",
             Self::CrossSite => "a page of another site may not ask",
-            Self::Form => "send the header content-type: application/json",
             Self::Token => "send the header authorization: Bearer TOKEN with admin.token",
         }
     }
@@ -140,11 +134,6 @@ impl Guard {
             };
             if said(ORIGIN.as_str()).is_some_and(|origin| !is_own(origin)) {
                 return Err(Refused::CrossSite);
-            }
-            let is_json =
-                said(CONTENT_TYPE.as_str()).is_some_and(|it| it.starts_with(b"application/json"));
-            if *method == Method::POST && !is_json && path != LOGIN {
-                return Err(Refused::Form);
             }
         }
         match &self.token {
@@ -309,10 +298,6 @@ mod tests {
         assert_eq!(check(&[json, ("origin", "http://localhost:7717")]), Ok(()));
         for origin in ["http://evil.example", "http://localhost:80", "null"] {
             assert_eq!(check(&[json, ("origin", origin)]), Err(Refused::CrossSite), "{origin}");
-        }
-        assert_eq!(check(&[]), Err(Refused::Form));
-        for form in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
-            assert_eq!(check(&[("content-type", form)]), Err(Refused::Form), "{form}");
         }
     }
 

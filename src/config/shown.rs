@@ -188,13 +188,13 @@ mask_key = "s3cret"
 tier = { column = "plan", lookup = { g = "gold" }, on_miss = "reject", check = ["nonempty", { max_length = 3 }] }
 phone = { column = "phone", mask = "hash" }
 [sink.crm]
-batch = { max_events = 100, max_bytes = "64KiB", max_wait = "90s" }
+batch = { max_events = 1, max_bytes = "64KiB", max_wait = "90s" }
 rate_limit = { requests = "50/s", burst = 10 }
 [sink.crm.http]
 url = "https://user:s3cret@crm/v1"
 headers = { authorization = "Bearer s3cret" }
 signing_secret = ["whsec_czNjcmV0LXMzY3JldC1zM2NyZXQ="]
-basic = { user = "s3cret", password = "s3cret" }
+auth = { basic = { user = "s3cret", password = "s3cret" } }
 [sink.crm.http.on.delete]
 url = "https://crm/s3cret"
 [[route]]
@@ -221,6 +221,7 @@ sink = "crm"
             "[sink.crm.http]",
             "headers = { authorization = \"***\" }",
             "signing_secret = [\"***\"]",
+            "token = \"***\"",
             "[mapping.contact]",
             "version = 3",
             "on = [\"insert\", \"delete\"]",

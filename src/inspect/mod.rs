@@ -7,10 +7,12 @@
 //! Knows no screen: commands print these documents, the admin listener answers with them. So both
 //! say the same.
 
+pub mod check;
 pub mod dead_letter;
 mod error;
 pub mod history;
 pub mod load;
+pub mod made;
 pub mod newest;
 pub mod request;
 pub mod status;
@@ -22,6 +24,7 @@ pub use error::Error;
 use serde_json::value::RawValue;
 
 use crate::mapping::{SourceLabel, TablePattern};
+use crate::source;
 use crate::state::{Reader, meta};
 
 /// Reads the name of one table, as SQL would quote it.
@@ -48,6 +51,13 @@ pub fn label(reader: &Reader) -> Result<SourceLabel, Error> {
         slot: identity.slot,
     };
     Ok(reader.read(meta::load)?.identity.map(label).unwrap_or_default())
+}
+
+/// Returns what the state knows as the source compares it.
+#[must_use]
+pub fn identity(known: &meta::Identity) -> source::Identity {
+    let meta::Identity { system_id, timeline, began, started, database, slot } = known.clone();
+    source::Identity { system_id, timeline, began, started, database, slot }
 }
 
 /// Takes bytes as the JSON they are; what is none becomes a string.

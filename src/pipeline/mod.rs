@@ -46,7 +46,6 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::{Ending, Error};
 pub use operate::operate;
-pub(crate) use setup::identity;
 pub use shadow::{
     Figures as ShadowFigures, Sample as ShadowSample, SampleField as ShadowField,
     Sides as ShadowSides, Stored as StoredShadow, stored as stored_shadows,

@@ -83,7 +83,7 @@ async fn join(config: &Config, options: Options, state: State) -> Result<Opened,
         known.confirmed
     };
     let resume = Resume {
-        identity: known.identity.as_ref().map(identity),
+        identity: known.identity.as_ref().map(inspect::identity),
         received,
         journaled: journal.end().previous(),
         confirmed: known.confirmed,
@@ -459,12 +459,6 @@ fn journal_settings(config: &Config) -> journal::Settings {
         max_bytes: config.journal.max_size,
         reserve_bytes: config.journal.reserve,
     }
-}
-
-/// Returns what the state knows as the source compares it.
-pub(crate) fn identity(known: &meta::Identity) -> Identity {
-    let meta::Identity { system_id, timeline, began, started, database, slot } = known.clone();
-    Identity { system_id, timeline, began, started, database, slot }
 }
 
 fn label(identity: &Identity) -> SourceLabel {

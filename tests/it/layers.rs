@@ -49,8 +49,10 @@ const FRAME: &[&str] = &[
     "telemetry",
 ];
 
-const INSPECT: &[&str] =
-    &["config", "delivery", "journal", "mapping", "pgoutput", "progress", "source", "state"];
+const INSPECT: &[&str] = &[
+    "config", "delivery", "journal", "libpq", "mapping", "pgoutput", "progress", "sink", "source",
+    "state",
+];
 
 /// Where time is an argument; beside the words, which name it.
 const PURE: &[&str] = &[

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{Response, StatusCode};
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::body::{self, Json};
 use super::{Shared, document, number};
 use crate::admin::api::show::known_sink;
 use crate::admin::beside::{self, Standing};
@@ -19,7 +19,7 @@ use crate::admin::{Shown, answer};
 use crate::chunk::Operation;
 use crate::delivery::{DeadLetterFilter, missing_dead_letters};
 use crate::inspect;
-use crate::inspect::request::Request;
+use crate::inspect::request;
 use crate::mapping::Selector;
 use crate::progress::load::{LoadState, Wanted};
 use crate::state::request::Answer;
@@ -36,48 +36,34 @@ impl Peer {
     }
 }
 
-/// Reads a body; an empty one is an empty object.
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
-    let body: &[u8] = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| Refusal::wrong(format!("the body: {error}")))
-}
-
-/// Takes a text that is there: what is left out is none, `null` and an empty one are refused, so
-/// that nothing means more than whoever wrote it meant.
-fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    if text.is_empty() { Err(D::Error::custom("a text is empty")) } else { Ok(Some(text)) }
-}
-
 /// Which dead letters are meant.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Which {
-    ids: Option<Vec<i64>>,
-    #[serde(deserialize_with = "there")]
+    #[serde(deserialize_with = "body::ids")]
+    ids: Vec<i64>,
+    #[serde(deserialize_with = "body::there")]
     sink: Option<String>,
-    #[serde(deserialize_with = "there")]
+    #[serde(deserialize_with = "body::there")]
     route: Option<String>,
-    #[serde(deserialize_with = "there")]
+    #[serde(deserialize_with = "body::there")]
     table: Option<String>,
-    #[serde(deserialize_with = "there")]
+    #[serde(deserialize_with = "body::there")]
     category: Option<String>,
-    #[serde(deserialize_with = "there")]
+    #[serde(deserialize_with = "body::there")]
     state: Option<String>,
-    #[serde(deserialize_with = "there")]
+    #[serde(deserialize_with = "body::there")]
     message: Option<String>,
-    all: Option<bool>,
+    #[serde(deserialize_with = "body::yes")]
+    all: bool,
 }
 
 impl Which {
     /// Everything at once has to be asked for in so many words.
     fn filter(self) -> Result<DeadLetterFilter, Refusal> {
         let Self { ids, sink, route, table, category, state, message, all } = self;
-        if ids.as_ref().is_some_and(Vec::is_empty) || all == Some(false) {
-            return Err(Refusal::wrong("\"ids\" can't be empty, and \"all\" only true"));
-        }
         let filter = DeadLetterFilter {
-            ids: ids.unwrap_or_default(),
+            ids,
             sink,
             route,
             table,
@@ -86,7 +72,7 @@ impl Which {
             message,
             ..DeadLetterFilter::default()
         };
-        if filter.is_empty() && all.is_none() {
+        if filter.is_empty() && !all {
             return Err(Refusal::wrong("which of them? give ids or filters, or \"all\": true"));
         }
         Ok(filter)
@@ -95,34 +81,30 @@ impl Which {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Replay {
+pub(super) struct Replay {
     which: Which,
-    #[serde(default, deserialize_with = "version")]
+    #[serde(default, deserialize_with = "body::version")]
     mapping_version: Option<u32>,
     #[serde(default)]
     force: bool,
-}
-
-fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    u32::deserialize(deserializer).map(Some)
 }
 
 /// `POST /v1/dead-letters/replay`: as `walgate dlq replay`.
 pub(super) async fn replay(
     State(shown): Shared,
     Extension(peer): Extension<Peer>,
-    body: Bytes,
+    body: Json<Replay>,
 ) -> Answered {
-    let Replay { which, mapping_version, force } = read(&body)?;
+    let Json(Replay { which, mapping_version, force }) = body;
     let filter = which.filter()?;
     there_are(&shown, &filter).await?;
-    let what = Request::ReplayDead { filter, mapping: mapping_version, force };
+    let what = request::Request::ReplayDead { filter, mapping: mapping_version, force };
     settled(beside::ask(&shown, &what, peer.origin()).await?)
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Discard {
+pub(super) struct Discard {
     which: Which,
     reason: String,
 }
@@ -131,15 +113,15 @@ struct Discard {
 pub(super) async fn discard(
     State(shown): Shared,
     Extension(peer): Extension<Peer>,
-    body: Bytes,
+    body: Json<Discard>,
 ) -> Answered {
-    let Discard { which, reason } = read(&body)?;
+    let Json(Discard { which, reason }) = body;
     if reason.trim().is_empty() {
         return Err(Refusal::wrong("\"reason\" is needed; it is kept"));
     }
     let filter = which.filter()?;
     there_are(&shown, &filter).await?;
-    let what = Request::Discard { filter, reason };
+    let what = request::Request::Discard { filter, reason };
     settled(beside::ask(&shown, &what, peer.origin()).await?)
 }
 
@@ -158,26 +140,26 @@ async fn there_are(shown: &Arc<dyn Shown>, filter: &DeadLetterFilter) -> Result<
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Why {
-    #[serde(deserialize_with = "there")]
+pub(super) struct Why {
+    #[serde(deserialize_with = "body::there")]
     reason: Option<String>,
 }
 
 /// The body of what needs none.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+pub(super) struct Nothing {}
 
 /// `POST /v1/sinks/NAME/pause`: as `walgate sink pause`.
 pub(super) async fn pause(
     State(shown): Shared,
     Path(sink): Path<String>,
     Extension(peer): Extension<Peer>,
-    body: Bytes,
+    body: Json<Why>,
 ) -> Answered {
-    let Why { reason } = read(&body)?;
+    let Json(Why { reason }) = body;
     known_sink(&shown, &sink)?;
-    settled(beside::ask(&shown, &Request::Pause { sink, reason }, peer.origin()).await?)
+    settled(beside::ask(&shown, &request::Request::Pause { sink, reason }, peer.origin()).await?)
 }
 
 /// `POST /v1/sinks/NAME/resume`: as `walgate sink resume`.
@@ -185,11 +167,11 @@ pub(super) async fn resume(
     State(shown): Shared,
     Path(sink): Path<String>,
     Extension(peer): Extension<Peer>,
-    body: Bytes,
+    body: Json<Nothing>,
 ) -> Answered {
-    let Nothing {} = read(&body)?;
+    let Json(Nothing {}) = body;
     known_sink(&shown, &sink)?;
-    settled(beside::ask(&shown, &Request::Resume { sink }, peer.origin()).await?)
+    settled(beside::ask(&shown, &request::Request::Resume { sink }, peer.origin()).await?)
 }
 
 /// `POST /v1/routes/NAME/hold`: as `walgate route hold`.
@@ -197,11 +179,11 @@ pub(super) async fn hold(
     State(shown): Shared,
     Path(route): Path<String>,
     Extension(peer): Extension<Peer>,
-    body: Bytes,
+    body: Json<Why>,
 ) -> Answered {
-    let Why { reason } = read(&body)?;
+    let Json(Why { reason }) = body;
     known_route(&shown, &route)?;
-    settled(beside::ask(&shown, &Request::Hold { route, reason }, peer.origin()).await?)
+    settled(beside::ask(&shown, &request::Request::Hold { route, reason }, peer.origin()).await?)
 }
 
 /// `POST /v1/routes/NAME/release`: as `walgate route release`.
@@ -209,11 +191,11 @@ pub(super) async fn release(
     State(shown): Shared,
     Path(route): Path<String>,
     Extension(peer): Extension<Peer>,
-    body: Bytes,
+    body: Json<Nothing>,
 ) -> Answered {
-    let Nothing {} = read(&body)?;
+    let Json(Nothing {}) = body;
     known_route(&shown, &route)?;
-    settled(beside::ask(&shown, &Request::Release { route }, peer.origin()).await?)
+    settled(beside::ask(&shown, &request::Request::Release { route }, peer.origin()).await?)
 }
 
 fn known_route(shown: &Arc<dyn Shown>, name: &str) -> Result<(), Refusal> {
@@ -223,11 +205,11 @@ fn known_route(shown: &Arc<dyn Shown>, name: &str) -> Result<(), Refusal> {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Backfill {
+pub(super) struct Backfill {
     table: String,
-    #[serde(default, deserialize_with = "there")]
+    #[serde(default, deserialize_with = "body::there")]
     sink: Option<String>,
-    #[serde(default, rename = "where", deserialize_with = "there")]
+    #[serde(default, rename = "where", deserialize_with = "body::there")]
     filter: Option<String>,
     #[serde(default)]
     sweep: bool,
@@ -237,9 +219,9 @@ struct Backfill {
 pub(super) async fn backfill(
     State(shown): Shared,
     Extension(peer): Extension<Peer>,
-    body: Bytes,
+    body: Json<Backfill>,
 ) -> Answered {
-    let Backfill { table, sink, filter, sweep } = read(&body)?;
+    let Json(Backfill { table, sink, filter, sweep }) = body;
     if let Some(sink) = &sink {
         known_sink(&shown, sink)?;
     }
@@ -263,7 +245,7 @@ pub(super) async fn backfill(
     }
     let table = pattern.as_str().to_owned();
     let wanted = Some(Wanted { table, sink, routes: routes.clone(), filter, sweep });
-    settled(beside::ask(&shown, &Request::Load { wanted, routes }, peer.origin()).await?)
+    settled(beside::ask(&shown, &request::Request::Load { wanted, routes }, peer.origin()).await?)
 }
 
 /// `POST /v1/backfills/ID/pause|resume|cancel`
@@ -271,9 +253,9 @@ pub(super) async fn turn(
     State(shown): Shared,
     Path((id, turn)): Path<(String, String)>,
     Extension(peer): Extension<Peer>,
-    body: Bytes,
+    body: Json<Nothing>,
 ) -> Answered {
-    let Nothing {} = read(&body)?;
+    let Json(Nothing {}) = body;
     let id = number(&id)?;
     let state = match turn.as_str() {
         "pause" => LoadState::Paused,
@@ -295,7 +277,7 @@ pub(super) async fn turn(
         let message = format!("backfill {id} is {}: it can't be changed so", load.state.as_str());
         return Err(Refusal::new(StatusCode::CONFLICT, message));
     }
-    let what = Request::TurnLoads { ids: vec![id], state };
+    let what = request::Request::TurnLoads { ids: vec![id], state };
     settled(beside::ask(&shown, &what, peer.origin()).await?)
 }
 

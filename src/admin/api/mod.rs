@@ -1,6 +1,7 @@
 //! `/v1/…`: what commands say and do, as JSON over HTTP. `openapi` describes it.
 
 mod act;
+mod body;
 mod openapi;
 mod show;
 

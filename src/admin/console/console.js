@@ -59,7 +59,7 @@
     !getSelection().isCollapsed;
   let renewing = false;
   async function renew(now) {
-    if (renewing || document.hidden || (!now && isBusy()) || main().dataset.still !== undefined) return;
+    if (renewing || document.hidden || (!now && isBusy()) || main().querySelector("[data-still]")) return;
     renewing = true;
     try {
       const answer = await fetch(location.href, { headers: { accept: "text/html" }, redirect: "manual" });

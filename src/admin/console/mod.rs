@@ -6,6 +6,7 @@
 
 mod backfills;
 mod chart;
+mod checks;
 mod dead_letters;
 mod frame;
 mod incidents;
@@ -41,6 +42,7 @@ pub(super) fn routes() -> Router<Arc<dyn Shown>> {
     Router::new()
         .route("/", get(overview::page))
         .route("/source", get(source::page))
+        .route("/checks", get(checks::page))
         .route("/sinks/{name}", get(sink::page))
         .route("/dead-letters", get(dead_letters::list))
         .route("/dead-letters/{id}", get(dead_letters::one))

@@ -43,7 +43,7 @@ pub(super) async fn page(State(shown): State<Arc<dyn Shown>>, RawQuery(query): R
             (figures_of(&status))
             (twin("walgate status"))
             (twin("walgate slot show"))
-            (twin("walgate check"))
+            p { a.button href="/checks" { "Check everything" } }
         }
         (places(&status))
         section.card {
@@ -166,7 +166,7 @@ fn tables(config: &Config, figures: &Figures) -> Markup {
     html! {
         section.card {
             h2 { "Tables" }
-            p.note { "Changes that came since this run began, routed or not. Replica identities and what else is to be looked at: " code { "walgate check" } "." }
+            p.note { "Changes that came since this run began, routed or not. Replica identities and what else is to be looked at: " a href="/checks" { "the checks" } "." }
             div.scroll { table.rows {
                 thead { tr { th { "Table" } @for word in &words { th.number { (word) } } th { "Routes" } } }
                 tbody { @for (table, counts) in &tables { tr {

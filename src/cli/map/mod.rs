@@ -1,6 +1,5 @@
 //! `walgate map`: what a route would send for one row, and why.
 
-pub(super) mod event;
 mod row;
 mod table;
 
@@ -15,6 +14,7 @@ use super::failure::{Exit, Failure};
 use super::{Global, output};
 use crate::chunk::{Chunk, Operation};
 use crate::config::{Config, Sink, suggestion};
+use crate::inspect::made;
 use crate::mapping::{self, Mapped, Rest, Route, SinkMapper, SourceLabel};
 use crate::relation::{ReplicaIdentity, quote_identifier};
 use crate::source::catalog::Row;
@@ -221,7 +221,7 @@ impl Shown<'_> {
         explains: bool,
     ) -> Result<bool, Failure> {
         let undecodable = |error: &dyn std::error::Error| Failure::of(Exit::Failed, error);
-        let chunk = event::chunk(&self.found.relation, self.operation, row);
+        let chunk = made::chunk(&self.found.relation, self.operation, row);
         let Some(chunk) = chunk.map_err(|error| undecodable(&error))? else {
             let why = "Postgres sends no delete of a table without a replica identity";
             return skipped(why).map(|()| false);

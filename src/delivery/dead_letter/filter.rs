@@ -94,7 +94,8 @@ impl Filter {
             values.push(Value::Text(column.clone()));
             values.push(Value::Text(value.clone()));
             let count = values.len();
-            parts.push(format!("\"key\" -> ?{} = ?{count}", count - 1));
+            // As a path, so that a column of any name is one: `->` takes `$…` for a path itself.
+            parts.push(format!("\"key\" -> ('$.' || json_quote(?{})) = ?{count}", count - 1));
         }
         for (sql, time) in [("last_failed >= ?", self.since), ("last_failed < ?", self.until)] {
             if let Some(time) = time {
@@ -103,5 +104,37 @@ impl Filter {
             }
         }
         (parts.join(" AND "), values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Connection, params_from_iter};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(key: &str, asked: &str, is_it: bool) {
+        let mut filter = Filter::default();
+        filter.set_key(asked).unwrap();
+        let (sql, values) = filter.sql();
+        let connection = Connection::open_in_memory().unwrap();
+        let sql = format!("SELECT count(*) FROM (SELECT '{key}' AS \"key\") WHERE {sql}");
+        let count = |sql: &str| -> rusqlite::Result<i64> {
+            connection.prepare(sql)?.query_row(params_from_iter(&values), |row| row.get(0))
+        };
+        assert_eq!(count(&sql), Ok(i64::from(is_it)), "{asked} in {key}");
+    }
+
+    #[test]
+    fn a_column_of_any_name_is_found() {
+        check(r#"{"id":42}"#, r#"{"id": 42}"#, true);
+        check(r#"{"id":42}"#, r#"{"id": 42.0}"#, false);
+        for name in ["", "$", "$.id", "a.b", "0", "[0]", "#", "Größe", "a b"] {
+            let key = format!(r#"{{"id":1,"{name}":"x"}}"#);
+            check(&key, &format!(r#"{{"{name}": "x"}}"#), true);
+            check(&key, &format!(r#"{{"{name}": "y"}}"#), false);
+            check(r#"{"id":1}"#, &format!(r#"{{"{name}": 1}}"#), false);
+        }
     }
 }

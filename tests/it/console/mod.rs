@@ -1,6 +1,7 @@
 //! The console and the interface behind it, over a live run.
 
 mod api;
+mod pages;
 
 use crate::support::receiver::{Event, Receiver, Reply};
 use crate::support::road::{PATIENCE, Road, T, file, http, route};

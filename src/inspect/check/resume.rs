@@ -4,7 +4,6 @@ use super::report::Report;
 use super::source::broken;
 use crate::config::Config;
 use crate::lsn::Lsn;
-use crate::pipeline;
 use crate::source::catalog::Moved;
 use crate::source::{Catalog, Error, Probed, Resume};
 use crate::state::{State, meta};
@@ -21,7 +20,7 @@ pub(super) async fn check(
     let Some(known) = known(config) else { return Ok(()) };
     let server = catalog.server().await?;
     let resume = Resume {
-        identity: known.identity.as_ref().map(pipeline::identity),
+        identity: known.identity.as_ref().map(crate::inspect::identity),
         received: known.received,
         journaled: None,
         confirmed: known.confirmed,

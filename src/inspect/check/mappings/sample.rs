@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::Seen;
 use crate::chunk::Operation;
-use crate::cli::check::report::Report;
-use crate::cli::map::event;
 use crate::failure::chain;
+use crate::inspect::check::report::Report;
+use crate::inspect::made;
 use crate::mapping::{
     Format, Mapped, Reason, Route, SinkMapper, Skip, SourceLabel, key_columns, where_fault,
 };
@@ -120,7 +120,7 @@ impl Seen<'_> {
         let shows_keys = self.shows_keys();
         let mut tally = Tally { rows: rows.len(), ..Tally::default() };
         for row in rows {
-            let Some(chunk) = event::chunk(&self.relation, operation, row)? else { continue };
+            let Some(chunk) = made::chunk(&self.relation, operation, row)? else { continue };
             let mut key = || {
                 let mut out = Vec::new();
                 match plain.map(&chunk, 0, &mut out) {

@@ -2,7 +2,7 @@
 
 use super::Seen;
 use crate::chunk::Operation;
-use crate::cli::check::report::Report;
+use crate::inspect::check::report::Report;
 use crate::mapping::{Field, From, Mapping, OnDelete, OnUnchanged, Policy, Rest, never_fits};
 use crate::relation::{Column, ReplicaIdentity, quote_identifier};
 use crate::source::catalog::TableColumn;

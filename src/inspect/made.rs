@@ -10,7 +10,10 @@ use crate::relation::{Relation, ReplicaIdentity};
 
 /// Returns a chunk that holds one change. Its place in the log, its time and its transaction are
 /// zero: nothing was committed. None: Postgres would send no such change.
-pub(in crate::cli) fn chunk(
+///
+/// # Errors
+/// A row that no frame can hold.
+pub fn chunk(
     relation: &Arc<Relation>,
     operation: Operation,
     row: &[Option<String>],

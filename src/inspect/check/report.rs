@@ -6,14 +6,19 @@ use serde_json::{Value, json};
 
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Status {
+pub enum Status {
+    /// It is as it should be.
     Ok,
+    /// It works, but the user should know.
     Warn,
+    /// `run` would not work.
     Fail,
 }
 
 impl Status {
-    const fn as_str(self) -> &'static str {
+    /// Returns the word used in `check`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Warn => "warn",
@@ -22,20 +27,26 @@ impl Status {
     }
 }
 
+/// Something that was looked at.
 #[derive(Debug)]
-struct Check {
-    id: &'static str,
-    subject: String,
-    status: Status,
-    seen: String,
-    fix: Option<String>,
+pub struct Check {
+    /// What programs know it by.
+    pub id: &'static str,
+    /// What was looked at.
+    pub subject: String,
+    /// How it went.
+    pub status: Status,
+    /// What was seen.
+    pub seen: String,
+    /// The statement or setting that mends it.
+    pub fix: Option<String>,
     /// A statement of `fix` that takes no heavy lock and loses nothing.
     repair: Option<String>,
 }
 
 /// Checks in the order in which they were made.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub struct Report {
     checks: Vec<Check>,
 }
 
@@ -89,8 +100,15 @@ impl Report {
         }
     }
 
+    /// Returns the checks, in order.
+    #[must_use]
+    pub fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+
     /// Returns what `check --fix` may run, in order.
-    pub(super) fn repairs(&self) -> Vec<String> {
+    #[must_use]
+    pub fn repairs(&self) -> Vec<String> {
         let mut repairs: Vec<String> = Vec::new();
         for repair in self.checks.iter().filter_map(|check| check.repair.clone()) {
             if !repairs.contains(&repair) {
@@ -101,11 +119,14 @@ impl Report {
     }
 
     /// Whether nothing failed.
-    pub(super) fn is_ok(&self) -> bool {
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
         self.checks.iter().all(|check| check.status != Status::Fail)
     }
 
-    pub(super) fn json(&self) -> Value {
+    /// Returns the document of `check --json`.
+    #[must_use]
+    pub fn json(&self) -> Value {
         let checks: Vec<Value> = self
             .checks
             .iter()
@@ -122,7 +143,9 @@ impl Report {
         json!({ "ok": self.is_ok(), "checks": checks })
     }
 
-    pub(super) fn text(&self) -> String {
+    /// Returns a line a check, for people.
+    #[must_use]
+    pub fn text(&self) -> String {
         let mut out = String::new();
         for Check { subject, status, seen, fix, .. } in &self.checks {
             // Writing to a String can't fail.
