@@ -19,6 +19,7 @@ mod schema;
 mod sinks;
 mod slot;
 mod status;
+mod tap;
 mod test;
 mod trace;
 
@@ -102,6 +103,8 @@ enum Command {
     Map(map::Args),
     /// Lists the versions of mappings, says in what they differ, and what the next would do
     Mappings(mappings::Args),
+    /// Shows changes as they commit, as JSON lines, and moves nothing
+    Tap(tap::Args),
     /// Runs the mapping tests of the config, or makes one of a real event
     Test(test::Args),
     /// Shows lag, slot, sinks and dead letters, with or without a running instance
@@ -174,6 +177,7 @@ fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
             Command::Run(args) => Box::pin(run::run(args, global)).await,
             Command::Map(args) => Box::pin(map::run(args, global)).await,
             Command::Status(args) => Box::pin(status::run(args, global)).await,
+            Command::Tap(args) => Box::pin(tap::run(args, global)).await,
             Command::Replay(args) => Box::pin(replay::run(args, global)).await,
             Command::Backfill(args) => Box::pin(backfill::run(args, global)).await,
             Command::Dlq(args) => Box::pin(dlq::run(args, global)).await,

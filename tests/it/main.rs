@@ -51,6 +51,7 @@ mod status;
 mod stops;
 mod streams;
 mod support;
+mod tap;
 mod trace;
 mod truncates;
 mod unsendable;

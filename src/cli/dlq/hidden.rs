@@ -58,7 +58,7 @@ impl Hidden {
     }
 
     /// Returns a row with `***` in place of what is hidden; NULL is shown.
-    pub(super) fn cover(&self, row: Box<RawValue>) -> Box<RawValue> {
+    pub(in crate::cli) fn cover(&self, row: Box<RawValue>) -> Box<RawValue> {
         if matches!(self, Self::Columns(columns) if columns.is_empty()) {
             return row;
         }

@@ -4,6 +4,7 @@ use super::Error;
 use crate::failure::{Category, Classify};
 use crate::lsn::Lsn;
 use crate::source::catalog::Holder;
+use crate::source::command::{NO_CONNECTION_LEFT, NO_SLOT_LEFT};
 
 /// SQLSTATE `internal_error`: what should not happen.
 const INTERNAL: &str = "XX000";
@@ -91,6 +92,13 @@ impl Error {
             }
             _ => false,
         }
+    }
+
+    /// Returns whether the server has no slot, walsender or connection left for one more.
+    #[must_use]
+    pub fn is_no_room(&self) -> bool {
+        let Self::Server { source, .. } = self else { return false };
+        [NO_SLOT_LEFT, NO_CONNECTION_LEFT].contains(&source.code.as_str())
     }
 
     /// What to do about what the stream brings.
@@ -212,6 +220,10 @@ impl Classify for Error {
             Self::Server { source, .. } if source.message.contains("max_wal_senders") => {
                 "raise max_wal_senders and restart PostgreSQL, or end another replication; it is \
                  tried again"
+                    .to_owned()
+            }
+            Self::Server { source, .. } if source.code == NO_SLOT_LEFT => {
+                "raise max_replication_slots and restart PostgreSQL, or drop an unused slot"
                     .to_owned()
             }
             _ => return self.stream_help().map(str::to_owned),
