@@ -6,6 +6,8 @@ mod named;
 mod original;
 mod show;
 
+pub(super) use act::say_why;
+
 use super::failure::{Exit, Failure};
 use super::{Global, asking, output};
 use crate::delivery::{DeadLetter, DeadLetterFilter, list_dead_letters};
