@@ -52,6 +52,7 @@ mod stops;
 mod streams;
 mod support;
 mod tap;
+mod top;
 mod trace;
 mod truncates;
 mod unsendable;

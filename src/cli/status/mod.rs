@@ -2,7 +2,7 @@
 
 mod asked;
 mod known;
-mod text;
+pub(super) mod text;
 
 use std::io::{IsTerminal, stdout};
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
 }
 
 /// Returns how everything is now.
-async fn status(config: &Config) -> Result<Status, Failure> {
+pub(super) async fn status(config: &Config) -> Result<Status, Failure> {
     let known = match State::open_reader(&config.state) {
         Ok(reader) => reader.read(|connection| known::read(connection, &config.state)).map(Some),
         Err(state::Error::Missing { .. }) => Ok(None),

@@ -9,10 +9,11 @@ use crate::source::conninfo::Conninfo;
 use crate::source::cutter::{Cutter, Have};
 use crate::source::{Error, OpenOptions, Opened, Reader, Resume, Settings, Streaming, Writer};
 
-/// Connects and starts the stream of what commits from now on, from a slot of its own that is gone
-/// with the connection. The slot of `settings` is neither read nor moved, but events are called
-/// after it: they are those that its stream brings too. Nothing is written to disk here: open
-/// transactions stay with the server.
+/// Connects and starts the stream of what commits from now on, from a slot of its own.
+///
+/// It is gone with the connection. The slot of `settings` is neither read nor moved, but events are
+/// called after it: they are those that its stream brings too. Nothing is written to disk here:
+/// open transactions stay with the server.
 ///
 /// Cancel safety: safe; nothing stays.
 ///

@@ -101,9 +101,12 @@ impl Error {
         [NO_SLOT_LEFT, NO_CONNECTION_LEFT].contains(&source.code.as_str())
     }
 
-    /// What to do about what the stream brings.
+    /// What to do about what the stream brings, or has no room for.
     fn stream_help(&self) -> Option<&'static str> {
         Some(match self {
+            Self::Server { source, .. } if source.code == NO_SLOT_LEFT => {
+                "raise max_replication_slots and restart PostgreSQL, or drop an unused slot"
+            }
             Self::Pgoutput(_) | Self::Unreadable { .. } => {
                 "nothing was skipped; this is a fault of walgate: please report it"
             }
@@ -220,10 +223,6 @@ impl Classify for Error {
             Self::Server { source, .. } if source.message.contains("max_wal_senders") => {
                 "raise max_wal_senders and restart PostgreSQL, or end another replication; it is \
                  tried again"
-                    .to_owned()
-            }
-            Self::Server { source, .. } if source.code == NO_SLOT_LEFT => {
-                "raise max_replication_slots and restart PostgreSQL, or drop an unused slot"
                     .to_owned()
             }
             _ => return self.stream_help().map(str::to_owned),
