@@ -22,6 +22,12 @@ pub(super) enum Turn {
 
 /// Pauses a sink or lets it go on.
 pub(super) async fn sink(config: &Config, name: &str, turn: Turn) -> Result<Exit, Failure> {
+    output::note(&turn_sink(config, name, turn).await?);
+    Ok(Exit::Done)
+}
+
+/// Pauses a sink or lets it go on; returns what came of it.
+pub(super) async fn turn_sink(config: &Config, name: &str, turn: Turn) -> Result<String, Failure> {
     let names = config.sinks.iter().map(|sink| sink.name.as_str());
     asking::has("sink", name, names.collect())?;
     if matches!(turn, Turn::Wait(_)) {
@@ -42,8 +48,7 @@ pub(super) async fn sink(config: &Config, name: &str, turn: Turn) -> Result<Exit
     let sink = name.to_owned();
     let (what, why) = match turn {
         Turn::GoOn if stored.paused().is_none() => {
-            output::note(&format!("sink \"{name}\" is not paused"));
-            return Ok(Exit::Done);
+            return Ok(format!("sink \"{name}\" is not paused"));
         }
         Turn::GoOn => (Request::Resume { sink }, None),
         Turn::Wait(reason) => {
@@ -57,8 +62,7 @@ pub(super) async fn sink(config: &Config, name: &str, turn: Turn) -> Result<Exit
     };
     let stored = name.to_owned();
     ask_or_store(config, &what, move |c| store::set_halted(c, &stored, why.as_deref())).await?;
-    output::note(&format!("sink \"{name}\" {note}"));
-    Ok(Exit::Done)
+    Ok(format!("sink \"{name}\" {note}"))
 }
 
 /// Holds a route or lets it go.

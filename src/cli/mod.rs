@@ -19,9 +19,12 @@ mod schema;
 mod sinks;
 mod slot;
 mod status;
+mod tap;
 mod test;
+mod top;
 mod trace;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -102,10 +105,14 @@ enum Command {
     Map(map::Args),
     /// Lists the versions of mappings, says in what they differ, and what the next would do
     Mappings(mappings::Args),
+    /// Shows changes as they commit, as JSON lines, and moves nothing
+    Tap(tap::Args),
     /// Runs the mapping tests of the config, or makes one of a real event
     Test(test::Args),
     /// Shows lag, slot, sinks and dead letters, with or without a running instance
     Status(status::Args),
+    /// Shows `status` in the terminal, each second anew
+    Top(top::Args),
     /// Tells the life of one row: each change, and what became of it at each sink
     Trace(trace::Args),
     /// Sends a part of the journal to a sink again
@@ -141,7 +148,10 @@ pub fn main() -> ExitCode {
         LogFormatArg::Text => LogFormat::Text,
         LogFormatArg::Json => LogFormat::Json,
     };
-    telemetry::init(format, Verbosity { verbose: global.verbose, quiet: global.quiet });
+    // What is logged would stand in the midst of what is drawn.
+    let draws = matches!(command, Command::Top(_)) && std::io::stderr().is_terminal();
+    let said = Verbosity { verbose: global.verbose, quiet: global.quiet };
+    telemetry::init(format, if draws { top::SILENT } else { said });
     match dispatch(&command, &global) {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -174,6 +184,8 @@ fn dispatch(command: &Command, global: &Global) -> Result<Exit, Failure> {
             Command::Run(args) => Box::pin(run::run(args, global)).await,
             Command::Map(args) => Box::pin(map::run(args, global)).await,
             Command::Status(args) => Box::pin(status::run(args, global)).await,
+            Command::Top(args) => Box::pin(top::run(args, global)).await,
+            Command::Tap(args) => Box::pin(tap::run(args, global)).await,
             Command::Replay(args) => Box::pin(replay::run(args, global)).await,
             Command::Backfill(args) => Box::pin(backfill::run(args, global)).await,
             Command::Dlq(args) => Box::pin(dlq::run(args, global)).await,

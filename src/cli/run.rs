@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{Exit, Failure};
@@ -93,6 +93,24 @@ pub(super) async fn signals(stop: CancellationToken) -> &'static str {
         tracing::info!(signal = name, "stopping: what is in flight may finish");
         stop.cancel();
     }
+}
+
+/// Returns with the first signal that asks for an end; never where none can be heard.
+pub(super) async fn signalled() {
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+    let Ok([mut terminate, mut interrupt, mut hangup]) = heard(kinds) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = hangup.recv() => {}
+    }
+}
+
+fn heard(kinds: [SignalKind; 3]) -> std::io::Result<[Signal; 3]> {
+    let [one, two, three] = kinds.map(signal);
+    Ok([one?, two?, three?])
 }
 
 pub(super) const fn exit(ending: Ending) -> Exit {

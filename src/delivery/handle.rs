@@ -50,6 +50,9 @@ pub enum SinkState {
 }
 
 impl SinkState {
+    /// Each of them, the best first.
+    pub const ALL: [Self; 5] = [Self::Ok, Self::Retrying, Self::Open, Self::HalfOpen, Self::Halted];
+
     /// Returns the word used in `status`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -22,6 +22,12 @@ pub(super) struct System {
 /// SQLSTATE `object_in_use`: another connection holds the slot.
 pub(super) const IN_USE: &str = "55006";
 
+/// SQLSTATE `configuration_limit_exceeded`: no slot is left.
+pub(super) const NO_SLOT_LEFT: &str = "53400";
+
+/// SQLSTATE `too_many_connections`: no walsender is left, or no connection at all.
+pub(super) const NO_CONNECTION_LEFT: &str = "53300";
+
 /// SQLSTATE `lock_not_available`: `lock_timeout` ran out.
 pub(super) const LOCK_TIMEOUT: &str = "55P03";
 
@@ -84,15 +90,25 @@ fn history(content: &str) -> Option<Timelines> {
 /// How long the making of a slot may take: each transaction that is open is waited for in turn.
 const CREATE_ANSWER_MAX: Duration = Duration::from_secs(300);
 
-/// Makes the slot; returns its consistent point. A slot for `failover` is kept on standbys too,
-/// where they are told to.
+/// How long a slot lasts that is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lasts {
+    /// Until it is dropped.
+    ForEver,
+    /// The same, and it is kept on standbys too, where they are told to.
+    OverFailover,
+    /// As long as the connection.
+    WithSession,
+}
+
+/// Makes a slot; returns its consistent point.
 ///
 /// It has to wait for every transaction that is open and has written; `patience` bounds that, and
 /// the server leaves nothing behind when it runs out.
 pub(super) async fn create_slot(
     connection: &mut Connection,
     slot: &str,
-    failover: bool,
+    lasts: Lasts,
     patience: Duration,
 ) -> Result<Lsn, Error> {
     let doing = "make the slot";
@@ -100,9 +116,12 @@ pub(super) async fn create_slot(
     connection.query(doing, &bound).await?;
     let name = quote(slot);
     // The list in parentheses is known from PostgreSQL 15 on, `FAILOVER` from 17 on.
-    let options =
-        if failover { "(SNAPSHOT 'nothing', FAILOVER true)" } else { "NOEXPORT_SNAPSHOT" };
-    let text = format!("CREATE_REPLICATION_SLOT {name} LOGICAL pgoutput {options}");
+    let (kind, options) = match lasts {
+        Lasts::ForEver => ("", "NOEXPORT_SNAPSHOT"),
+        Lasts::OverFailover => ("", "(SNAPSHOT 'nothing', FAILOVER true)"),
+        Lasts::WithSession => ("TEMPORARY ", "NOEXPORT_SNAPSHOT"),
+    };
+    let text = format!("CREATE_REPLICATION_SLOT {name} {kind}LOGICAL pgoutput {options}");
     let rows = answered(CREATE_ANSWER_MAX, connection.ask(doing, &text)).await?;
     connection.query(doing, "SET lock_timeout = 0").await?;
     let point = cell(&rows, 0, 1).and_then(|text| text.parse().ok());

@@ -28,7 +28,7 @@ use crate::lsn::{Lsn, Position};
 use crate::secret::Secret;
 
 pub use crate::libpq::{ServerError, TlsError, conninfo};
-pub use attach::{Probed, intend, open, probe};
+pub use attach::{Probed, intend, open, probe, tap};
 pub use catalog::Catalog;
 pub use error::{Ending, Error};
 pub use reader::{Reader, Received};

@@ -56,6 +56,11 @@ const INSPECT: &[&str] = &[
 
 /// Where time is an argument; beside the words, which name it.
 const PURE: &[&str] = &[
+    "cli::tap::lines",
+    "cli::top::draw",
+    "cli::top::keys",
+    "cli::top::model",
+    "cli::top::spark",
     "pgoutput",
     "mapping",
     "progress::ledger",

@@ -52,6 +52,8 @@ mod status;
 mod stops;
 mod streams;
 mod support;
+mod tap;
+mod top;
 mod trace;
 mod truncates;
 mod unsendable;

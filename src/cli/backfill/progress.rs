@@ -35,23 +35,45 @@ pub(super) async fn follow(config: &Config, reader: &Reader, newest: i64) -> Res
     }
 }
 
+/// With what is left, where it is known about how many rows there are.
+const BAR: &str = "{bar:30} {human_pos} of about {human_len} rows, {per_sec}, {eta} left  {msg}";
+
+/// Without: the table was never analyzed, or more rows came than were counted then.
+const COUNT: &str = "{spinner} {human_pos} rows, {per_sec}  {msg}";
+
+/// The template is a constant; were it wrong, the library's own would do.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
 fn bar() -> ProgressBar {
-    let template = "{bar:30} {human_pos} of about {human_len} rows, {per_sec}, {eta} left  {msg}";
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    // The template is a constant; were it wrong, the library's own would do.
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
+    ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr()).with_style(style(COUNT))
 }
 
 fn show(bar: &ProgressBar, own: &[&Load]) {
     let rows: u64 = own.iter().map(|load| load.rows).sum();
-    let total: u64 = own.iter().map(|load| load.total_estimate.unwrap_or(0).max(load.rows)).sum();
-    bar.set_length(total);
+    bar.set_style(style(if total(own).is_some() { BAR } else { COUNT }));
+    bar.set_length(total(own).unwrap_or(rows));
     bar.set_position(rows);
+    bar.set_message(told(own));
+}
+
+/// Returns about how many rows there are of all; none while that is not known of one.
+fn total(own: &[&Load]) -> Option<u64> {
+    let of = |load: &&Load| match load.total_estimate {
+        _ if !load.state.is_open() => Some(load.rows),
+        Some(total) if total >= load.rows => Some(total),
+        _ => None,
+    };
+    own.iter().map(of).sum::<Option<u64>>().filter(|_| !own.is_empty())
+}
+
+/// Says of how many tables all was read, where there are several, and what keeps one from going on.
+fn told(own: &[&Load]) -> String {
+    let read = own.iter().filter(|load| !load.state.is_open()).count();
+    let tables = (own.len() > 1).then(|| format!("{read} of {} tables", own.len()));
     let reason = own.iter().find_map(|load| load.reason.clone());
-    bar.set_message(reason.unwrap_or_default());
+    tables.into_iter().chain(reason).collect::<Vec<_>>().join(", ")
 }
 
 /// Says what came of it.
@@ -82,4 +104,46 @@ pub(super) fn line(load: &Load, now: Timestamp) -> String {
         line.push_str(&format!("\n   {reason}"));
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(state: LoadState, rows: u64, total_estimate: Option<u64>) -> Load {
+        Load {
+            id: 1,
+            table: "public.t".to_owned(),
+            relation: None,
+            sink: None,
+            routes: Vec::new(),
+            filter: None,
+            sweep: false,
+            state,
+            reason: None,
+            cursor: None,
+            rows,
+            total_estimate,
+            started_at: Timestamp(0),
+            updated_at: Timestamp(0),
+        }
+    }
+
+    #[track_caller]
+    fn check(loads: &[Load], expected_total: Option<u64>, expected_told: &str) {
+        let loads: Vec<&Load> = loads.iter().collect();
+        assert_eq!((total(&loads), told(&loads).as_str()), (expected_total, expected_told));
+    }
+
+    #[test]
+    fn what_is_left_is_told_only_where_it_is_known() {
+        use LoadState::{Done, Running};
+        check(&[], None, "");
+        check(&[load(Running, 5, Some(10))], Some(10), "");
+        check(&[load(Running, 5, None)], None, "");
+        check(&[load(Running, 11, Some(10))], None, "");
+        check(&[load(Done, 11, Some(10)), load(Running, 1, Some(4))], Some(15), "1 of 2 tables");
+        let waits = Load { reason: Some("it waits".to_owned()), ..load(Running, 0, None) };
+        check(&[waits.clone(), waits], None, "0 of 2 tables, it waits");
+    }
 }

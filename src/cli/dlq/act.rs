@@ -1,5 +1,6 @@
 //! `walgate dlq replay|discard`
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use clap::builder::NonEmptyStringValueParser;
@@ -100,10 +101,10 @@ pub(super) async fn replay(config: Config, args: &Replay) -> Result<Exit, Failur
         return Err(Failure::new(Exit::Usage, message).help("leave --no-wait out"));
     }
     let stop = CancellationToken::new();
-    let mut request = None;
+    let outcomes = RefCell::new(None);
     let operated = pipeline::operate(config, what, stop.clone(), |id, answer| {
         say(answer);
-        request = Some(id);
+        outcomes.replace(Some(Outcomes::new(id, args.json)));
     });
     let operated = tokio::select! {
         operated = operated => operated,
@@ -111,14 +112,14 @@ pub(super) async fn replay(config: Config, args: &Replay) -> Result<Exit, Failur
             let message = format!("stopped at once by a second {second}; the rest waits");
             return Err(Failure::new(Exit::Failed, message));
         }
-        said = keep_saying_why(&reader) => return said.map(|()| Exit::Failed),
+        told = follow_here(&reader, &outcomes) => return told.map(|()| Exit::Failed),
     };
     let answered = operated
         .map_err(|error| Failure::of_stage(run::exit(error.ending()), &error))?
         .map_err(|reason| Failure::new(Exit::Failed, reason));
     answered?;
-    match request {
-        Some(id) => Outcomes::new(id, args.json).finish(&reader),
+    match outcomes.into_inner() {
+        Some(outcomes) => outcomes.finish(&reader),
         None => Ok(Exit::Done),
     }
 }
@@ -185,6 +186,7 @@ struct Outcomes {
     json: bool,
     /// The last that was printed.
     after: i64,
+    printed: u64,
     failed: u64,
     /// The sink of the first that is under way.
     waits_for: String,
@@ -192,7 +194,7 @@ struct Outcomes {
 
 impl Outcomes {
     const fn new(request: i64, json: bool) -> Self {
-        Self { request, json, after: 0, failed: 0, waits_for: String::new() }
+        Self { request, json, after: 0, printed: 0, failed: 0, waits_for: String::new() }
     }
 
     /// Prints until there is nothing under way any more.
@@ -222,8 +224,13 @@ impl Outcomes {
         Ok(self.exit())
     }
 
-    const fn exit(&self) -> Exit {
-        if self.failed > 0 { Exit::Rejected } else { Exit::Done }
+    /// Says of more than one how many came through.
+    fn exit(&self) -> Exit {
+        let Self { printed, failed, .. } = self;
+        if *printed > 1 {
+            output::note(&format!("{} of {printed} delivered", printed - failed));
+        }
+        if *failed > 0 { Exit::Rejected } else { Exit::Done }
     }
 
     /// Prints up to the first that is still under way; true when there is none.
@@ -240,6 +247,7 @@ impl Outcomes {
                     return Ok(false);
                 }
                 self.after = letter.id;
+                self.printed += 1;
                 self.failed += u64::from(letter.state != "delivered");
                 output::data(&line(letter, self.json))?;
             }
@@ -266,17 +274,28 @@ fn line(letter: &DeadLetter, as_json: bool) -> String {
     format!("{:<7} {outcome}{why}\n", letter.id)
 }
 
-/// Says now and then what keeps the sinks from taking what is sent again; ends only where that
-/// can't be read.
-async fn keep_saying_why(reader: &Reader) -> Result<(), Failure> {
+/// Prints what becomes of what this process has sent again, and says what keeps the sinks from
+/// taking it; ends only where that can't be read.
+async fn follow_here(reader: &Reader, outcomes: &RefCell<Option<Outcomes>>) -> Result<(), Failure> {
+    let mut moved_at = Instant::now();
     loop {
-        tokio::time::sleep(SAY_AFTER).await;
-        say_why(reader, "")?;
+        tokio::time::sleep(asking::LOOK_EVERY).await;
+        if let Some(outcomes) = outcomes.borrow_mut().as_mut() {
+            let before = outcomes.after;
+            outcomes.print(reader)?;
+            if outcomes.after > before {
+                moved_at = Instant::now();
+            }
+        }
+        if moved_at.elapsed() > SAY_AFTER {
+            moved_at = Instant::now();
+            say_why(reader, "")?;
+        }
     }
 }
 
 /// Says what keeps the sinks from taking what is sent again.
-fn say_why(reader: &Reader, waits_for: &str) -> Result<(), Failure> {
+pub(in crate::cli) fn say_why(reader: &Reader, waits_for: &str) -> Result<(), Failure> {
     let Some(mut report) = asking::read(reader, stored_report)? else { return Ok(()) };
     report.status.tell_held(&asking::read(reader, known::held_back)?);
     for sink in report.status.sinks {

@@ -4,6 +4,8 @@ mod act;
 mod named;
 mod show;
 
+pub(super) use act::say_why;
+
 use super::failure::{Exit, Failure};
 use super::{Global, asking, output};
 use crate::delivery::{DeadLetter, DeadLetterFilter, list_dead_letters};

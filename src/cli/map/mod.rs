@@ -97,7 +97,7 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
 }
 
 /// Finds the route, or says which there are.
-fn route<'c>(config: &'c Config, name: &str) -> Result<&'c Arc<Route>, Failure> {
+pub(super) fn route<'c>(config: &'c Config, name: &str) -> Result<&'c Arc<Route>, Failure> {
     let names = || config.routes.iter().map(|route| route.name.as_str());
     config.routes.iter().find(|route| route.name == name).ok_or_else(|| {
         let meant = suggestion(name, names());

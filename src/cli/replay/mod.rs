@@ -1,11 +1,13 @@
 //! `walgate replay`: a part of the journal is sent to a sink again.
 
 mod dry;
+mod telling;
 
-use std::io::{IsTerminal, Write as _, stderr};
+use std::cell::Cell;
 
 use tokio_util::sync::CancellationToken;
 
+use self::telling::Telling;
 use super::failure::{Exit, Failure};
 use super::{Global, asking, output, run};
 use crate::config::unit;
@@ -91,14 +93,14 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         rate: args.rate.clone(),
     };
     if asking::is_running(&config) {
-        let mut told = Telling::default();
+        let mut told = Telling::new(&reader, &args.sink);
         let wait = !args.no_wait;
         let (_, answer) = asking::ask_and(&config, &what, |progress| {
-            told.progress(progress);
+            told.progress(progress)?;
             Ok(wait)
         })
         .await?;
-        told.end();
+        drop(told);
         let Some(window) = answer.window else {
             output::note("the replay is under way");
             return Ok(Exit::Done);
@@ -110,19 +112,20 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Usage, message).help("leave --no-wait out"));
     }
     let stop = CancellationToken::new();
-    let mut request = None;
-    let operated = pipeline::operate(config, what, stop.clone(), |id, _| request = Some(id));
+    let request = Cell::new(None);
+    let operated = pipeline::operate(config, what, stop.clone(), |id, _| request.set(Some(id)));
     let operated = tokio::select! {
         operated = operated => operated,
         second = run::signals(stop.clone()) => {
             let message = format!("stopped at once by a second {second}; the rest waits");
             return Err(Failure::new(Exit::Failed, message));
         }
+        told = telling::follow(&reader, &args.sink, &request) => return told.map(|()| Exit::Failed),
     };
     operated
         .map_err(|error| Failure::of_stage(run::exit(error.ending()), &error))?
         .map_err(|reason| Failure::new(Exit::Failed, reason))?;
-    let Some(id) = request else { return Ok(Exit::Done) };
+    let Some(id) = request.get() else { return Ok(Exit::Done) };
     match asking::read(&reader, |connection| crate::state::request::answer(connection, id))? {
         Some(crate::state::request::Answer::Done(text)) => {
             let answer: Outcome = serde_json::from_str(&text).unwrap_or_default();
@@ -154,27 +157,4 @@ fn say(window: &WindowProgress) -> Exit {
     }
     output::note(&said);
     if *set_aside > 0 || *refused > 0 { Exit::Rejected } else { Exit::Done }
-}
-
-/// A line on a terminal that says how far it is.
-#[derive(Default)]
-struct Telling {
-    shown: bool,
-}
-
-impl Telling {
-    fn progress(&mut self, text: Option<&str>) {
-        let window = text.and_then(|text| serde_json::from_str::<WindowProgress>(text).ok());
-        let Some(window) = window.filter(|_| stderr().is_terminal()) else { return };
-        let WindowProgress { at, sent, delivered, .. } = window;
-        // Where stderr is gone there is nobody to tell.
-        let _gone = write!(stderr(), "\r{sent} sent, {delivered} delivered, at {at}   ");
-        self.shown = true;
-    }
-
-    fn end(&self) {
-        if self.shown {
-            output::note("");
-        }
-    }
 }

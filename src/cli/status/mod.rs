@@ -1,6 +1,6 @@
 //! `walgate status`: how source, journal and sinks are, with or without a running instance.
 
-mod text;
+pub(super) mod text;
 
 use std::io::{IsTerminal, stdout};
 

@@ -17,8 +17,20 @@ const UNKNOWN: &str = "-";
 /// Writes the whole of it.
 pub(super) fn render(status: &Status, colour: bool) -> String {
     let paint = Paint { colour };
+    let mut out = above(status, &paint);
+    out.push('\n');
+    sinks(&status.sinks, &paint, &mut out);
+    out
+}
+
+/// Writes what stands above the sinks, without colour.
+pub(in crate::cli) fn source_and_journal(status: &Status) -> String {
+    above(status, &Paint { colour: false })
+}
+
+fn above(status: &Status, paint: &Paint) -> String {
     let mut out = String::new();
-    source(&status.source, &paint, &mut out);
+    source(&status.source, paint, &mut out);
     let journal = &status.journal;
     let kept = bytes(journal.bytes);
     // Writing to a String can't fail.
@@ -28,8 +40,6 @@ pub(super) fn render(status: &Status, colour: bool) -> String {
         }
         _ => writeln!(out, "journal  {kept}"),
     };
-    out.push('\n');
-    sinks(&status.sinks, &paint, &mut out);
     out
 }
 
@@ -145,7 +155,8 @@ const fn colour(state: SinkState) -> &'static str {
     }
 }
 
-fn cells(sink: &SinkStatus) -> [String; 9] {
+/// Writes a sink's row, a cell a head of the table.
+pub(in crate::cli) fn cells(sink: &SinkStatus) -> [String; 9] {
     let unknown = || UNKNOWN.to_owned();
     [
         sink.name.clone(),

@@ -4,6 +4,7 @@ use super::Error;
 use crate::failure::{Category, Classify};
 use crate::lsn::Lsn;
 use crate::source::catalog::Holder;
+use crate::source::command::{NO_CONNECTION_LEFT, NO_SLOT_LEFT};
 
 /// SQLSTATE `internal_error`: what should not happen.
 const INTERNAL: &str = "XX000";
@@ -93,9 +94,19 @@ impl Error {
         }
     }
 
-    /// What to do about what the stream brings.
+    /// Returns whether the server has no slot, walsender or connection left for one more.
+    #[must_use]
+    pub fn is_no_room(&self) -> bool {
+        let Self::Server { source, .. } = self else { return false };
+        [NO_SLOT_LEFT, NO_CONNECTION_LEFT].contains(&source.code.as_str())
+    }
+
+    /// What to do about what the stream brings, or has no room for.
     fn stream_help(&self) -> Option<&'static str> {
         Some(match self {
+            Self::Server { source, .. } if source.code == NO_SLOT_LEFT => {
+                "raise max_replication_slots and restart PostgreSQL, or drop an unused slot"
+            }
             Self::Pgoutput(_) | Self::Unreadable { .. } => {
                 "nothing was skipped; this is a fault of walgate: please report it"
             }

@@ -1,4 +1,6 @@
-//! [`open`]: everything that is checked between the first byte and the stream.
+//! [`open`]: everything that is checked between the first byte and the stream; [`tap`]: beside it.
+
+mod tap;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::catalog::{Catalog, Moved, Server, SlotRow};
-use super::command::{self, System};
+use super::command::{self, Lasts, System};
 use super::connection::Connection;
 use super::conninfo::Conninfo;
 use super::cutter::{Cutter, Have, Timelines};
@@ -16,6 +18,8 @@ use super::timeline;
 use super::writer::{Confirmer, Shared, Writer};
 use super::{Error, Gap, Identity, Intent, OpenOptions, Opened, Resume, Settings};
 use crate::lsn::Lsn;
+
+pub use tap::tap;
 
 /// How long another may hold the slot: a server takes a while to notice that a client died.
 const BUSY_MAX: Duration = Duration::from_secs(30);
@@ -69,41 +73,78 @@ pub async fn open(
     let started = attach.start(server.version_num, fails_over).await?;
     let Attach { connection, catalog, identity, in_recovery, .. } = attach;
 
-    let from = started.from;
-    let shared = Arc::new(Shared::new(from, confirmed));
     // Behind a gap the old positions stay below everything that comes.
     let received = started.gap.map_or(resume.received, |gap| gap.to.max(resume.received));
     let have = Have { received, journaled: resume.journaled };
-    let gather = connection.stream.gather();
-    let (half, write_half) = tokio::io::split(connection.stream);
-    let reader = Reader::new(Parts {
-        half,
-        buffer: connection.buffer,
-        cutter: Cutter::new(have, identity.timeline, timelines),
-        held: Held::new(settings.spill.clone(), held::MEMORY_BYTES_MAX, options.accept_gap),
+    let streams = Streams {
+        settings,
+        connection,
         catalog,
-        shared: Arc::clone(&shared),
-        publication: settings.publication.clone(),
-        binary: settings.binary,
+        cutter: Cutter::new(have, identity.timeline, timelines),
+        from: started.from,
+        confirmed,
         in_recovery,
         gap_end: options.accept_gap.then_some(server.lsn),
         wal_sender_timeout,
-        gather,
-    });
-    let interval = settings.status_interval;
-    let writer = Writer::new(write_half, Arc::clone(&shared), interval, wal_sender_timeout);
+    };
+    let (reader, writer, confirmer) = streams.halves();
     let opened = Opened {
         identity,
         server_version: server.version_num,
-        started_at: from,
+        started_at: started.from,
         confirmed: started.confirmed,
         created: started.created,
         gap: started.gap,
         switch,
-        confirmer: Confirmer(shared),
+        confirmer,
         wal_sender_timeout,
     };
     Ok((reader, writer, opened))
+}
+
+/// A connection whose stream has started.
+struct Streams<'a> {
+    settings: &'a Settings,
+    connection: Connection,
+    catalog: Catalog,
+    cutter: Cutter,
+    /// Where the stream starts.
+    from: Lsn,
+    /// What the server may have been told before.
+    confirmed: Lsn,
+    /// The server is a standby.
+    in_recovery: bool,
+    /// Where a gap ends that a person accepted; none: nobody did.
+    gap_end: Option<Lsn>,
+    wal_sender_timeout: Option<Duration>,
+}
+
+impl Streams<'_> {
+    /// Parts it into the half that reads and the half that writes.
+    fn halves(self) -> (Reader, Writer, Confirmer) {
+        let Self { settings, connection, wal_sender_timeout, .. } = self;
+        let shared = Arc::new(Shared::new(self.from, self.confirmed));
+        let gather = connection.stream.gather();
+        let (half, write_half) = tokio::io::split(connection.stream);
+        let accepts_gap = self.gap_end.is_some();
+        let reader = Reader::new(Parts {
+            half,
+            buffer: connection.buffer,
+            cutter: self.cutter,
+            held: Held::new(settings.spill.clone(), held::MEMORY_BYTES_MAX, accepts_gap),
+            catalog: self.catalog,
+            shared: Arc::clone(&shared),
+            publication: settings.publication.clone(),
+            binary: settings.binary,
+            in_recovery: self.in_recovery,
+            gap_end: self.gap_end,
+            wal_sender_timeout,
+            gather,
+        });
+        let interval = settings.status_interval;
+        let writer = Writer::new(write_half, Arc::clone(&shared), interval, wal_sender_timeout);
+        (reader, writer, Confirmer(shared))
+    }
 }
 
 /// Opens a replication connection and closes it: shows that host, password, `pg_hba.conf` and role
@@ -212,6 +253,13 @@ fn same_system(
     timeline::left_at(timelines, seen, stored, resume)
 }
 
+/// What of the protocol the server is asked for.
+fn protocol(settings: &Settings, server_version: u32) -> String {
+    let options = settings.streaming.options(server_version);
+    let binary = if settings.binary { ", binary 'true'" } else { "" };
+    format!("{options}{binary}")
+}
+
 struct Attach<'a> {
     settings: &'a Settings,
     resume: &'a Resume,
@@ -297,11 +345,8 @@ impl Attach<'_> {
             // where the slot is. The rest of what comes is dropped by what is there.
             let received = if ready.two_phase { Lsn::ZERO } else { self.resume.received };
             let from = ready.at.max(received);
-            let Settings { slot, publication, streaming, binary, .. } = self.settings;
-            let mut options = streaming.options(server_version).to_owned();
-            if *binary {
-                options.push_str(", binary 'true'");
-            }
+            let Settings { slot, publication, .. } = self.settings;
+            let options = protocol(self.settings, server_version);
             let connection = &mut self.connection;
             match command::start(connection, slot, from, publication, &options).await {
                 Ok(()) => {
@@ -424,7 +469,8 @@ impl Attach<'_> {
                  pg_log_standby_snapshot() there"
             );
         }
-        match command::create_slot(&mut self.connection, name, fails_over, CREATE_MAX).await {
+        let lasts = if fails_over { Lasts::OverFailover } else { Lasts::ForEver };
+        match command::create_slot(&mut self.connection, name, lasts, CREATE_MAX).await {
             Err(error) if error.code() == Some(command::LOCK_TIMEOUT) => {
                 let holders = self.catalog.holders().await?;
                 Err(Error::SlotWaits { slot: name.clone(), holders })
