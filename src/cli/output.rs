@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use indicatif::{ProgressState, ProgressStyle};
 use serde::Serialize;
 
 use super::failure::{Exit, Failure};
@@ -54,4 +55,14 @@ pub(super) fn warnings(config: &Config) {
     for warning in &config.warnings {
         note(&format!("warning: {warning}"));
     }
+}
+
+/// Returns a style for how far something is; what is written of the rate has no fractions.
+pub(super) fn progress(template: &str) -> ProgressStyle {
+    // Templates are constants; were one wrong, the library's own would do.
+    let style = ProgressStyle::with_template(template);
+    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        let _closed = write!(out, "{:.0}/s", state.per_sec());
+    };
+    style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("rate", rate)
 }

@@ -74,9 +74,12 @@ fn ids(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["id"].as_str().unwrap()).collect()
 }
 
-/// How many slots there are but the run's own.
-fn other_slots(road: &Road) -> String {
-    road.value("SELECT count(*)::text FROM pg_replication_slots WHERE slot_name <> 'walgate'")
+/// Waits until there are so many slots beside the run's own.
+#[track_caller]
+fn other_slots(road: &Road, count: u32) {
+    road.until(&format!(
+        "SELECT count(*) = {count} FROM pg_replication_slots WHERE slot_name <> 'walgate'"
+    ));
 }
 
 #[test]
@@ -85,7 +88,7 @@ fn the_same_events_as_a_run_delivers_in_order_and_nothing_is_moved() {
     let mut road = Road::of_t(&http("far", &receiver.url("/"), ""));
     let folder = road.walgate.folder().to_owned();
     let mut tap = Tap::start(&folder, &[]);
-    assert_eq!(other_slots(&road), "1");
+    other_slots(&road, 1);
     road.sql("INSERT INTO t SELECT g, 'a' FROM generate_series(1, 20) g");
     road.sql("UPDATE t SET v = 'b' WHERE id <= 10");
     road.sql("UPDATE t SET id = 100 WHERE id = 1");
@@ -109,7 +112,7 @@ fn the_same_events_as_a_run_delivers_in_order_and_nothing_is_moved() {
     assert_eq!(now, state);
     tap.signal("INT");
     assert_eq!(tap.ended(), (0, String::new()));
-    assert_eq!(other_slots(&road), "0");
+    other_slots(&road, 0);
     road.start();
     assert_eq!(road.arrived(&receiver).events().last().unwrap().0, event);
 }
@@ -207,7 +210,7 @@ fn a_route_or_a_table_alone_as_far_as_is_asked_for() {
     let mut of_route = Tap::start(&folder, &["--route", "contacts", "--limit", "2"]);
     let quoted = "public.\"it's a \"\"Table\"\"\"";
     let mut of_table = Tap::start(&folder, &["--table", quoted]);
-    let of_loose = Tap::start(&folder, &["--table", "public.l*", "--for", "1s"]);
+    let of_loose = Tap::start(&folder, &["--table", "public.l*", "--limit", "1"]);
     road.sql(
         "BEGIN; INSERT INTO people VALUES (1, 'a', '1'); INSERT INTO loose VALUES (1);
          INSERT INTO people VALUES (2, 'draft', '2'), (3, 'c', '3'), (4, 'd', '4'); COMMIT",
@@ -229,7 +232,7 @@ fn a_route_or_a_table_alone_as_far_as_is_asked_for() {
     eventually("it ends", PATIENCE, || of_table.child.try_wait().unwrap().is_some());
     assert_eq!(of_table.child.wait().unwrap().code(), Some(0));
     assert_eq!(of_table.said().lines().count(), 1, "{}", of_table.said());
-    road.until("SELECT count(*) = 0 FROM pg_replication_slots");
+    other_slots(&road, 0);
 }
 
 /// The stdout of a process that has ended.

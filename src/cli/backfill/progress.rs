@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, stderr};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use crate::cli::asking::{self, LOOK_EVERY};
 use crate::cli::failure::{Exit, Failure};
@@ -36,23 +36,19 @@ pub(super) async fn follow(config: &Config, reader: &Reader, newest: i64) -> Res
 }
 
 /// With what is left, where it is known about how many rows there are.
-const BAR: &str = "{bar:30} {human_pos} of about {human_len} rows, {per_sec}, {eta} left  {msg}";
+const BAR: &str = "{bar:30} {human_pos} of about {human_len} rows, {rate}, {eta} left  {msg}";
 
 /// Without: the table was never analyzed, or more rows came than were counted then.
-const COUNT: &str = "{spinner} {human_pos} rows, {per_sec}  {msg}";
-
-/// The template is a constant; were it wrong, the library's own would do.
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
-}
+const COUNT: &str = "{spinner} {human_pos} rows, {rate}  {msg}";
 
 fn bar() -> ProgressBar {
-    ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr()).with_style(style(COUNT))
+    ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr())
+        .with_style(output::progress(COUNT))
 }
 
 fn show(bar: &ProgressBar, own: &[&Load]) {
     let rows: u64 = own.iter().map(|load| load.rows).sum();
-    bar.set_style(style(if total(own).is_some() { BAR } else { COUNT }));
+    bar.set_style(output::progress(if total(own).is_some() { BAR } else { COUNT }));
     bar.set_length(total(own).unwrap_or(rows));
     bar.set_position(rows);
     bar.set_message(told(own));

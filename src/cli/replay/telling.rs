@@ -4,11 +4,12 @@ use std::cell::Cell;
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use crate::cli::asking::{self, LOOK_EVERY};
 use crate::cli::dlq::say_why;
 use crate::cli::failure::Failure;
+use crate::cli::output;
 use crate::delivery::WindowProgress;
 use crate::state::{Reader, request};
 
@@ -75,11 +76,7 @@ pub(super) async fn follow(
 
 fn line() -> ProgressBar {
     let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    // The template is a constant; were it wrong, the library's own would do.
-    match ProgressStyle::with_template("{spinner} {human_pos} delivered, {per_sec}{msg}") {
-        Ok(style) => line.with_style(style),
-        Err(_) => line,
-    }
+    line.with_style(output::progress("{spinner} {human_pos} delivered, {rate}{msg}"))
 }
 
 /// What there is to say beside what was delivered.

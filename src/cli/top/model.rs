@@ -7,7 +7,7 @@ use crate::lsn::Timestamp;
 use crate::inspect::status::{SinkStatus, Status};
 
 /// So many looks are remembered of a sink's rate: three minutes at one a second.
-pub(super) const LOOKS_MAX: usize = 180;
+const LOOKS_MAX: usize = 180;
 
 /// What can be done to a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

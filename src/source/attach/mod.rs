@@ -460,15 +460,20 @@ impl Attach<'_> {
         Ok(Ready { at: seen, created: false, gap, two_phase })
     }
 
-    async fn create(&mut self, fails_over: bool) -> Result<Lsn, Error> {
-        let name = &self.settings.slot;
-        tracing::info!(slot = %name, failover = fails_over, "making the slot");
+    /// Says what the making of a slot waits for on a standby.
+    fn tell_standby(&self) {
         if self.in_recovery {
             tracing::info!(
                 "on a standby that waits for the primary's next checkpoint, or for SELECT \
                  pg_log_standby_snapshot() there"
             );
         }
+    }
+
+    async fn create(&mut self, fails_over: bool) -> Result<Lsn, Error> {
+        let name = &self.settings.slot;
+        tracing::info!(slot = %name, failover = fails_over, "making the slot");
+        self.tell_standby();
         let lasts = if fails_over { Lasts::OverFailover } else { Lasts::ForEver };
         match command::create_slot(&mut self.connection, name, lasts, CREATE_MAX).await {
             Err(error) if error.code() == Some(command::LOCK_TIMEOUT) => {

@@ -40,6 +40,7 @@ pub async fn tap(settings: &Settings) -> Result<(Reader, Writer, Opened), Error>
     };
     let server = attach.server().await?;
     let wal_sender_timeout = command::wal_sender_timeout(&mut attach.connection).await?;
+    attach.tell_standby();
     let Attach { mut connection, mut catalog, identity, in_recovery, .. } = attach;
     let lasts = Lasts::WithSession;
     let from = match command::create_slot(&mut connection, &slot, lasts, CREATE_MAX).await {

@@ -47,7 +47,7 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>) {
     frame.render_widget(Paragraph::new(source), above);
     sinks::draw(model, frame, middle);
     frame.render_widget(Paragraph::new(detail), below);
-    frame.render_widget(Paragraph::new(bottom(model)), keys);
+    frame.render_widget(Paragraph::new(bottom(model, width)), keys);
     popup::draw(model, frame, area);
 }
 
@@ -180,12 +180,25 @@ fn about(model: &Model, sink: &SinkStatus) -> Line<'static> {
     Line::from(vec![name, Span::raw(format!("{kind}: ")), state])
 }
 
+/// The keys, as many as there is room for, the first of them first.
+const KEYS: [&str; 6] =
+    ["q quit", "? help", "↑↓ select", "p pause", "r resume", "Tab next in trouble"];
+
 /// What was said last, else the keys.
-fn bottom(model: &Model) -> Line<'static> {
-    match &model.said {
-        Some(said) => Line::styled(said.clone(), BOLD),
-        None => Line::raw("q quit  ↑↓ select  Tab next in trouble  p pause  r resume  ? help"),
+fn bottom(model: &Model, width: usize) -> Line<'static> {
+    if let Some(said) = &model.said {
+        return Line::styled(words::cut(said, width), BOLD);
     }
+    let mut shown = String::new();
+    for key in KEYS {
+        let gap = if shown.is_empty() { "" } else { "  " };
+        if shown.chars().count() + gap.len() + key.chars().count() > width {
+            break;
+        }
+        shown.push_str(gap);
+        shown.push_str(key);
+    }
+    Line::raw(shown)
 }
 
 /// A box in the middle of an area, as large as it may be.

@@ -6,7 +6,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::super::model::{LOOKS_MAX, Model};
+use super::super::model::Model;
 use super::super::spark::spark;
 use super::{BOLD, coloured, of_sink, words};
 use crate::cli::status::text;
@@ -165,8 +165,8 @@ fn row(model: &Model, sink: &SinkStatus, cells: &[String; 9], fit: &Fit) -> Line
     let text = |column: Column, width: usize| match place(column) {
         Some(index) => cells.get(index).cloned().unwrap_or_default(),
         None => {
-            let rates = model.rates(&sink.name);
-            spark(rates.into_iter().flatten().copied(), LOOKS_MAX, width)
+            let Some(rates) = model.rates(&sink.name) else { return String::new() };
+            spark(rates.iter().copied(), rates.len(), width)
         }
     };
     let style = |column: Column| match column {

@@ -112,7 +112,7 @@ crm (http): halted
   token in the sink's headers
   since 2026-11-24T05:00:00Z
   3 set aside, rejected
-q quit  ↑↓ select  Tab next in trouble  p pause  r resume  ? help
+q quit  ? help  ↑↓ select  p pause  r resume  Tab next in trouble
 ",
     );
 }
@@ -154,7 +154,7 @@ crm       halted       -  0.3 s    3
 crm (http): halted
   crm.example:443 answered 401, which
   is the same for every change: look
-q quit  ↑↓ select  Tab next in trouble
+q quit  ? help  ↑↓ select  p pause
 ",
     );
 }
@@ -184,7 +184,7 @@ sink-62  http ok         12  0.3 s   0.0              120431       7    0
 sink-63  http ok         12  0.3 s   0.0              120431       7    0
 
 sink-61 (http): ok
-q quit  ↑↓ select  Tab next in trouble  p pause  r resume  ? help
+q quit  ? help  ↑↓ select  p pause  r resume  Tab next in trouble
 ",
     );
     model.go(isize::MAX);
@@ -203,7 +203,7 @@ walgate top
 
 
 
-q quit  ↑↓ select  Tab next in trouble
+q quit  ? help  ↑↓ select  p pause
 ",
     );
     model.problem = Some("the state is of a newer walgate".to_owned());
@@ -237,7 +237,7 @@ crm│ As walgate sink pause crm -c /etc/walgate.toml        │  3
 
 crm (http): halted
   crm.example:443 answered 401, which is the same for every
-q quit  ↑↓ select  Tab next in trouble  p pause  r resume  ? hel
+q quit  ? help  ↑↓ select  p pause  r resume
 ",
     );
     let narrow = frame(&model, 24, 12);
