@@ -11,7 +11,7 @@ use super::Error;
 const MIGRATIONS: [&str; 3] = [
     include_str!("../../sql/state/001_begin.sql"),
     include_str!("../../sql/state/002_shadows.sql"),
-    include_str!("../../sql/state/004_origin.sql"),
+    include_str!("../../sql/state/003_origin.sql"),
 ];
 
 /// The schema of this version.
