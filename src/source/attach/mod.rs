@@ -1,4 +1,4 @@
-//! [`open`]: everything that is checked between the first byte and the stream; [`tap`]: beside it.
+//! [`open`]: everything that is checked between the first byte and the stream; [`tap()`]: beside it.
 
 mod tap;
 
