@@ -12,9 +12,9 @@ use std::sync::Arc;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::chunk::{Chunk, Entry, Operation};
-use crate::inspect::dead_letter::Hidden;
 use crate::cli::failure::{Exit, Failure};
 use crate::config::Config;
+use crate::inspect::dead_letter::Hidden;
 use crate::mapping::{
     Draft, Format, Mapped, Members, Operations, Route, Selector, SinkMapper, SourceLabel,
     TablePattern,

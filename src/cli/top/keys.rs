@@ -72,8 +72,8 @@ fn ask(model: &mut Model, act: Act) {
 mod tests {
     use super::*;
     use crate::delivery::SinkState;
-    use crate::lsn::Timestamp;
     use crate::inspect::status::{SinkStatus, Status};
+    use crate::lsn::Timestamp;
 
     fn model(states: &[SinkState]) -> Model {
         let sink = |(index, state): (usize, &SinkState)| SinkStatus {

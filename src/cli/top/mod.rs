@@ -22,8 +22,8 @@ use super::failure::{Exit, Failure};
 use super::maintain::{self, Turn};
 use super::{Global, duration, run};
 use crate::config::Config;
-use crate::lsn::Timestamp;
 use crate::inspect::status::{self, SourceState, Status};
+use crate::lsn::Timestamp;
 use crate::telemetry::Verbosity;
 
 /// What is logged meanwhile: the rest would stand in the midst of what is drawn.

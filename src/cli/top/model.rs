@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::delivery::SinkState;
-use crate::lsn::Timestamp;
 use crate::inspect::status::{SinkStatus, Status};
+use crate::lsn::Timestamp;
 
 /// So many looks are remembered of a sink's rate: three minutes at one a second.
 const LOOKS_MAX: usize = 180;

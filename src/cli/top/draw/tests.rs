@@ -5,8 +5,8 @@ use ratatui::style::Color;
 
 use super::super::model::{Act, Mode, Model};
 use crate::delivery::SinkState;
-use crate::lsn::Timestamp;
 use crate::inspect::status::{JournalStatus, SinkStatus, SourceState, SourceStatus, Status};
+use crate::lsn::Timestamp;
 
 fn sink(name: &str, kind: &str, state: SinkState) -> SinkStatus {
     SinkStatus {
