@@ -9,7 +9,9 @@
 //! The admin listener is told of all of it.
 //! Knows how the stages fit, not what any of them does.
 
+mod ages;
 mod error;
+mod freshness;
 mod full;
 mod growth;
 mod insist;
@@ -55,7 +57,7 @@ pub use shadow::{
     Sides as ShadowSides, Stored as StoredShadow, stored as stored_shadows,
 };
 pub use status::{
-    HeldBy, JournalStatus, Place, SinkStatus, SourceState, SourceStatus, Status, seconds,
+    HeldBy, JournalStatus, Place, SinkStatus, SourceState, SourceStatus, Status, age, seconds,
 };
 
 use crate::admin;

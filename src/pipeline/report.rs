@@ -7,13 +7,13 @@ use rusqlite::{Connection, OptionalExtension};
 use tokio::time::Instant;
 
 use super::shared::Shared;
-use super::status::{JournalStatus, SinkStatus, SourceState, SourceStatus, Status, seconds};
+use super::status::{JournalStatus, SinkStatus, SourceState, SourceStatus, Status};
 use super::{Ending, Error};
 use crate::config::Config;
 use crate::delivery::{SinkProgress, Snapshot};
 use crate::failure::{Classify, chain};
 use crate::journal::Journal;
-use crate::lsn::{Position, Timestamp};
+use crate::lsn::Timestamp;
 use crate::progress::store;
 use crate::state::State;
 
@@ -42,27 +42,6 @@ pub(super) struct Reporter {
     last_at: Option<Instant>,
 }
 
-/// What is the same for every sink at one moment.
-pub(super) struct Moment {
-    /// Behind the last change that was read.
-    pub(super) end: Position,
-    /// How far the source is ahead of that.
-    pub(super) lag: Option<f64>,
-    pub(super) now: Timestamp,
-}
-
-/// Returns how old the newest commit is that is known to be done at a sink; 0 when there is no
-/// newer one.
-pub(super) fn freshness(
-    floor: Position,
-    newest_done: Option<Timestamp>,
-    moment: &Moment,
-) -> Option<f64> {
-    let age = newest_done.map(|time| age(time, moment.now));
-    // One that has done all that was read is as far behind as the reading is.
-    if floor >= moment.end { moment.lag.or(age) } else { age }
-}
-
 impl Reporter {
     pub(super) fn new(config: &Config, bases: BTreeMap<String, Base>) -> Self {
         let kinds = config.sinks.iter().map(|sink| (sink.name.clone(), sink.kind.kind()));
@@ -85,10 +64,16 @@ impl Reporter {
         let elapsed = self.last_at.map_or(0.0, |at| at.elapsed().as_secs_f64());
         self.last_at = Some(Instant::now());
         let kept = journal.status();
-        let (source, end) = {
-            let inner = shared.lock();
+        let snapshots: Vec<Snapshot> = shared.sinks().iter().map(SinkProgress::snapshot).collect();
+        let mut fresh = Vec::new();
+        let source = {
+            let mut inner = shared.lock();
             let server = inner.server_lsn.map(|lsn| lsn.max(inner.seen));
-            let source = SourceStatus {
+            for (sink, snapshot) in shared.sinks().iter().zip(&snapshots) {
+                fresh.push(inner.freshness(sink.name(), snapshot, now));
+            }
+            inner.forget_ages(&snapshots);
+            SourceStatus {
                 state: match inner.state {
                     SourceState::Streaming if inner.loading.is_open => SourceState::Loading,
                     state => state,
@@ -112,12 +97,11 @@ impl Reporter {
                 wal_seconds_left: inner.wal.seconds_left,
                 held_by: inner.wal.held_by.clone(),
                 warnings: inner.wal.warnings.clone(),
-            };
-            (source, inner.end)
+            }
         };
-        let moment = Moment { end, lag: source.lag_seconds, now };
-        let sinks = shared.sinks().iter();
-        let sinks = sinks.map(|sink| self.sink(sink, &sink.snapshot(), &moment, elapsed));
+        let sinks = shared.sinks().iter().zip(&snapshots).zip(fresh);
+        let sinks =
+            sinks.map(|((sink, snapshot), fresh)| self.sink(sink, snapshot, fresh, elapsed));
         let journal = JournalStatus {
             bytes: kept.bytes,
             oldest: kept.oldest.map(|time| time.to_string()),
@@ -131,7 +115,7 @@ impl Reporter {
         &mut self,
         sink: &SinkProgress,
         snapshot: &Snapshot,
-        moment: &Moment,
+        fresh: f64,
         elapsed: f64,
     ) -> SinkStatus {
         let name = sink.name();
@@ -140,7 +124,6 @@ impl Reporter {
         let counters = &snapshot.counters;
         let delivered = counters.delivered_total();
         let before = self.last.insert(name.to_owned(), delivered).unwrap_or(0);
-        let newest_done = snapshot.newest_done.max(base.newest_done);
         SinkStatus {
             name: name.to_owned(),
             kind: self.kinds.get(name).map(|kind| (*kind).to_owned()),
@@ -150,7 +133,7 @@ impl Reporter {
             since: snapshot.since.map(|since| since.to_string()),
             position: floor.into(),
             lag_events: (!snapshot.detached).then_some(snapshot.undone + snapshot.waiting),
-            freshness_seconds: freshness(floor, newest_done, moment),
+            freshness_seconds: Some(fresh),
             delivered: base.delivered + delivered,
             skipped: base.skipped + counters.skipped_total(),
             dead_letters: BTreeMap::new(),
@@ -168,6 +151,17 @@ pub struct Stored {
     pub status: Status,
 }
 
+impl Stored {
+    /// Returns up to when all was known to be done at a sink, as it says.
+    #[must_use]
+    pub fn fresh(&self, sink: &str) -> Option<Timestamp> {
+        let sink = self.status.sinks.iter().find(|told| told.name == sink)?;
+        let age = Duration::try_from_secs_f64(sink.freshness_seconds?).ok()?;
+        let age = i64::try_from(age.as_micros()).ok()?;
+        Some(Timestamp(self.time.0.saturating_sub(age)))
+    }
+}
+
 /// Reads what the last run said of itself; none when it said nothing that can be read.
 ///
 /// # Errors
@@ -179,6 +173,12 @@ pub fn stored(connection: &Connection) -> rusqlite::Result<Option<Stored>> {
         let time = Timestamp::from_unix_micros(micros);
         Some(Stored { time, status: serde_json::from_str(&body).ok()? })
     }))
+}
+
+/// Returns up to when all was known to be done at each sink, as the last run said.
+pub(super) fn known_fresh(stored: &Stored) -> BTreeMap<String, Timestamp> {
+    let sinks = stored.status.sinks.iter();
+    sinks.filter_map(|sink| Some((sink.name.clone(), stored.fresh(&sink.name)?))).collect()
 }
 
 /// Stores the status in place of the last.
@@ -216,12 +216,6 @@ pub(super) async fn ended(state: &State, slot: &str, error: Option<&Error>) {
 /// Forgets what an earlier run said.
 pub(super) fn clear(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM report", []).map(drop)
-}
-
-/// Seconds from `time` to `now`.
-fn age(time: Timestamp, now: Timestamp) -> f64 {
-    let micros = now.0.saturating_sub(time.0).max(0).unsigned_abs();
-    seconds(Duration::from_micros(micros).as_secs_f64())
 }
 
 /// Events a second, with one digit behind the point.
