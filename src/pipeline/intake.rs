@@ -173,7 +173,17 @@ impl Intake {
         self.options.adopt_slot = false;
         self.options.accept_gap = false;
         self.splice.reset();
-        self.shared.lock().attached(opened.confirmer);
+        {
+            let mut inner = self.shared.lock();
+            if let Some(gap) = opened.gap {
+                let lost = format!(
+                    "what was committed from {} to {} is lost to the stream",
+                    gap.from, gap.to
+                );
+                inner.gap = Some((lost, Timestamp::now()));
+            }
+            inner.attached(opened.confirmer);
+        }
         let mut writing = Box::pin(writer.run());
         let Self { shared, journal, splice, .. } = &*self;
         let hands = Hands { shared, journal, splice, tables: splice.tables() };

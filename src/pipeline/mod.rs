@@ -10,6 +10,7 @@
 //! Knows how the stages fit, not what any of them does.
 
 mod ages;
+mod alarm;
 mod error;
 mod freshness;
 mod full;
@@ -162,6 +163,8 @@ pub async fn run(
     operators.spawn(operator.run(reading.clone(), keeping.clone()));
     let mut loaders = JoinSet::new();
     loaders.spawn(load::Loads::new(&config, &state, &shared, &journal, &splice).run());
+    let mut alarms = JoinSet::new();
+    alarms.spawn(alarm::Alarm::new(&config, &state, &shared).run(keeping.clone()));
     let mut watchers = JoinSet::new();
     let mut beside = shadow::spawned(shadows, &reading);
     watchers.spawn(watch::Watch::new(&config, &state, &shared, options).run());
@@ -190,6 +193,8 @@ pub async fn run(
     keeping.cancel();
     all_ended(&mut keepers).await?;
     all_ended(&mut operators).await?;
+    // It ends within a bound of its own, too.
+    while alarms.join_next().await.is_some() {}
     showing.cancel();
     while listeners.join_next().await.is_some() {}
     shared.say_farewell();
@@ -199,6 +204,7 @@ pub async fn run(
         tracing::debug!("the server did not take the last word in time");
     }
     report::ended(&state, &config.source.slot, ended.as_ref().err()).await;
+    alarm::ended(&config, &state, ended.as_ref().err()).await;
     Ok(ended?.unwrap_or(Outcome::Stopped { unanswered }))
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::ages::Ages;
+use super::alarm;
 use super::freshness::Freshness;
 use super::intake::{Attach, Attached, Intake};
 use super::load::Splice;
@@ -63,6 +64,9 @@ pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Er
     state.write(report::clear).await.map_err(Error::State)?;
     let opened = Box::pin(join(config, options, state.clone(), fresh)).await;
     report::ended(&state, &config.source.slot, opened.as_ref().err()).await;
+    if !options.only_asked {
+        Box::pin(alarm::ended(config, &state, opened.as_ref().err())).await;
+    }
     opened
 }
 

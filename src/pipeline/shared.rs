@@ -1,6 +1,6 @@
 //! What the pipeline's tasks tell each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -54,6 +54,10 @@ pub(super) struct Inner {
     pub(super) wal: Wal,
     /// What came.
     pub(super) tally: Tally,
+    /// What `accept_gap` let pass in this run, in words, and when.
+    pub(super) gap: Option<(String, Timestamp)>,
+    /// How much is firing, by alert.
+    pub(super) alerts: BTreeMap<String, u64>,
     /// Rows that were there before.
     pub(super) loading: Loading,
     /// When the keeper was last done with a tick, and why it could not store what it had to.

@@ -126,12 +126,14 @@ impl Running {
         let sinks = self.shared.sinks();
         let snapshots: Vec<Snapshot> = sinks.iter().map(SinkProgress::snapshot).collect();
         let mut fresh = Vec::new();
+        let alerts;
         let source = {
             let mut inner = self.shared.lock();
             let server = inner.server_lsn.map(|lsn| lsn.max(inner.seen));
             for (sink, snapshot) in sinks.iter().zip(&snapshots) {
                 fresh.push(inner.freshness(sink.name(), snapshot, now));
             }
+            alerts = inner.alerts.clone().into_iter().collect();
             let events = inner.tally.counts();
             SourceFigures {
                 lag_bytes: server.map(|server| server.0.saturating_sub(inner.confirmed.0)),
@@ -148,7 +150,8 @@ impl Running {
         let sinks = sinks.iter().zip(snapshots).zip(fresh);
         let sinks = sinks
             .map(|((sink, snapshot), fresh)| of_sink(sink.name(), snapshot, fresh, &mut stored));
-        Figures { sinks: sinks.collect(), source, journal_bytes: Some(self.journal.status().bytes) }
+        let journal_bytes = Some(self.journal.status().bytes);
+        Figures { sinks: sinks.collect(), source, journal_bytes, alerts }
     }
 }
 

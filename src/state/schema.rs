@@ -8,13 +8,14 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::Error;
 
 /// Every migration in order; the n-th brings schema n-1 to n. Never changed once released.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../sql/state/001_begin.sql"),
     include_str!("../../sql/state/002_shadows.sql"),
+    include_str!("../../sql/state/003_alerts.sql"),
 ];
 
 /// The schema of this version.
-const KNOWN: u32 = 2;
+const KNOWN: u32 = 3;
 const _: () = assert!(MIGRATIONS.len() == KNOWN as usize, "a migration and its number go together");
 
 /// `walg`: marks the file as ours.

@@ -19,6 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sink::postgres", &["libpq"]),
     ("journal", &["state"]),
     ("delivery", &["journal", "mapping", "pgoutput", "progress", "sink", "state"]),
+    ("alert", &["state"]),
     ("telemetry", STAGES),
     ("admin", FRAME),
     ("config", STAGES),
@@ -29,11 +30,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("lib", &["*"]),
 ];
 
-const STAGES: &[&str] =
-    &["delivery", "journal", "libpq", "mapping", "pgoutput", "progress", "sink", "source", "state"];
+const STAGES: &[&str] = &[
+    "alert", "delivery", "journal", "libpq", "mapping", "pgoutput", "progress", "sink", "source",
+    "state",
+];
 
 const FRAME: &[&str] = &[
     "admin",
+    "alert",
     "config",
     "delivery",
     "journal",
@@ -49,6 +53,7 @@ const FRAME: &[&str] = &[
 
 /// Where time is an argument; beside the words, which name it.
 const PURE: &[&str] = &[
+    "alert",
     "pgoutput",
     "mapping",
     "progress::ledger",
@@ -70,7 +75,10 @@ const PURE: &[&str] = &[
     "delivery::ramp",
     "delivery::schedule",
     "delivery::scheduler",
+    "pipeline::ages",
+    "pipeline::freshness",
     "pipeline::full",
+    "pipeline::lag",
     "pipeline::shadow::tally",
     "pipeline::tally",
     "pipeline::withheld",

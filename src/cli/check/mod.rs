@@ -1,5 +1,6 @@
 //! `walgate check`: lint, then preflight of source, state and sinks.
 
+mod alerts;
 mod binary;
 mod mappings;
 mod fix;
@@ -57,6 +58,7 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
 async fn examine(config: &Config, offline: bool) -> Report {
     let mut report = Report::default();
     lint(config, &mut report);
+    alerts::check(config, &mut report);
     if !offline {
         state::check(config, &mut report);
         source::check(config, &mut report).await;

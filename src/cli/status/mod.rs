@@ -10,6 +10,7 @@ use std::time::Duration;
 use self::known::Known;
 use super::failure::{Exit, Failure};
 use super::{Global, output};
+use crate::alert::store::{self as alerts, Filter};
 use crate::config::Config;
 use crate::lsn::Timestamp;
 use crate::pipeline::{SourceState, Status};
@@ -17,6 +18,9 @@ use crate::state::{self, State};
 
 /// A running instance reports once a second; what is older than this is not how it is now.
 const STALE: Duration = Duration::from_secs(10);
+
+/// So much of what is firing is named.
+const FIRING_MAX: u32 = 50;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -40,9 +44,18 @@ pub(super) async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     } else {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour = stdout().is_terminal() && !no_color;
-        output::data(&text::render(&status, colour))?;
+        let text = text::render(&status, colour) + &firing(&config, colour);
+        output::data(&text)?;
     }
     Ok(Exit::Done)
+}
+
+/// What is firing of the alerts, and who can't be told; nothing where that can't be read.
+fn firing(config: &Config, colour: bool) -> String {
+    let Ok(reader) = State::open_reader(&config.state) else { return String::new() };
+    let open = Filter { open: true, ..Filter::default() };
+    let read = reader.read(|c| Ok((alerts::list(c, &open, FIRING_MAX)?, alerts::failing(c)?)));
+    read.map(|(open, failing)| text::firing(&open, &failing, colour)).unwrap_or_default()
 }
 
 /// Returns how everything is now.
