@@ -15,6 +15,9 @@ const FAILURES_MIN: f64 = 0.01;
 /// What is faster than this is not told apart, in microseconds.
 const LATENCY_MIN_US: f64 = 100_000.0;
 
+/// What is no longer asked for fails no longer, and takes no time.
+const TOO_FEW: &str = "too little is sent to tell";
+
 /// What a rule makes of what was seen.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Measured {
@@ -146,13 +149,17 @@ fn of_sink(rule: &Rule, sink: &SinkSeen, usual: &mut Usual, now: Timestamp) -> O
         }
         When::FailureRate => {
             let counted = (float(sink.failures), float(sink.attempts));
-            let ratio = usual.look(counted, rule.lasting, now)?;
-            failure_rate(rule, name, ratio)
+            match usual.look(counted, rule.lasting, now) {
+                Some(ratio) => failure_rate(rule, name, ratio),
+                None => Some(well(TOO_FEW)),
+            }
         }
         When::Latency => {
             let counted = (float(sink.latency_sum_us), float(sink.delivered));
-            let ratio = usual.look(counted, rule.lasting, now)?;
-            latency(rule, name, ratio)
+            match usual.look(counted, rule.lasting, now) {
+                Some(ratio) => latency(rule, name, ratio),
+                None => Some(well(TOO_FEW)),
+            }
         }
         When::Lag | When::RetainedWal | When::WalSecondsLeft | When::SourceAway => None,
     }
@@ -160,7 +167,7 @@ fn of_sink(rule: &Rule, sink: &SinkSeen, usual: &mut Usual, now: Timestamp) -> O
 
 fn failure_rate(rule: &Rule, name: &str, ratio: Ratio) -> Option<Measured> {
     if ratio.count < LATELY_MIN {
-        return None;
+        return Some(well(TOO_FEW));
     }
     let usual = if ratio.usual_count < USUAL_MIN { 0.0 } else { ratio.usual };
     let base = usual.max(FAILURES_MIN);
@@ -177,7 +184,10 @@ fn failure_rate(rule: &Rule, name: &str, ratio: Ratio) -> Option<Measured> {
 }
 
 fn latency(rule: &Rule, name: &str, ratio: Ratio) -> Option<Measured> {
-    if ratio.count < LATELY_MIN || ratio.usual_count < USUAL_MIN {
+    if ratio.count < LATELY_MIN {
+        return Some(well(TOO_FEW));
+    }
+    if ratio.usual_count < USUAL_MIN {
         return None;
     }
     let base = ratio.usual.max(LATENCY_MIN_US);

@@ -9,9 +9,9 @@ use crate::lsn::Timestamp;
 
 /// So many messages go to a destination within a minute; the last of them takes along all that
 /// waits.
-pub const PER_MINUTE: usize = 6;
+const PER_MINUTE: usize = 6;
 /// So many notices wait for a destination that is away; past it the oldest are given up.
-pub const WAITING_MAX: usize = 500;
+const WAITING_MAX: usize = 500;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

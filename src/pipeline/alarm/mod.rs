@@ -125,36 +125,42 @@ impl Alarm {
             }
             self.unstored.push_back(happening);
         }
-        while let Some(happening) = self.unstored.front().cloned() {
-            match self.keep(happening.clone()).await {
-                Ok(Some(notice)) => {
+        if self.unstored.is_empty() {
+            return;
+        }
+        match self.keep(self.unstored.iter().cloned().collect()).await {
+            Ok(notices) => {
+                self.is_failing = false;
+                let stored = std::mem::take(&mut self.unstored);
+                for (happening, notice) in stored.iter().zip(notices) {
+                    let Some(notice) = notice else { continue };
                     for to in &happening.rule.to {
                         self.give(&to.sink, notice.clone());
                     }
                 }
-                Ok(None) => {}
-                // It is tried again at the next look.
-                Err(error) => {
-                    if !std::mem::replace(&mut self.is_failing, true) {
-                        tracing::warn!(error = chain(&error), "an incident can't be stored");
-                    }
-                    return;
+            }
+            // It is tried again at the next look.
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    tracing::warn!(error = chain(&error), "an incident can't be stored");
                 }
             }
-            self.is_failing = false;
-            self.unstored.pop_front();
         }
     }
 
-    /// Stores what has happened. Returns what destinations are to be told.
-    async fn keep(&self, happening: Happening) -> Result<Option<Notice>, state::Error> {
+    /// Stores what has happened, all of it or nothing. Returns what destinations are to be told of
+    /// each.
+    async fn keep(&self, happenings: Vec<Happening>) -> Result<Vec<Option<Notice>>, state::Error> {
         let now = Timestamp::now();
-        let write = self.state.write(move |connection| match happening.change {
-            Change::Fired => store::begin(connection, &happening, now),
-            Change::Repeated => store::repeat(connection, &happening, now),
-            Change::Resolved => store::end(connection, &happening, now),
-        });
-        write.await
+        let store = move |connection: &rusqlite::Connection| {
+            let store = |happening: &Happening| match happening.change {
+                Change::Fired => store::begin(connection, happening, now),
+                Change::Repeated => store::repeat(connection, happening, now),
+                Change::Resolved => store::end(connection, happening, now),
+            };
+            happenings.iter().map(store).collect()
+        };
+        self.state.write(store).await
     }
 
     /// Gives a notice to a courier; false where nobody goes there.
