@@ -49,28 +49,7 @@ pub(super) fn measure(
 fn of_source(rule: &Rule, source: &SourceSeen) -> Option<Measured> {
     let limit = rule.limit();
     match rule.when {
-        When::Lag => match rule.threshold {
-            Threshold::Size(most) => {
-                let lag = source.lag_bytes?;
-                let words = words::bytes(lag);
-                Some(Measured {
-                    is_over: lag > most,
-                    value: float(lag),
-                    message: format!("the slot is {words} behind the server ({limit})"),
-                })
-            }
-            _ => {
-                let lag = source.lag_seconds?;
-                Some(Measured {
-                    is_over: lag > in_seconds(rule),
-                    value: lag,
-                    message: format!(
-                        "the stream is {} behind the server ({limit})",
-                        words::seconds(lag)
-                    ),
-                })
-            }
-        },
+        When::Lag => lag(rule, source),
         When::RetainedWal => {
             let bytes = source.retained_wal_bytes?;
             let Threshold::Size(most) = rule.threshold else { return None };
@@ -109,6 +88,18 @@ fn of_source(rule: &Rule, source: &SourceSeen) -> Option<Measured> {
         | When::Latency
         | When::Unaccounted => None,
     }
+}
+
+fn lag(rule: &Rule, source: &SourceSeen) -> Option<Measured> {
+    let limit = rule.limit();
+    if let Threshold::Size(most) = rule.threshold {
+        let lag = source.lag_bytes?;
+        let message = format!("the slot is {} behind the server ({limit})", words::bytes(lag));
+        return Some(Measured { is_over: lag > most, value: float(lag), message });
+    }
+    let lag = source.lag_seconds?;
+    let message = format!("the stream is {} behind the server ({limit})", words::seconds(lag));
+    Some(Measured { is_over: lag > in_seconds(rule), value: lag, message })
 }
 
 fn of_sink(rule: &Rule, sink: &SinkSeen, usual: &mut Usual, now: Timestamp) -> Option<Measured> {

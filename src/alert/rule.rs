@@ -190,6 +190,8 @@ pub struct Rule {
     pub lasting: Duration,
     /// The sinks that it watches; empty: all.
     pub sinks: Vec<String>,
+    /// Where its `when` is about sinks and about the run as a whole: it watches the run too.
+    pub of_run: bool,
     /// Between two notices of what goes on.
     pub repeat: Duration,
     /// Who is told; empty: the log and the list of incidents alone.
@@ -209,6 +211,7 @@ impl Rule {
             threshold: when.threshold(),
             lasting: when.lasting(),
             sinks: Vec::new(),
+            of_run: true,
             repeat: Self::REPEAT,
             to: Vec::new(),
         }
@@ -220,7 +223,7 @@ impl Rule {
         match subject {
             Subject::Source => {
                 self.when.of_source()
-                    || matches!(self.when, When::Halted | When::Gap) && self.sinks.is_empty()
+                    || matches!(self.when, When::Halted | When::Gap) && self.of_run
             }
             Subject::Sink(name) => {
                 self.when.of_sinks() && (self.sinks.is_empty() || self.sinks.contains(name))
@@ -312,11 +315,17 @@ pub fn in_force(configured: &[Rule], sinks: &[String]) -> Vec<Rule> {
             continue;
         }
         let mut rule = Rule::new(when);
+        let is_of_run = rule.watches(&Subject::Source);
         if !same.is_empty() {
             let is_watched = |sink: &&String| same.iter().any(|rule| rule.sinks.contains(sink));
             rule.sinks = sinks.iter().filter(|sink| !is_watched(sink)).cloned().collect();
-            if rule.sinks.is_empty() {
+            if rule.sinks.is_empty() && !is_of_run {
                 continue;
+            }
+            // A name that no sink has: nothing is left but the run, which alerts of some sinks do
+            // not watch.
+            if rule.sinks.is_empty() {
+                rule.sinks.push(String::new());
             }
         }
         rules.push(rule);

@@ -126,21 +126,14 @@ fn what_fired_before_a_restart_is_not_fired_again_and_ends() {
     }
 }
 
-/// What is too much of each thing, beside what is not.
-#[test]
-fn every_alert_has_its_own_measure() {
-    let of = |sink: SinkSeen| seen(sink);
+/// A rule, what is too much for it, what is not, and what it says.
+type Row = (Rule, Seen, Seen, &'static str);
+
+fn rows_of_the_source() -> Vec<Row> {
     let source = |source: SourceSeen| Seen { source, ..seen(SinkSeen::default()) };
     let attached = || SourceSeen { is_attached: true, is_looked_at: true, ..SourceSeen::default() };
-    let none = SinkSeen::default;
     let lag = Rule { threshold: Threshold::Size(1 << 20), ..Rule::new(When::Lag) };
-    let rows: Vec<(Rule, Seen, Seen, &str)> = vec![
-        (
-            Rule::new(When::Freshness),
-            fresh(301.0),
-            fresh(299.0),
-            "what sink crm has is 5 min old (more than 5 min)",
-        ),
+    vec![
         (
             Rule::new(When::Lag),
             source(SourceSeen { lag_seconds: Some(3600.0), ..attached() }),
@@ -164,6 +157,30 @@ fn every_alert_has_its_own_measure() {
             source(SourceSeen { wal_seconds_left: Some(600), ..attached() }),
             source(attached()),
             "the slot may be lost in 10 min at this rate (less than 60 min)",
+        ),
+        (
+            Rule::new(When::Gap),
+            source(SourceSeen { gap: Some("changes were lost".into()), ..attached() }),
+            source(attached()),
+            "changes were lost",
+        ),
+        (
+            Rule::new(When::SourceAway),
+            source(SourceSeen { reason: Some("refused".into()), ..SourceSeen::default() }),
+            source(attached()),
+            "the source is not attached: refused",
+        ),
+    ]
+}
+
+fn rows_of_sinks() -> Vec<Row> {
+    let (of, none) = (seen, SinkSeen::default);
+    vec![
+        (
+            Rule::new(When::Freshness),
+            fresh(301.0),
+            fresh(299.0),
+            "what sink crm has is 5 min old (more than 5 min)",
         ),
         (
             Rule::new(When::DeadLetters),
@@ -190,30 +207,22 @@ fn every_alert_has_its_own_measure() {
             "sink crm was let go: a gap from 0/1",
         ),
         (
-            Rule::new(When::Gap),
-            source(SourceSeen { gap: Some("changes were lost".into()), ..attached() }),
-            source(attached()),
-            "changes were lost",
-        ),
-        (
-            Rule::new(When::SourceAway),
-            source(SourceSeen { reason: Some("refused".into()), ..SourceSeen::default() }),
-            source(attached()),
-            "the source is not attached: refused",
-        ),
-        (
             Rule::new(When::Unaccounted),
             of(SinkSeen { unaccounted: 2, ..none() }),
             of(none()),
             "2 events of sink crm are not accounted for",
         ),
-    ];
-    for (rule, bad, good, message) in rows {
+    ]
+}
+
+#[test]
+fn every_alert_has_its_own_measure() {
+    for (rule, bad, good, message) in rows_of_the_source().into_iter().chain(rows_of_sinks()) {
         let when = rule.when;
         let mut evaluator = evaluator(rule);
         let mut look = |seen: &Seen, second| evaluator.look(seen, at(second));
-        look(&bad, 0);
-        let fired = look(&bad, 1_000).into_iter().chain(look(&bad, 1_001)).collect::<Vec<_>>();
+        let fired: Vec<_> =
+            [0, 1_000, 1_001].into_iter().flat_map(|second| look(&bad, second)).collect();
         let [fired] = fired.as_slice() else { panic!("{when:?}: {fired:?}") };
         assert_eq!((fired.change, fired.message.as_str()), (Change::Fired, message), "{when:?}");
         assert!(!fired.next().is_empty());
@@ -240,17 +249,7 @@ fn a_sink_is_compared_with_its_own_usual() {
     let happenings = told(&mut evaluator(rule(When::FailureRate, 60)), usual.clone().chain(more));
     assert_eq!(happenings.len(), 1, "{happenings:?}");
     assert!(happenings[0].0 > 600 && happenings[0].1 == Change::Fired);
-    // One that always fails that often is not news, and neither is a single failure.
-    let always = (0..600).map(|second| {
-        seen(SinkSeen { attempts: second * 10, failures: second * 4, ..SinkSeen::default() })
-    });
-    let mut calm = evaluator(rule(When::FailureRate, 60));
-    calm.look(&seen(SinkSeen { attempts: 10_000, failures: 4_000, ..SinkSeen::default() }), at(-1));
-    told(
-        &mut calm,
-        (0..2).map(|_| seen(SinkSeen { attempts: 10_000, failures: 4_000, ..SinkSeen::default() })),
-    );
-    let _warm = told(&mut calm, always);
+    // A single failure is no news.
     let one = (0..100).map(|second| {
         let attempts = second * 10;
         seen(SinkSeen { attempts, failures: u64::from(second > 50), ..SinkSeen::default() })
@@ -283,10 +282,17 @@ fn what_is_built_in_gives_way_to_what_the_config_says() {
     assert_eq!(names(&[]).len(), 7);
     let own = Rule { name: "own".into(), ..Rule::new(When::Halted) };
     assert!(!names(&[own.clone()]).iter().any(|(name, _)| name == "halted"));
-    let of_a = Rule { sinks: vec!["a".into()], ..own };
+    let of_a = Rule { sinks: vec!["a".into()], of_run: false, ..own };
     let rest = names(&[of_a]);
     assert!(rest.contains(&("halted".into(), vec!["b".into()])), "{rest:?}");
     assert_eq!(rest.len(), 8);
+    // However many sinks it names, it does not watch the run.
+    let of_both = Rule { sinks: sinks.to_vec(), of_run: false, ..Rule::new(When::Halted) };
+    let rules = in_force(&[of_both], &sinks);
+    let of_run: Vec<_> = rules.iter().filter(|rule| rule.when == When::Halted).collect();
+    assert!(of_run.iter().any(|rule| rule.watches(&Subject::Source)), "{of_run:?}");
+    let watches_a = |rule: &&&Rule| rule.watches(&Subject::Sink("a".into()));
+    assert_eq!(of_run.iter().filter(watches_a).count(), 1);
 }
 
 fn notice(incident: i64) -> Notice {

@@ -50,9 +50,9 @@ impl Freshness {
             Some(Oldest::Unknown | Oldest::Nothing) => moment = moment.min(before),
             None => {}
         }
-        // One that is sent nothing shows nothing, and of one that has just started it is not known
-        // what waits outside its lanes.
-        let is_silent = snapshot.state == SinkState::Halted;
+        // One that is sent nothing shows nothing by having nothing to do, and of one that has just
+        // started it is not known what waits outside its lanes.
+        let is_silent = snapshot.state == SinkState::Halted && floor >= end;
         if is_silent || snapshot.pinned_from == Some(Position::ZERO) {
             moment = moment.min(before);
         }

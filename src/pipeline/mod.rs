@@ -163,8 +163,7 @@ pub async fn run(
     operators.spawn(operator.run(reading.clone(), keeping.clone()));
     let mut loaders = JoinSet::new();
     loaders.spawn(load::Loads::new(&config, &state, &shared, &journal, &splice).run());
-    let mut alarms = JoinSet::new();
-    alarms.spawn(alarm::Alarm::new(&config, &state, &shared).run(keeping.clone()));
+    listeners.spawn(alarm::Alarm::new(&config, &state, &shared).run(keeping.clone()));
     let mut watchers = JoinSet::new();
     let mut beside = shadow::spawned(shadows, &reading);
     watchers.spawn(watch::Watch::new(&config, &state, &shared, options).run());
@@ -193,8 +192,6 @@ pub async fn run(
     keeping.cancel();
     all_ended(&mut keepers).await?;
     all_ended(&mut operators).await?;
-    // It ends within a bound of its own, too.
-    while alarms.join_next().await.is_some() {}
     showing.cancel();
     while listeners.join_next().await.is_some() {}
     shared.say_farewell();

@@ -61,6 +61,7 @@ fn rule(tree: &Table, table: &Table, sinks: &[Sink], notes: &mut Notes<'_>) -> O
         when,
         threshold: threshold?,
         lasting: table.duration("for").unwrap_or_else(|| when.lasting()),
+        of_run: watched.is_empty(),
         sinks: watched,
         repeat: table.duration("repeat")?,
         to,
@@ -211,34 +212,34 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_told_at_its_place() {
         let not_http = "sink \"crm\" is not of the kind http; alerts go to http sinks";
-        refuses("when = \"halted\"\nto = \"crm\"", "14:6", not_http);
+        refuses("when = \"halted\"\nto = \"crm\"", "15:6", not_http);
         refuses(
             "when = \"halted\"\nto = [\"opz\"]",
-            "14:7",
+            "15:7",
             "there is no sink \"opz\"; did you mean \"ops\"?",
         );
         refuses(
             "when = \"halted\"\nthreshold = 3",
-            "14:13",
+            "15:13",
             "\"halted\" has no threshold; leave it out",
         );
         let size = "the threshold of \"retained_wal\" is a size such as \"4GiB\"; write one";
-        refuses("when = \"retained_wal\"\nthreshold = \"5m\"", "14:13", size);
+        refuses("when = \"retained_wal\"\nthreshold = \"5m\"", "15:13", size);
         let factor = "the threshold of \"latency\" is a whole number from 2: how many times the usual; write one";
-        refuses("when = \"latency\"\nthreshold = 1", "14:13", factor);
+        refuses("when = \"latency\"\nthreshold = 1", "15:13", factor);
         refuses(
             "when = \"lag\"\nsinks = [\"crm\"]",
-            "14:9",
+            "15:9",
             "\"lag\" is about the source; leave \"sinks\" out",
         );
         refuses(
             "when = \"gap\"\nroutes = [\"x\"]",
-            "14:11",
+            "15:11",
             "there is no route \"x\"; name one of the file",
         );
         let twice = "two alerts are called \"gap\"; give one another \"name\"";
-        refuses("when = \"gap\"\n[[alert]]\nwhen = \"gap\"", "14:1", twice);
+        refuses("when = \"gap\"\n[[alert]]\nwhen = \"gap\"", "15:1", twice);
         let taken = "\"halted\" is the name of another alert; name it otherwise";
-        refuses("when = \"gap\"\nname = \"halted\"", "14:8", taken);
+        refuses("when = \"gap\"\nname = \"halted\"", "15:8", taken);
     }
 }
