@@ -37,17 +37,27 @@ pub(super) fn measure(
     usual: &mut Usual,
     now: Timestamp,
 ) -> Option<Measured> {
-    match subject {
-        Subject::Source => of_source(rule, &seen.source),
+    let mut measured = match subject {
+        Subject::Source => of_source(rule, &seen.source)?,
         Subject::Sink(name) => {
             let sink = seen.sinks.iter().find(|sink| sink.name == *name)?;
-            of_sink(rule, sink, usual, now)
+            of_sink(rule, sink, usual, now)?
+        }
+    };
+    let limit = rule.limit();
+    if measured.is_over && !limit.is_empty() {
+        measured.message.push_str(&format!(" ({limit})"));
+    }
+    if measured.is_over && rule.when == When::Freshness {
+        let sink = seen.sinks.iter().find(|sink| sink.name == subject.name());
+        if let Some(reason) = sink.and_then(|sink| sink.reason.as_ref()) {
+            measured.message.push_str(&format!(": {reason}"));
         }
     }
+    Some(measured)
 }
 
 fn of_source(rule: &Rule, source: &SourceSeen) -> Option<Measured> {
-    let limit = rule.limit();
     match rule.when {
         When::Lag => lag(rule, source),
         When::RetainedWal => {
@@ -57,7 +67,7 @@ fn of_source(rule: &Rule, source: &SourceSeen) -> Option<Measured> {
             Some(Measured {
                 is_over: bytes > most,
                 value: float(bytes),
-                message: format!("the server keeps {words} of WAL for the slot ({limit})"),
+                message: format!("the server keeps {words} of WAL for the slot"),
             })
         }
         When::WalSecondsLeft => match source.wal_seconds_left {
@@ -65,7 +75,7 @@ fn of_source(rule: &Rule, source: &SourceSeen) -> Option<Measured> {
                 is_over: float(left) < in_seconds(rule),
                 value: float(left),
                 message: format!(
-                    "the slot may be lost in {} at this rate ({limit})",
+                    "the slot may be lost in {} at this rate",
                     words::seconds(float(left))
                 ),
             }),
@@ -91,27 +101,25 @@ fn of_source(rule: &Rule, source: &SourceSeen) -> Option<Measured> {
 }
 
 fn lag(rule: &Rule, source: &SourceSeen) -> Option<Measured> {
-    let limit = rule.limit();
     if let Threshold::Size(most) = rule.threshold {
         let lag = source.lag_bytes?;
-        let message = format!("the slot is {} behind the server ({limit})", words::bytes(lag));
+        let message = format!("the slot is {} behind the server", words::bytes(lag));
         return Some(Measured { is_over: lag > most, value: float(lag), message });
     }
     let lag = source.lag_seconds?;
-    let message = format!("the stream is {} behind the server ({limit})", words::seconds(lag));
+    let message = format!("the stream is {} behind the server", words::seconds(lag));
     Some(Measured { is_over: lag > in_seconds(rule), value: lag, message })
 }
 
 fn of_sink(rule: &Rule, sink: &SinkSeen, usual: &mut Usual, now: Timestamp) -> Option<Measured> {
-    let (name, limit) = (&sink.name, rule.limit());
+    let name = &sink.name;
     let why = sink.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
     match rule.when {
         When::Freshness => {
             let age = sink.freshness_seconds?;
             let words = words::seconds(age);
             let is_over = age > in_seconds(rule);
-            let why = if is_over { why } else { String::new() };
-            let message = format!("what sink {name} has is {words} old ({limit}){why}");
+            let message = format!("what sink {name} has is {words} old");
             Some(Measured { is_over, value: age, message })
         }
         When::Halted => Some(match sink.is_halted? {
@@ -130,7 +138,7 @@ fn of_sink(rule: &Rule, sink: &SinkSeen, usual: &mut Usual, now: Timestamp) -> O
             let Threshold::Count(most) = rule.threshold else { return None };
             let dead = sink.dead?;
             let what = if dead == 1 { "dead letter" } else { "dead letters" };
-            let message = format!("sink {name} has {dead} {what} ({limit})");
+            let message = format!("sink {name} has {dead} {what}");
             Some(Measured { is_over: dead > u64::from(most), value: float(dead), message })
         }
         When::Unaccounted => {
@@ -166,10 +174,9 @@ fn failure_rate(rule: &Rule, name: &str, ratio: Ratio) -> Option<Measured> {
     let most = (factor(rule)? * base).min(f64::midpoint(1.0, usual));
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
     let message = format!(
-        "of the requests to sink {name} {} fail, usually {} ({})",
+        "of the requests to sink {name} {} fail, usually {}",
         percent(ratio.lately),
-        percent(usual),
-        rule.limit()
+        percent(usual)
     );
     Some(Measured { is_over: ratio.lately > most, value: ratio.lately / base, message })
 }
@@ -184,10 +191,9 @@ fn latency(rule: &Rule, name: &str, ratio: Ratio) -> Option<Measured> {
     let base = ratio.usual.max(LATENCY_MIN_US);
     let words = |us: f64| words::seconds((us / 100_000.0).round() / 10.0);
     let message = format!(
-        "events take {} to sink {name}, usually {} ({})",
+        "events take {} to sink {name}, usually {}",
         words(ratio.lately),
-        words(ratio.usual),
-        rule.limit()
+        words(ratio.usual)
     );
     let is_over = ratio.lately > factor(rule)? * base;
     Some(Measured { is_over, value: ratio.lately / base, message })

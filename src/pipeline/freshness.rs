@@ -115,7 +115,8 @@ mod tests {
     fn the_oldest_that_is_not_done_tells_the_age() {
         check(&snapshot(11), Some(100), 100, 80.0);
         check(&snapshot(0), Some(100), 100, 90.0);
-        // However much lies behind it that is.
+        // However new something else is that is done: another key's, or a row of a load, which
+        // counts as committed when it was read.
         let newer_done = Snapshot { newest_done: Some(time(30)), ..snapshot(11) };
         check(&newer_done, Some(100), 100, 80.0);
     }

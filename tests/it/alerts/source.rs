@@ -47,6 +47,12 @@ fn a_source_that_is_away_or_keeps_too_much_is_told_of() {
     });
     road.stop_server(Stop::Immediate, PATIENCE);
     are_told(&bell, &["away"], 1);
+    eventually("what the sink has grows old", PATIENCE, || {
+        let page = road.walgate.get("/metrics").body;
+        let name = "walgate_sink_freshness_seconds{sink=\"far\"} ";
+        let age = page.lines().find_map(|line| line.strip_prefix(name)?.parse::<f64>().ok());
+        age.is_some_and(|age| age > 10.0)
+    });
     road.start_server();
     are_told(&bell, &["away"], 2);
     once_each(&bell, &["behind", "keeps", "danger", "away"]);
