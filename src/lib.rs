@@ -32,6 +32,7 @@ pub mod progress;
 
 // the frame around the line
 pub mod state;
+pub mod alert;
 pub mod inspect;
 pub mod admin;
 pub mod pipeline;

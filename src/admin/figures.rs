@@ -15,6 +15,8 @@ pub struct Figures {
     pub journal_bytes: Option<u64>,
     /// In the order of the config.
     pub sinks: Vec<SinkFigures>,
+    /// How much is firing, by alert.
+    pub alerts: Vec<(String, u64)>,
 }
 
 /// The database and the slot. None: not known.

@@ -38,6 +38,10 @@ pub(super) fn text(figures: &Figures) -> String {
     });
     standing(&figures.sinks, &mut page);
     dead_letters(&figures.sinks, &mut page);
+    page.gauge("walgate_alerts_firing", "How much is firing, by alert.");
+    for (alert, count) in &figures.alerts {
+        page.sample("", &[("alert", alert)], *count);
+    }
     page.out
 }
 
@@ -104,7 +108,7 @@ fn attempts(sinks: &[SinkFigures], page: &mut Page) {
 fn standing(sinks: &[SinkFigures], page: &mut Page) {
     page.gauge(
         "walgate_sink_freshness_seconds",
-        "How old the newest commit is that is known to be done; 0 when there is no newer one.",
+        "How old the newest commit is up to which all is known to be done.",
     );
     for sink in sinks {
         page.known(&[("sink", &sink.name)], sink.freshness_seconds);
@@ -277,7 +281,8 @@ mod tests {
             warnings: 2,
             events: vec![("sales.\"Order \\ Items\"".into(), Operation::Update, 11)],
         };
-        Figures { source, journal_bytes: Some(1 << 20), sinks: vec![sink] }
+        let alerts = vec![("halted".to_owned(), 2)];
+        Figures { source, journal_bytes: Some(1 << 20), sinks: vec![sink], alerts }
     }
 
     #[test]
@@ -312,6 +317,7 @@ mod tests {
             "walgate_checkpoint_lsn{sink=\"crm\"} 24937272",
             "walgate_dead_letters{sink=\"crm\",category=\"rejected\"} 4",
             "walgate_dead_letters{sink=\"crm\",category=\"exhausted\"} 0",
+            "walgate_alerts_firing{alert=\"halted\"} 2",
         ] {
             assert!(text.lines().any(|have| have == line), "no line {line} in\n{text}");
         }

@@ -123,6 +123,9 @@ pub struct Snapshot {
     pub number: u64,
     /// The lowest position that is kept as a reference only: the journal must keep it.
     pub pinned_from: Option<Position>,
+    /// The lowest position of what left its lane and is not done: retrying, or waiting behind
+    /// another or for a person. Dead letters are not among it.
+    pub waiting_from: Option<Position>,
     /// How it is.
     pub state: SinkState,
     /// Why, where there is more to say.

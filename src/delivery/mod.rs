@@ -44,7 +44,7 @@ pub use dead_letter::{
     expire as expire_dead_letters, list as list_dead_letters, mappings as dead_letter_mappings,
     missing as missing_dead_letters, newest as newest_dead_letters, outcomes as replay_outcomes,
     owners as owners_of_dead_letters, prune as prune_dead_letters, rename as rename_dead_letters,
-    show as show_dead_letter,
+    show as show_dead_letter, waiting_sinks as sinks_with_waiting,
 };
 pub use fate::{Fate, SetAside, fate};
 pub use gate::Gates;

@@ -262,6 +262,7 @@ impl View {
             snapshot.is_choked = scheduler.is_full() && scheduler.holds().0 == 0;
             snapshot.dead = scheduler.dead_letters();
             snapshot.pinned_from = pinned;
+            snapshot.waiting_from = scheduler.waiting_from();
             if let Some(reason) = &reason {
                 snapshot.reason.clone_from(reason);
             }

@@ -171,6 +171,16 @@ pub fn stored_bytes_behind(connection: &Connection, from: Position) -> rusqlite:
     connection.prepare(sql)?.query_row(from, |row| row.get(0)).map(i64::cast_unsigned)
 }
 
+/// Returns the parts of the journal in order: where each begins and ends, and its oldest commit.
+///
+/// # Errors
+/// Any of SQLite's.
+pub fn stored_ages(
+    connection: &Connection,
+) -> rusqlite::Result<Vec<(Position, Position, Option<Timestamp>)>> {
+    Ok(load(connection)?.into_iter().map(|run| (run.first, run.end, run.oldest)).collect())
+}
+
 /// Forgets the rows of a segment that was removed.
 pub(super) fn forget(connection: &Connection, segment: u32) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM chunks WHERE segment = ?1", [segment]).map(drop)

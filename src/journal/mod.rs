@@ -24,7 +24,7 @@ use std::time::Duration;
 pub use archive::{Archive, Chunks};
 pub use cursor::Cursor;
 pub use error::Error;
-pub use index::{Run, Stored, store, stored, stored_bytes_behind};
+pub use index::{Run, Stored, store, stored, stored_ages, stored_bytes_behind};
 pub use window::{Moment, ParseMomentError, Window};
 
 use crate::chunk::Chunk;

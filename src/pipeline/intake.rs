@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::lag::Lag;
 use super::load::Splice;
 use super::shared::Shared;
 use super::tables::Tables;
@@ -174,7 +173,17 @@ impl Intake {
         self.options.adopt_slot = false;
         self.options.accept_gap = false;
         self.splice.reset();
-        self.shared.lock().attached(opened.confirmer);
+        {
+            let mut inner = self.shared.lock();
+            if let Some(gap) = opened.gap {
+                let lost = format!(
+                    "what was committed from {} to {} is lost to the stream",
+                    gap.from, gap.to
+                );
+                inner.gap = Some((lost, Timestamp::now()));
+            }
+            inner.attached(opened.confirmer);
+        }
         let mut writing = Box::pin(writer.run());
         let Self { shared, journal, splice, .. } = &*self;
         let hands = Hands { shared, journal, splice, tables: splice.tables() };
@@ -360,7 +369,7 @@ async fn read(reader: &mut Reader, hands: &Hands<'_>) -> Result<(), Stopped> {
                 let end = inner.end;
                 inner.marks.push(end, wal_end);
                 inner.seen = inner.seen.max(wal_end);
-                inner.lag = Lag::InStep(Timestamp::now());
+                inner.lag.idle(wal_end, Timestamp::now());
             }
         }
     }
@@ -369,6 +378,7 @@ async fn read(reader: &mut Reader, hands: &Hands<'_>) -> Result<(), Stopped> {
 async fn append(chunk: Arc<Chunk>, hands: &Hands<'_>) -> Result<(), Stopped> {
     let end = chunk.end_position();
     let committed = chunk.transactions.last().and_then(|last| last.commit_time);
+    let oldest = chunk.transactions.iter().filter_map(|transaction| transaction.commit_time).min();
     let whole = chunk.transactions.iter().rev().find(|t| t.end_lsn.is_some()).copied();
     let counted = tally::count(&chunk);
     let appended = hands.journal.append(chunk).await;
@@ -378,8 +388,9 @@ async fn append(chunk: Arc<Chunk>, hands: &Hands<'_>) -> Result<(), Stopped> {
     inner.seen = inner.seen.max(end.commit_lsn);
     inner.tally.add(counted);
     if let Some(committed) = committed {
-        inner.lag = Lag::Read(committed);
+        inner.lag.read(end.commit_lsn, committed);
     }
+    inner.fresh.ages.push(end, oldest);
     if let Some(whole) = whole
         && let Some(end_lsn) = whole.end_lsn
     {

@@ -9,7 +9,10 @@
 //! The admin listener is told of all of it.
 //! Knows how the stages fit, not what any of them does.
 
+mod ages;
+mod alarm;
 mod error;
+mod freshness;
 mod full;
 mod growth;
 mod history;
@@ -153,6 +156,7 @@ pub async fn run(
     operators.spawn(operator.run(reading.clone(), keeping.clone()));
     let mut loaders = JoinSet::new();
     loaders.spawn(load::Loads::new(&config, &state, &shared, &journal, &splice).run());
+    listeners.spawn(alarm::Alarm::new(&config, &state, &shared).run(keeping.clone()));
     let mut watchers = JoinSet::new();
     let mut beside = shadow::spawned(shadows, &reading);
     watchers.spawn(watch::Watch::new(&config, &state, &shared, options).run());
@@ -190,6 +194,7 @@ pub async fn run(
         tracing::debug!("the server did not take the last word in time");
     }
     report::ended(&state, &config.source.slot, ended.as_ref().err()).await;
+    alarm::ended(&config, &state, ended.as_ref().err()).await;
     Ok(ended?.unwrap_or(Outcome::Stopped { unanswered }))
 }
 

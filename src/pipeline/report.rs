@@ -14,7 +14,7 @@ use crate::inspect::status::{
     self, JournalStatus, SinkStatus, SourceState, SourceStatus, Status, seconds,
 };
 use crate::journal::Journal;
-use crate::lsn::{Position, Timestamp};
+use crate::lsn::Timestamp;
 use crate::progress::store;
 use crate::state::State;
 
@@ -43,27 +43,6 @@ pub(super) struct Reporter {
     last_at: Option<Instant>,
 }
 
-/// What is the same for every sink at one moment.
-pub(super) struct Moment {
-    /// Behind the last change that was read.
-    pub(super) end: Position,
-    /// How far the source is ahead of that.
-    pub(super) lag: Option<f64>,
-    pub(super) now: Timestamp,
-}
-
-/// Returns how old the newest commit is that is known to be done at a sink; 0 when there is no
-/// newer one.
-pub(super) fn freshness(
-    floor: Position,
-    newest_done: Option<Timestamp>,
-    moment: &Moment,
-) -> Option<f64> {
-    let age = newest_done.map(|time| age(time, moment.now));
-    // One that has done all that was read is as far behind as the reading is.
-    if floor >= moment.end { moment.lag.or(age) } else { age }
-}
-
 impl Reporter {
     pub(super) fn new(config: &Config, bases: BTreeMap<String, Base>) -> Self {
         let kinds = config.sinks.iter().map(|sink| (sink.name.clone(), sink.kind.kind()));
@@ -86,10 +65,16 @@ impl Reporter {
         let elapsed = self.last_at.map_or(0.0, |at| at.elapsed().as_secs_f64());
         self.last_at = Some(Instant::now());
         let kept = journal.status();
-        let (source, end) = {
-            let inner = shared.lock();
+        let snapshots: Vec<Snapshot> = shared.sinks().iter().map(SinkProgress::snapshot).collect();
+        let mut fresh = Vec::new();
+        let source = {
+            let mut inner = shared.lock();
             let server = inner.server_lsn.map(|lsn| lsn.max(inner.seen));
-            let source = SourceStatus {
+            for (sink, snapshot) in shared.sinks().iter().zip(&snapshots) {
+                fresh.push(inner.freshness(sink.name(), snapshot, now));
+            }
+            inner.forget_ages(&snapshots);
+            SourceStatus {
                 state: match inner.state {
                     SourceState::Streaming if inner.loading.is_open => SourceState::Loading,
                     state => state,
@@ -113,12 +98,11 @@ impl Reporter {
                 wal_seconds_left: inner.wal.seconds_left,
                 held_by: inner.wal.held_by.clone(),
                 warnings: inner.wal.warnings.clone(),
-            };
-            (source, inner.end)
+            }
         };
-        let moment = Moment { end, lag: source.lag_seconds, now };
-        let sinks = shared.sinks().iter();
-        let sinks = sinks.map(|sink| self.sink(sink, &sink.snapshot(), &moment, elapsed));
+        let sinks = shared.sinks().iter().zip(&snapshots).zip(fresh);
+        let sinks =
+            sinks.map(|((sink, snapshot), fresh)| self.sink(sink, snapshot, fresh, elapsed));
         let journal = JournalStatus {
             bytes: kept.bytes,
             oldest: kept.oldest.map(|time| time.to_string()),
@@ -132,7 +116,7 @@ impl Reporter {
         &mut self,
         sink: &SinkProgress,
         snapshot: &Snapshot,
-        moment: &Moment,
+        fresh: f64,
         elapsed: f64,
     ) -> SinkStatus {
         let name = sink.name();
@@ -141,7 +125,6 @@ impl Reporter {
         let counters = &snapshot.counters;
         let delivered = counters.delivered_total();
         let before = self.last.insert(name.to_owned(), delivered).unwrap_or(0);
-        let newest_done = snapshot.newest_done.max(base.newest_done);
         SinkStatus {
             name: name.to_owned(),
             kind: self.kinds.get(name).map(|kind| (*kind).to_owned()),
@@ -151,7 +134,7 @@ impl Reporter {
             since: snapshot.since.map(|since| since.to_string()),
             position: floor.into(),
             lag_events: (!snapshot.detached).then_some(snapshot.undone + snapshot.waiting),
-            freshness_seconds: freshness(floor, newest_done, moment),
+            freshness_seconds: Some(fresh),
             delivered: base.delivered + delivered,
             skipped: base.skipped + counters.skipped_total(),
             dead_letters: BTreeMap::new(),
@@ -160,6 +143,12 @@ impl Reporter {
     }
 }
 
+
+/// Returns up to when all was known to be done at each sink, as the last run said.
+pub(super) fn known_fresh(stored: &status::Stored) -> BTreeMap<String, Timestamp> {
+    let sinks = stored.status.sinks.iter();
+    sinks.filter_map(|sink| Some((sink.name.clone(), stored.fresh(&sink.name)?))).collect()
+}
 /// Notes for whoever asks later that a run ended with an error that a person has to act on.
 pub(super) async fn ended(state: &State, slot: &str, error: Option<&Error>) {
     let Some(error) = error.filter(|error| error.ending() == Ending::Halted) else { return };

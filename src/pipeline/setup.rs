@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::ages::Ages;
+use super::alarm;
+use super::freshness::Freshness;
 use super::intake::{Attach, Attached, Intake};
 use super::load::Splice;
 use super::report::{self, Base};
@@ -56,19 +59,29 @@ pub(super) struct Opened {
 /// Opens state, journal, source and sinks, in that order.
 pub(super) async fn open(config: &Config, options: Options) -> Result<Opened, Error> {
     let state = open_state(config, options).await?;
+    let last = state.read(inspect::status::stored).await.map_err(Error::State)?;
+    let fresh = last.as_ref().map(report::known_fresh).unwrap_or_default();
     // What an earlier run said of itself is not true of this one.
     let begin = |connection: &rusqlite::Connection| {
         inspect::status::clear(connection)?;
         inspect::history::prune(connection, Timestamp::now())
     };
     state.write(begin).await.map_err(Error::State)?;
-    let opened = Box::pin(join(config, options, state.clone())).await;
+    let opened = Box::pin(join(config, options, state.clone(), fresh)).await;
     report::ended(&state, &config.source.slot, opened.as_ref().err()).await;
+    if !options.only_asked {
+        Box::pin(alarm::ended(config, &state, opened.as_ref().err())).await;
+    }
     opened
 }
 
 /// Opens the rest.
-async fn join(config: &Config, options: Options, state: State) -> Result<Opened, Error> {
+async fn join(
+    config: &Config,
+    options: Options,
+    state: State,
+    fresh: BTreeMap<String, Timestamp>,
+) -> Result<Opened, Error> {
     let now = Timestamp::now();
     check_mappings(config, &state).await?;
     let (mut known, progress) = known(&state).await?;
@@ -110,7 +123,8 @@ async fn join(config: &Config, options: Options, state: State) -> Result<Opened,
     remember(config, &state, journal.begin(), &sinks, now).await?;
     let end = journal.end();
     let handles = sinks.iter().map(|(_, progress)| progress.clone()).collect();
-    let shared = Arc::new(Shared::new(handles, end, known.confirmed));
+    let fresh = freshness(&state, &progress, fresh).await?;
+    let shared = Arc::new(Shared::new(handles, end, known.confirmed, fresh));
     seed_marks(&shared, &journal, &known);
     let kept = state.read(|c| Ok((roster::held(c)?, roster::former_names(c)?, shapes::load(c)?)));
     let (held, formerly, shapes) = kept.await.map_err(Error::State)?;
@@ -410,6 +424,25 @@ async fn leave_journal(
         write.await.map_err(Error::State)?;
     }
     journal.forget_disk().await.map_err(Error::Journal)
+}
+
+/// What is known of how old what each sink has is: what the last run said, or else the newest that
+/// it had, or else when it began.
+async fn freshness(
+    state: &State,
+    progress: &BTreeMap<String, Stored>,
+    said: BTreeMap<String, Timestamp>,
+) -> Result<Freshness, Error> {
+    let read = state.read(|c| Ok((roster::first_seen(c)?, journal::stored_ages(c)?)));
+    let (mut known, parts) = read.await.map_err(Error::State)?;
+    let newest = |(name, stored): (&String, &status::Stored)| Some((name.clone(), stored.newest_done?));
+    known.extend(progress.iter().filter_map(newest));
+    known.extend(said);
+    let mut ages = Ages::new(parts.first().map_or(Position::ZERO, |(first, ..)| *first));
+    for (_, end, oldest) in parts {
+        ages.push(end, oldest);
+    }
+    Ok(Freshness::new(ages, known))
 }
 
 fn far_side(

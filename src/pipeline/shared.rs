@@ -1,17 +1,18 @@
 //! What the pipeline's tasks tell each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::freshness::Freshness;
 use super::lag::Lag;
 use super::marks::Marks;
 use super::tally::Tally;
-use crate::delivery::SinkProgress;
+use crate::delivery::{SinkProgress, Snapshot};
 use crate::inspect::status::{HeldBy, SourceState};
-use crate::lsn::{Lsn, Position};
+use crate::lsn::{Lsn, Position, Timestamp};
 use crate::source::Confirmer;
 
 /// See the module.
@@ -42,6 +43,8 @@ pub(super) struct Inner {
     pub(super) seen: Lsn,
     /// How far behind the source's commits this is.
     pub(super) lag: Lag,
+    /// How old what each sink has is.
+    pub(super) fresh: Freshness,
     /// The server's log ended here at the start.
     pub(super) goal: Option<Lsn>,
     /// What the server says of itself and the slot.
@@ -51,6 +54,10 @@ pub(super) struct Inner {
     pub(super) wal: Wal,
     /// What came.
     pub(super) tally: Tally,
+    /// What `accept_gap` let pass in this run, in words, and when.
+    pub(super) gap: Option<(String, Timestamp)>,
+    /// How much is firing, by alert.
+    pub(super) alerts: BTreeMap<String, u64>,
     /// Rows that were there before.
     pub(super) loading: Loading,
     /// When the keeper was last done with a tick, and why it could not store what it had to.
@@ -103,8 +110,13 @@ impl Loading {
 }
 
 impl Shared {
-    pub(super) fn new(sinks: Vec<SinkProgress>, end: Position, confirmed: Lsn) -> Self {
-        let inner = Inner { end, confirmed, ..Inner::default() };
+    pub(super) fn new(
+        sinks: Vec<SinkProgress>,
+        end: Position,
+        confirmed: Lsn,
+        fresh: Freshness,
+    ) -> Self {
+        let inner = Inner { end, confirmed, fresh, ..Inner::default() };
         Self { sinks, inner: Mutex::new(inner), server_stops: Notify::new() }
     }
 
@@ -168,6 +180,22 @@ impl Inner {
         self.seen = self.seen.min(left);
     }
 
+    /// Returns how old what a sink has is, in seconds.
+    pub(super) fn freshness(&mut self, sink: &str, snapshot: &Snapshot, now: Timestamp) -> f64 {
+        let read = self.lag.as_of(now);
+        self.fresh.look(sink, snapshot, self.end, read, now)
+    }
+
+    /// Forgets when that was committed which every sink has done.
+    pub(super) fn forget_ages(&mut self, sinks: &[Snapshot]) {
+        let attached = sinks.iter().filter(|sink| !sink.detached);
+        let kept =
+            attached.flat_map(|sink| sink.waiting_from.into_iter().chain([sink.reached.floor]));
+        if let Some(below) = kept.min() {
+            self.fresh.ages.forget(below);
+        }
+    }
+
     /// Notes that the slot may be another's, and that its turn is waited for.
     pub(super) fn stands_by(&mut self) {
         (self.state, self.reason) = (SourceState::Standby, None);
@@ -176,6 +204,7 @@ impl Inner {
     /// Notes that the stream is gone.
     pub(super) fn detached(&mut self, reason: String) {
         self.confirmer = None;
+        self.lag.detached();
         self.state = SourceState::Connecting;
         self.reason = Some(reason);
     }

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::report::{self, Moment};
 use super::shared::Shared;
 use crate::admin::{Figures, Shown, SinkFigures, SourceFigures};
 use crate::config::Config;
-use crate::delivery::{Polled, SinkState, dead_letter_counts};
+use crate::delivery::{Polled, SinkProgress, SinkState, Snapshot, dead_letter_counts};
 use crate::failure::chain;
 use crate::inspect::status::SourceState;
 use crate::journal::Journal;
@@ -136,11 +135,19 @@ impl Running {
         });
         let mut stored: Option<InState> = stored.ok();
         let now = Timestamp::now();
-        let (source, end) = {
-            let inner = self.shared.lock();
+        let sinks = self.shared.sinks();
+        let snapshots: Vec<Snapshot> = sinks.iter().map(SinkProgress::snapshot).collect();
+        let mut fresh = Vec::new();
+        let alerts;
+        let source = {
+            let mut inner = self.shared.lock();
             let server = inner.server_lsn.map(|lsn| lsn.max(inner.seen));
+            for (sink, snapshot) in sinks.iter().zip(&snapshots) {
+                fresh.push(inner.freshness(sink.name(), snapshot, now));
+            }
+            alerts = inner.alerts.clone().into_iter().collect();
             let events = inner.tally.counts();
-            let source = SourceFigures {
+            SourceFigures {
                 lag_bytes: server.map(|server| server.0.saturating_sub(inner.confirmed.0)),
                 lag_seconds: inner.lag.seconds(now),
                 retained_wal_bytes: inner.retained_wal,
@@ -150,21 +157,21 @@ impl Running {
                 oldest_transaction_seconds: inner.wal.held_by.first().map(|held| held.seconds),
                 warnings: inner.wal.warnings.len(),
                 events: events.map(|(table, op, n)| (table.to_owned(), op, n)).collect(),
-            };
-            (source, inner.end)
+            }
         };
-        let moment = Moment { end, lag: source.lag_seconds, now };
-        let sinks = self.shared.sinks().iter();
-        let sinks = sinks.map(|sink| of_sink(sink.name(), sink.snapshot(), &mut stored, &moment));
-        Figures { sinks: sinks.collect(), source, journal_bytes: Some(self.journal.status().bytes) }
+        let sinks = sinks.iter().zip(snapshots).zip(fresh);
+        let sinks = sinks
+            .map(|((sink, snapshot), fresh)| of_sink(sink.name(), snapshot, fresh, &mut stored));
+        let journal_bytes = Some(self.journal.status().bytes);
+        Figures { sinks: sinks.collect(), source, journal_bytes, alerts }
     }
 }
 
 fn of_sink(
     name: &str,
-    snapshot: crate::delivery::Snapshot,
+    snapshot: Snapshot,
+    fresh: f64,
     stored: &mut Option<InState>,
-    moment: &Moment,
 ) -> SinkFigures {
     let (progress, dead_letters) = match stored {
         Some((progress, letters)) => {
@@ -172,13 +179,9 @@ fn of_sink(
         }
         None => (None, None),
     };
-    // What earlier runs did lies in the state.
-    let newest_done = progress.as_ref().and_then(|stored| stored.newest_done);
-    let newest_done = newest_done.max(snapshot.newest_done);
-    let floor = snapshot.reached.floor;
     SinkFigures {
         name: name.to_owned(),
-        freshness_seconds: report::freshness(floor, newest_done, moment),
+        freshness_seconds: Some(fresh),
         checkpoint: progress.map(|stored| stored.reached.floor.commit_lsn),
         dead_letters,
         snapshot,

@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use super::Options;
 use super::growth::Growth;
-use super::lag::Lag;
 use super::rewrites::Rewrites;
 use super::shared::{Shared, Wal};
 use super::wanted::{Wanted, Warning};
@@ -139,8 +138,10 @@ impl Watch {
         {
             let mut inner = self.shared.lock();
             inner.server_lsn = Some(wal.server_lsn);
-            if inner.seen >= wal.server_lsn {
-                inner.lag = Lag::InStep(Timestamp::now());
+            // Who is not attached is not in step, whatever there is to be read.
+            if inner.confirmer.is_some() {
+                let seen = inner.seen;
+                inner.lag.looked(wal.server_lsn, seen, Timestamp::now());
             }
             inner.retained_wal = wal.retained;
             inner.wal_status.clone_from(&status);

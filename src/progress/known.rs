@@ -59,6 +59,19 @@ pub fn load(connection: &Connection) -> rusqlite::Result<Vec<(Kind, String, Stri
     rows.collect()
 }
 
+/// Returns when each sink was first seen.
+///
+/// # Errors
+///
+/// Any of SQLite's.
+pub fn first_seen(connection: &Connection) -> rusqlite::Result<BTreeMap<String, Timestamp>> {
+    let sql = "SELECT name, first_seen FROM known WHERE kind = 'sink'";
+    let mut statement = connection.prepare(sql)?;
+    let seen =
+        |row: &rusqlite::Row<'_>| Ok((row.get(0)?, Timestamp::from_unix_micros(row.get(1)?)));
+    statement.query_map([], seen)?.collect()
+}
+
 /// Returns what each route was called before, where it was.
 ///
 /// # Errors

@@ -8,14 +8,15 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::Error;
 
 /// Every migration in order; the n-th brings schema n-1 to n. Never changed once released.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../sql/state/001_begin.sql"),
     include_str!("../../sql/state/002_shadows.sql"),
     include_str!("../../sql/state/003_origin.sql"),
+    include_str!("../../sql/state/004_alerts.sql"),
 ];
 
 /// The schema of this version.
-const KNOWN: u32 = 3;
+const KNOWN: u32 = 4;
 const _: () = assert!(MIGRATIONS.len() == KNOWN as usize, "a migration and its number go together");
 
 /// `walg`: marks the file as ours.

@@ -19,6 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sink::postgres", &["libpq"]),
     ("journal", &["state"]),
     ("delivery", &["journal", "mapping", "pgoutput", "progress", "sink", "state"]),
+    ("alert", &["state"]),
     ("telemetry", STAGES),
     ("inspect", INSPECT),
     ("admin", FRAME),
@@ -30,11 +31,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("lib", &["*"]),
 ];
 
-const STAGES: &[&str] =
-    &["delivery", "journal", "libpq", "mapping", "pgoutput", "progress", "sink", "source", "state"];
+const STAGES: &[&str] = &[
+    "alert", "delivery", "journal", "libpq", "mapping", "pgoutput", "progress", "sink", "source",
+    "state",
+];
 
 const FRAME: &[&str] = &[
     "admin",
+    "alert",
     "config",
     "delivery",
     "inspect",
@@ -61,6 +65,7 @@ const PURE: &[&str] = &[
     "cli::top::keys",
     "cli::top::model",
     "cli::top::spark",
+    "alert",
     "pgoutput",
     "mapping",
     "progress::ledger",
@@ -82,7 +87,10 @@ const PURE: &[&str] = &[
     "delivery::ramp",
     "delivery::schedule",
     "delivery::scheduler",
+    "pipeline::ages",
+    "pipeline::freshness",
     "pipeline::full",
+    "pipeline::lag",
     "pipeline::shadow::tally",
     "pipeline::tally",
     "pipeline::withheld",

@@ -7,6 +7,7 @@
 )]
 
 mod admin;
+mod alerts;
 mod binary;
 mod bounds;
 mod cluster;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::alert::store::Incident;
 use crate::delivery::SinkState;
 use crate::inspect::status::{HeldBy, SinkStatus, SourceState, SourceStatus, Status};
 use crate::inspect::words::{bytes, duration};
@@ -40,6 +41,24 @@ fn above(status: &Status, paint: &Paint) -> String {
         }
         _ => writeln!(out, "journal  {kept}"),
     };
+    out
+}
+
+/// Writes what is firing of the alerts, and which destinations can't be told, and why.
+pub(super) fn firing(open: &[Incident], failing: &[(String, String, u32)], colour: bool) -> String {
+    let paint = Paint { colour };
+    let mut out = String::new();
+    for (index, incident) in open.iter().enumerate() {
+        let head = if index == 0 { "\nfiring" } else { "      " };
+        let alert = paint.state(&incident.alert, RED);
+        let Incident { began, message, .. } = incident;
+        let _ = writeln!(out, "{head}   {alert} since {began}: {message}");
+        let _ = writeln!(out, "         next: {}", incident.next());
+    }
+    for (destination, why, count) in failing {
+        let notices = if *count == 1 { "notice waits" } else { "notices wait" };
+        let _ = writeln!(out, "\n{count} {notices} for {destination}: {why}");
+    }
     out
 }
 
@@ -198,7 +217,9 @@ fn line(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::Subject;
     use crate::inspect::status::{JournalStatus, Place};
+    use crate::lsn::Timestamp;
 
     fn status() -> Status {
         let sink = |name: &str, state, reason: Option<&str>| SinkStatus {
@@ -273,6 +294,30 @@ crm        http  halted        -   3 min         0.0       1204        0     3
             painted = painted.replace(escape, "");
         }
         assert_eq!(painted, plain);
+    }
+
+    #[test]
+    fn what_is_firing_is_named_with_what_to_do() {
+        assert_eq!(firing(&[], &[], true), "");
+        let incident = Incident {
+            id: 1,
+            alert: "halted".to_owned(),
+            what: "halted".to_owned(),
+            subject: Subject::Sink("crm".to_owned()),
+            began: Timestamp(0),
+            ended: None,
+            told: Timestamp(0),
+            tellings: 1,
+            message: "sink crm is halted: answered 401".to_owned(),
+            worst: 1.0,
+        };
+        let failing = [("ops".to_owned(), "refused".to_owned(), 2)];
+        let text = firing(&[incident], &failing, false);
+        let first =
+            "\nfiring   halted since 2000-01-01T00:00:00Z: sink crm is halted: answered 401\n";
+        assert!(text.starts_with(first), "{text}");
+        assert!(text.contains("next: mend its address"), "{text}");
+        assert!(text.ends_with("\n2 notices wait for ops: refused\n"), "{text}");
     }
 
     #[test]

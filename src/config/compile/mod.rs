@@ -1,5 +1,6 @@
 //! The checked config: from what stands in the file to what the stages take.
 
+mod alert;
 mod check;
 mod expression;
 mod lookup;
@@ -19,6 +20,7 @@ pub use self::sink::{Sink, SinkKind};
 use super::problem::{Notes, Problem};
 use super::tree::{Entry, Table};
 use super::walk::suggestion;
+use crate::alert::Rule;
 use crate::mapping::{Case, Mapping, Route};
 use crate::secret::Secret;
 use crate::source;
@@ -47,6 +49,8 @@ pub struct Config {
     pub sinks: Vec<Sink>,
     /// In the order of the file. Never empty; each names one of `sinks`.
     pub routes: Vec<Arc<Route>>,
+    /// In the order of the file.
+    pub alerts: Vec<Rule>,
     /// What works but the user should know.
     pub warnings: Vec<Problem>,
     /// All of it as TOML, defaults too, without secrets.
@@ -165,6 +169,7 @@ pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Opt
     let sinks = sink::all(tree, notes);
     let routes = route::all(tree, &mappings, notes);
     outbox::headers(tree, sinks.as_deref().unwrap_or_default(), notes);
+    let alerts = alert::all(tree, sinks.as_deref().unwrap_or_default(), notes);
     unused(tree, notes);
     Some(Config {
         shutdown_grace: tree.duration("shutdown_grace")?,
@@ -177,6 +182,7 @@ pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Opt
         tests: tests?,
         sinks: sinks?,
         routes: routes?,
+        alerts: alerts?,
         warnings: Vec::new(),
         text: String::new(),
     })
@@ -313,7 +319,8 @@ fn unused(tree: &Table, notes: &mut Notes<'_>) {
     for what in ["sink", "mapping"] {
         for entry in tree.named(what) {
             let mut routes = tree.list("route").iter().filter_map(Entry::table);
-            if !routes.any(|route| route.text(what) == Some(&entry.name)) {
+            let is_told = what == "sink" && alert::names(tree, &entry.name);
+            if !is_told && !routes.any(|route| route.text(what) == Some(&entry.name)) {
                 let message = format!("{what} \"{}\" is named by no route", entry.name);
                 notes.warning(&entry.place, message);
             }

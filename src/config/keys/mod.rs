@@ -1,11 +1,13 @@
 //! The keys of the config: one description that the reader, the JSON Schema and the docs share.
 
+mod alert;
 mod kind;
 mod mapping;
 mod route;
 mod sink;
 mod test;
 
+use self::alert::ALERT;
 use self::mapping::MAPPING;
 use self::route::ROUTE;
 pub(in crate::config) use self::sink::KINDS;
@@ -148,6 +150,7 @@ pub(super) static ROOT: Section = Section {
         ),
         key("sink", Named(&SINK), Required, "a destination; the table's name is the sink's"),
         key("route", List(&Table(&ROUTE)), Required, "ties a table to a sink"),
+        key("alert", List(&Table(&ALERT)), None, "who is told of what, beside the log"),
     ],
 };
 

@@ -19,7 +19,9 @@ pub(super) use self::store::{
     Source, count_dead, delete_event, delivered, load, pinned_from, put, source, tried, withdraw,
 };
 pub(super) use self::upkeep::Discarded;
-pub use self::upkeep::{Of, counts, discard, discard_selected, expire, prune, rename};
+pub use self::upkeep::{
+    Of, counts, discard, discard_selected, expire, prune, rename, waiting_sinks,
+};
 use super::parked::LetterState;
 use crate::envelope::Envelope;
 use crate::failure::Category;

@@ -1,6 +1,6 @@
 //! What commands and the keeper do to events that were set aside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -130,6 +130,16 @@ pub fn counts(
 const COUNTS: &str = "SELECT sink, category, count(*) FROM dead_letters
     WHERE state IN ('dead', 'replaying', 'retrying') AND category IS NOT NULL
     GROUP BY sink, category";
+
+/// Returns the sinks that have set something aside which is neither done nor dead: it goes on
+/// trying by itself, or waits behind another or for a person.
+///
+/// # Errors
+/// Any of SQLite's.
+pub fn waiting_sinks(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
+    let sql = "SELECT DISTINCT sink FROM dead_letters WHERE state IN ('retrying', 'blocked')";
+    connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+}
 
 /// Forgets what was delivered after all, once the journal no longer has it. Returns how many
 /// there were.

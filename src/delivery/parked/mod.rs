@@ -37,6 +37,8 @@ pub(super) struct Parked {
     /// Where those lie that wait as references.
     blocked: BTreeSet<Position>,
     retrying: u64,
+    /// Where those lie that go on trying by themselves.
+    retrying_at: BTreeSet<Position>,
     replaying: usize,
     /// How many wait of each route that is held; only where some do.
     held: BTreeMap<Arc<str>, u64>,
@@ -108,6 +110,11 @@ impl Parked {
     /// Returns the lowest position that is kept as a reference only.
     pub(super) fn pinned_from(&self) -> Option<Position> {
         self.blocked.first().copied()
+    }
+
+    /// Returns the lowest position of what goes on trying by itself, or waits behind another.
+    pub(super) fn waiting_from(&self) -> Option<Position> {
+        [self.blocked.first(), self.retrying_at.first()].into_iter().flatten().min().copied()
     }
 
     pub(super) fn get_mut(&mut self, id: EventId) -> Option<&mut Entry> {
@@ -305,7 +312,10 @@ impl Parked {
             LetterState::Blocked => {
                 self.blocked.insert(id.position);
             }
-            LetterState::Retrying => self.retrying += 1,
+            LetterState::Retrying => {
+                self.retrying += 1;
+                self.retrying_at.insert(id.position);
+            }
             LetterState::Replaying => self.replaying += 1,
             LetterState::Dead => {}
         }
@@ -316,7 +326,10 @@ impl Parked {
             LetterState::Blocked => {
                 self.blocked.remove(&id.position);
             }
-            LetterState::Retrying => self.retrying -= 1,
+            LetterState::Retrying => {
+                self.retrying -= 1;
+                self.retrying_at.remove(&id.position);
+            }
             LetterState::Replaying => self.replaying -= 1,
             LetterState::Dead => {}
         }

@@ -356,6 +356,12 @@ impl Scheduler {
         rejected.chain(self.parked.pinned_from()).min()
     }
 
+    /// Returns the lowest position of what left its lane and is neither done nor dead.
+    #[must_use]
+    pub fn waiting_from(&self) -> Option<Position> {
+        self.parked.waiting_from()
+    }
+
     /// Whether an event outside its lane will still be tried.
     #[must_use]
     pub fn is_moving(&self) -> bool {

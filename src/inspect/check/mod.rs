@@ -1,5 +1,6 @@
 //! Whether everything is ready: config, state, source and sinks, a line each.
 
+mod alerts;
 mod binary;
 mod mappings;
 mod report;
@@ -18,6 +19,7 @@ use crate::config::Config;
 pub async fn examine(config: &Config, offline: bool) -> Report {
     let mut report = Report::default();
     lint(config, &mut report);
+    alerts::check(config, &mut report);
     if !offline {
         state::check(config, &mut report);
         source::check(config, &mut report).await;

@@ -1,6 +1,6 @@
 //! What the state folder knows, and the status that can be built of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::asked::Asked;
 use super::stored::{self, Stored as StoredReport};
-use super::{JournalStatus, SinkStatus, SourceState, SourceStatus, Status, seconds};
+use super::{JournalStatus, SinkStatus, SourceState, SourceStatus, Status, age};
 use crate::config::Config;
 use crate::delivery::{self, SinkState};
 use crate::journal;
@@ -25,6 +25,9 @@ pub(super) struct Known {
     journal: journal::Stored,
     dead_letters: BTreeMap<String, BTreeMap<String, u64>>,
     held: Vec<HeldRoute>,
+    /// Sinks of which events are neither done nor dead.
+    waiting: BTreeSet<String>,
+    first_seen: BTreeMap<String, Timestamp>,
     report: Option<StoredReport>,
 }
 
@@ -36,6 +39,8 @@ pub(super) fn read(connection: &Connection, folder: &Path) -> rusqlite::Result<K
         journal: journal::stored(connection, folder)?,
         dead_letters: delivery::dead_letter_counts(connection)?,
         held: known::held_back(connection)?,
+        waiting: delivery::sinks_with_waiting(connection)?,
+        first_seen: known::first_seen(connection)?,
         report: stored::stored(connection)?,
     })
 }
@@ -152,10 +157,11 @@ fn sink(
     let stored = known.progress.get(name);
     let Stored { reached, delivered, skipped, newest_done, halted } = stored.unwrap_or(&empty);
     let is_done = reached.floor >= known.journal.end;
-    let age = newest_done.map(|time| {
-        let micros = now.0.saturating_sub(time.0).max(0).unsigned_abs();
-        seconds(Duration::from_micros(micros).as_secs_f64())
-    });
+    // While nobody serves it, it is known to have what it was known to have last.
+    let then = known.report.as_ref().and_then(|report| report.fresh(name));
+    let then = then.or(*newest_done).or_else(|| known.first_seen.get(name).copied());
+    let has_all = is_done && halted.is_none() && !known.waiting.contains(name);
+    let age = then.map(|then| age(then, now));
     let (state, reason) = match (halted, stored, last_seen(name, known)) {
         (Some(halted), ..) => (SinkState::Halted, Some(halted.clone())),
         (None, None, _) => (SinkState::Ok, Some("has not run yet".to_owned())),
@@ -175,7 +181,7 @@ fn sink(
         position: reached.floor.into(),
         // How many events lie behind the position only a reader of the journal could count.
         lag_events: is_done.then_some(0),
-        freshness_seconds: if is_done { lag.or(age) } else { age },
+        freshness_seconds: if has_all { lag.or(age) } else { age },
         delivered: *delivered,
         skipped: *skipped,
         dead_letters: known.dead_letters.get(name).cloned().unwrap_or_default(),
@@ -251,6 +257,8 @@ mod tests {
             journal: journal::Stored { end: floor, ..journal::Stored::default() },
             dead_letters: [("crm".to_owned(), [("rejected".to_owned(), 2)].into())].into(),
             held: Vec::new(),
+            waiting: BTreeSet::new(),
+            first_seen: [("crm".to_owned(), Timestamp(10_000_000))].into(),
             report: Some(report(SinkState::Ok, None)),
         }
     }
@@ -319,6 +327,35 @@ mod tests {
         );
         assert_eq!(status.source.confirmed_lsn.as_deref(), Some("0/50"));
         assert_eq!(status.source.server_lsn, None);
+    }
+
+    #[test]
+    fn what_a_sink_lacks_makes_it_old_whatever_else_it_has() {
+        let fresh = |known: &Known, confirmed| {
+            let asked = asked(confirmed, 90, false);
+            let status = build(&config(), known, &asked, SourceState::Stopped, NOW);
+            status.sinks[0].freshness_seconds
+        };
+        assert_eq!(fresh(&known(), 90), Some(0.0));
+        assert_eq!(fresh(&known(), 80), Some(30.0));
+        // As the last run has said: it was 5 s old at second 45.
+        let mut told = known();
+        told.report = Some(report(SinkState::Ok, None));
+        let last = told.report.as_mut().unwrap();
+        last.time = Timestamp(45_000_000);
+        last.status.sinks[0].freshness_seconds = Some(5.0);
+        assert_eq!(fresh(&told, 80), Some(20.0));
+        // An event is retrying or waits behind one that is.
+        let mut waits = known();
+        waits.waiting.insert("crm".to_owned());
+        assert_eq!(fresh(&waits, 90), Some(30.0));
+        let mut paused = known();
+        paused.progress.get_mut("crm").unwrap().halted = Some("paused by a person".to_owned());
+        assert_eq!(fresh(&paused, 90), Some(30.0));
+        // Nothing was ever delivered there: as old as it is itself.
+        let mut new = known();
+        new.progress.get_mut("crm").unwrap().newest_done = None;
+        assert_eq!(fresh(&new, 80), Some(50.0));
     }
 
     #[test]

@@ -212,7 +212,8 @@ pub struct SinkStatus {
     /// Events that were read for it and are not done, and changes that wait for its next time;
     /// none where nobody counts them.
     pub lag_events: Option<u64>,
-    /// How old the newest commit is that is known to be done; 0 when there is no newer one.
+    /// How old the newest commit is up to which all is known to be done; near 0 when that is
+    /// everything. None only of one that has never run.
     pub freshness_seconds: Option<f64>,
     /// Events it acknowledged, ever.
     pub delivered: u64,
@@ -243,6 +244,13 @@ impl Default for Place {
     fn default() -> Self {
         crate::lsn::Position::ZERO.into()
     }
+}
+
+/// Returns the seconds from `time` to `now`; 0 where that is no later.
+#[must_use]
+pub fn age(time: Timestamp, now: Timestamp) -> f64 {
+    let micros = now.0.saturating_sub(time.0).max(0).unsigned_abs();
+    seconds(Duration::from_micros(micros).as_secs_f64())
 }
 
 /// Rounds seconds to whole milliseconds: what is behind them says nothing.

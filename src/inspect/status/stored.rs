@@ -1,5 +1,7 @@
 //! What a running instance says of itself, as it is stored: one row of the state.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension};
 
 use super::Status;
@@ -12,6 +14,17 @@ pub struct Stored {
     pub time: Timestamp,
     /// What it says; without dead letters.
     pub status: Status,
+}
+
+impl Stored {
+    /// Returns up to when all was known to be done at a sink, as it says.
+    #[must_use]
+    pub fn fresh(&self, sink: &str) -> Option<Timestamp> {
+        let sink = self.status.sinks.iter().find(|told| told.name == sink)?;
+        let age = Duration::try_from_secs_f64(sink.freshness_seconds?).ok()?;
+        let age = i64::try_from(age.as_micros()).ok()?;
+        Some(Timestamp(self.time.0.saturating_sub(age)))
+    }
 }
 
 /// Reads what the last run said of itself; none when it said nothing that can be read.

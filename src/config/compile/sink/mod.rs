@@ -92,6 +92,14 @@ impl Sink {
     }
 }
 
+impl Sink {
+    /// Returns what the sink must know where it is sent notices: one document a request.
+    #[must_use]
+    pub fn common_of_notices(&self) -> sink::Common {
+        sink::Common { max_events: 1, concurrency: 1, form: sink::Form::Mapped, ..self.common() }
+    }
+}
+
 pub(super) fn all(tree: &Table, notes: &mut Notes<'_>) -> Option<Vec<Sink>> {
     let entries = tree.named("sink");
     if let (Some(table), []) = (tree.table("sink"), entries) {
@@ -162,7 +170,7 @@ fn polled(table: &Table, notes: &mut Notes<'_>) {
 }
 
 /// Joins an error below the sink's name with its causes.
-fn chain(error: &sink::Error) -> String {
+pub(super) fn chain(error: &sink::Error) -> String {
     let mut parts = Vec::new();
     let mut cause = error.source();
     while let Some(error) = cause {
