@@ -204,7 +204,7 @@ rate_limit = { requests = "50/s", burst = 10 }
 [sink.crm.http]
 url = "https://crm/v1?key=s3cret"
 headers = { x-key = "s3cret" }
-signing_secret = ["whsec_czNjcmV0LXMzY3JldC1zM2NyZXQ="]
+signing_secret = ["whsec_czNjcmV0LXMzY3JldC1zM2NyZXQtczNjcmV0"]
 auth = { basic = { user = "s3cret", password = "s3cret" } }
 [sink.crm.http.on.delete]
 url = "https://crm/s3cret"
