@@ -51,6 +51,15 @@ fn write(section: &Section, table: &Table, path: &str, out: &mut String) {
             write(of, found, &path, out);
             continue;
         }
+        // Fields of a mapping: many small ones, which read best in a line each.
+        if path.contains('.') {
+            let _fits = writeln!(out, "\n[{path}]");
+            for named in &found.entries {
+                let value = value(&Shape::Table(of), &named.value);
+                let _fits = writeln!(out, "{} = {value}", name(&named.name));
+            }
+            continue;
+        }
         for named in &found.entries {
             let path = format!("{path}.{}", name(&named.name));
             if let Value::Table(found) = &named.value {
@@ -194,8 +203,8 @@ batch = { max_events = 1, max_bytes = "64KiB", max_wait = "90s" }
 rate_limit = { requests = "50/s", burst = 10 }
 [sink.crm.http]
 url = "https://crm/v1?key=s3cret"
-headers = { authorization = "Bearer s3cret" }
-signing_secret = ["whsec_czNjcmV0LXMzY3JldC1zM2NyZXQ="]
+headers = { x-key = "s3cret" }
+signing_secret = ["whsec_czNjcmV0LXMzY3JldC1zM2NyZXQtczNjcmV0"]
 auth = { basic = { user = "s3cret", password = "s3cret" } }
 [sink.crm.http.on.delete]
 url = "https://crm/s3cret"
@@ -221,11 +230,12 @@ sink = "crm"
             "url = \"***\"",
             "slot = \"walgate\"    # unless set",
             "[sink.crm.http]",
-            "headers = { authorization = \"***\" }",
+            "headers = { x-key = \"***\" }",
             "signing_secret = [\"***\"]",
             "token = \"***\"",
             "[mapping.contact]",
             "version = 3",
+            "phone = { column = \"phone\", mask = \"hash\" }",
             "on = [\"insert\", \"delete\"]",
             "[[route]]",
         ] {

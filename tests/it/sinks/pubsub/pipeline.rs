@@ -49,7 +49,7 @@ fn arrives_in_order_over_an_outage_and_a_kill(far: &Far) {
     let connections = proxy.connections();
     proxy.set(Faults { cut_after: 400, ..Faults::default() });
     road.sql("UPDATE t SET v = v || '3'");
-    eventually("connections break", PATIENCE, || proxy.connections() > connections + 5);
+    eventually("connections break", PATIENCE, || proxy.connections() > connections + 2);
     proxy.set(Faults { refuse: true, ..Faults::default() });
     road.sql(
         "UPDATE t SET v = v || '4'; DELETE FROM t WHERE id < 5; INSERT INTO t VALUES (1, 'y')",
