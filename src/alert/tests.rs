@@ -350,7 +350,7 @@ fn a_destination_gets_few_messages_a_minute_and_misses_nothing() {
         }
         messages += 1;
     }
-    assert_eq!((messages, notices), (6, 40));
+    assert_eq!((messages, notices), (10, 40));
     post.add(notice(41));
     assert_eq!(post.next(at(30)), Next::Wait(at(60)));
     assert!(matches!(post.next(at(60)), Next::One(_)));
