@@ -9,7 +9,7 @@ use crate::lsn::Timestamp;
 
 /// So many messages go to a destination within a minute; the last of them takes along all that
 /// waits.
-const PER_MINUTE: usize = 6;
+const PER_MINUTE: usize = 10;
 /// So many notices wait for a destination that is away; past it the oldest are given up.
 const WAITING_MAX: usize = 500;
 

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::ages::{Ages, Oldest};
-use crate::inspect::status::age;
 use crate::delivery::{SinkState, Snapshot};
+use crate::inspect::status::age;
 use crate::lsn::{Position, Timestamp};
 
 /// What is known of all sinks.

@@ -58,6 +58,7 @@ use crate::admin;
 use crate::config::Config;
 use crate::delivery::{SinkState, Snapshot};
 use crate::inspect::status::waiting_events;
+use crate::state::State;
 use operator::Operator;
 use shared::Shared;
 
@@ -189,13 +190,17 @@ pub async fn run(
     while listeners.join_next().await.is_some() {}
     shared.say_farewell();
     // A server that does not answer any more is left; what it did not hear it will be told again.
-    let farewell = tokio::time::timeout(FAREWELL, sources.join_next()).await;
-    if farewell.is_err() {
+    if tokio::time::timeout(FAREWELL, sources.join_next()).await.is_err() {
         tracing::debug!("the server did not take the last word in time");
     }
-    report::ended(&state, &config.source.slot, ended.as_ref().err()).await;
-    alarm::ended(&config, &state, ended.as_ref().err()).await;
+    tell_end(&config, &state, ended.as_ref().err()).await;
     Ok(ended?.unwrap_or(Outcome::Stopped { unanswered }))
+}
+
+/// Notes why a run has ended where a person has to act, and tells who asked for it.
+async fn tell_end(config: &Config, state: &State, error: Option<&Error>) {
+    report::ended(state, &config.source.slot, error).await;
+    alarm::ended(config, state, error).await;
 }
 
 /// Ends at the deadline; never without one.

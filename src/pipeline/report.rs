@@ -143,7 +143,6 @@ impl Reporter {
     }
 }
 
-
 /// Returns up to when all was known to be done at each sink, as the last run said.
 pub(super) fn known_fresh(stored: &status::Stored) -> BTreeMap<String, Timestamp> {
     let sinks = stored.status.sinks.iter();

@@ -1,10 +1,10 @@
 //! What the evaluator is shown: what the others count, at one moment.
 
 use super::super::shared::{Inner, Shared};
-use crate::inspect::status::SourceState;
 use crate::alert::{Seen, SinkSeen, SourceSeen};
 use crate::delivery::{SinkProgress, SinkState, Snapshot};
 use crate::failure::Category;
+use crate::inspect::status::SourceState;
 use crate::lsn::{Position, Timestamp};
 use crate::progress::store::PAUSED;
 

@@ -178,11 +178,12 @@ impl Alarm {
 
 fn tell(happening: &Happening) {
     let (alert, next) = (&happening.rule.name, happening.next());
-    let (subject, message) = (&happening.subject, &happening.message);
+    // A field called `message` would take the place of the text.
+    let (subject, seen) = (&happening.subject, &happening.message);
     match happening.change {
-        Change::Fired => tracing::warn!(alert, %subject, message, next, "an alert fires"),
-        Change::Repeated => tracing::warn!(alert, %subject, message, next, "an alert goes on"),
-        Change::Resolved => tracing::info!(alert, %subject, message, "an alert is over"),
+        Change::Fired => tracing::warn!(alert, %subject, seen, next, "an alert fires"),
+        Change::Repeated => tracing::warn!(alert, %subject, seen, next, "an alert goes on"),
+        Change::Resolved => tracing::info!(alert, %subject, seen, "an alert is over"),
     }
 }
 

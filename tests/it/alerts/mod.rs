@@ -15,7 +15,7 @@ use crate::support::receiver::Receiver;
 use crate::support::road::{PATIENCE, Road, http, route};
 
 /// Retries that do not keep a test waiting.
-const BRISK: &str = "retry = { initial = \"50ms\", max = \"200ms\" }\n\
+const BRISK: &str = "retry = { initial = \"50ms\", max = \"200ms\", max_attempts = 1000 }\n\
                      breaker = { failures = 2, cooldown = \"200ms\" }\nhalt_probe = \"200ms\"";
 
 /// The sink that notices go to, which no route names.

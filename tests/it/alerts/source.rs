@@ -17,7 +17,7 @@ fn a_source_that_is_away_or_keeps_too_much_is_told_of() {
     road.sql("CREATE PUBLICATION walgate FOR ALL TABLES; CREATE TABLE noise (v text)");
     let sinks = [
         ops(&bell),
-        sink("far", &receiver, "timeout = \"60s\""),
+        sink("far", &receiver, "timeout = \"2s\""),
         alert("behind", "lag", "threshold = \"4MiB\""),
         alert("keeps", "retained_wal", "threshold = \"4MiB\""),
         alert("danger", "wal_seconds_left", ""),
@@ -36,23 +36,15 @@ fn a_source_that_is_away_or_keeps_too_much_is_told_of() {
         let seen = super::statuses(&bell);
         ["behind", "keeps", "danger"].iter().all(|name| seen.contains_key(*name))
     });
-    // What is sent is taken from now on; what hangs is given up with its connection.
+    // What is sent is taken from now on; what hangs is given up at the timeout.
     receiver.behave();
-    receiver.refuse();
-    receiver.listen();
     eventually("the slot moves", PATIENCE, || {
         road.sql("CHECKPOINT");
         let seen = super::statuses(&bell);
         ["behind", "keeps", "danger"].iter().all(|name| seen[*name].len() == 2)
     });
-    road.stop_server(Stop::Immediate, PATIENCE);
+    road.stop_server(Stop::Fast, PATIENCE);
     are_told(&bell, &["away"], 1);
-    eventually("what the sink has grows old", PATIENCE, || {
-        let page = road.walgate.get("/metrics").body;
-        let name = "walgate_sink_freshness_seconds{sink=\"far\"} ";
-        let age = page.lines().find_map(|line| line.strip_prefix(name)?.parse::<f64>().ok());
-        age.is_some_and(|age| age > 10.0)
-    });
     road.start_server();
     are_told(&bell, &["away"], 2);
     once_each(&bell, &["behind", "keeps", "danger", "away"]);
