@@ -364,7 +364,7 @@ fn a_destination_gets_few_messages_a_minute_and_misses_nothing() {
 fn database() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch("PRAGMA foreign_keys = ON").unwrap();
-    connection.execute_batch(include_str!("../../sql/state/003_alerts.sql")).unwrap();
+    connection.execute_batch(include_str!("../../sql/state/004_alerts.sql")).unwrap();
     connection
 }
 

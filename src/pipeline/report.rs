@@ -168,12 +168,6 @@ pub(super) async fn ended(state: &State, slot: &str, error: Option<&Error>) {
     }
 }
 
-/// Seconds from `time` to `now`.
-fn age(time: Timestamp, now: Timestamp) -> f64 {
-    let micros = now.0.saturating_sub(time.0).max(0).unsigned_abs();
-    seconds(Duration::from_micros(micros).as_secs_f64())
-}
-
 /// Events a second, with one digit behind the point.
 fn rate(events: u64, elapsed: f64) -> f64 {
     let events = u32::try_from(events).map_or(f64::INFINITY, f64::from);

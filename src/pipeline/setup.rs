@@ -435,8 +435,7 @@ async fn freshness(
 ) -> Result<Freshness, Error> {
     let read = state.read(|c| Ok((roster::first_seen(c)?, journal::stored_ages(c)?)));
     let (mut known, parts) = read.await.map_err(Error::State)?;
-    let newest =
-        |(name, stored): (&String, &status::Stored)| Some((name.clone(), stored.newest_done?));
+    let newest = |(name, stored): (&String, &Stored)| Some((name.clone(), stored.newest_done?));
     known.extend(progress.iter().filter_map(newest));
     known.extend(said);
     let mut ages = Ages::new(parts.first().map_or(Position::ZERO, |(first, ..)| *first));
