@@ -50,7 +50,12 @@ pub(super) async fn write(
     Ok(())
 }
 
-fn row<'a>(table: &Table, event: &Planned<'a>, origin: &Origin) -> Result<Row<'a>, Error> {
+/// Returns the row of an event.
+pub(super) fn row<'a>(
+    table: &Table,
+    event: &Planned<'a>,
+    origin: &Origin,
+) -> Result<Row<'a>, Error> {
     let Planned { envelope, change, .. } = event;
     let text = |text: String| Some(Cow::Owned(text));
     let Origin { system, database, .. } = origin;

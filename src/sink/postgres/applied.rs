@@ -10,6 +10,7 @@
 //! a day.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -152,6 +153,27 @@ impl Applied {
             (id.position.commit_lsn, i64::from(id.position.seq), i64::from(id.timeline))
         };
         Ok(ids.iter().map(|id| fresh.binary_search(&key(id)).is_ok()).collect())
+    }
+
+    /// Notes events in the open transaction, all of which should be new; else the server refuses.
+    pub(super) async fn fill(
+        &self,
+        session: &mut Session<'_>,
+        stream: i32,
+        events: &[Envelope],
+    ) -> Result<(), Error> {
+        let floor = self.with(|inner| inner.floor);
+        let mut lines = String::new();
+        for EventId { position, timeline } in events.iter().map(|event| event.id) {
+            let Position { commit_lsn, seq } = position;
+            let late = if position < floor { 't' } else { 'f' };
+            let _ = writeln!(lines, "{stream}\t{commit_lsn}\t{seq}\t{timeline}\t{late}");
+        }
+        let sql = format!(
+            "COPY {}.applied (stream, lsn, seq, timeline, is_late) FROM STDIN",
+            self.schema
+        );
+        session.copy(&sql, std::iter::once(lines.into())).await
     }
 
     /// Lets go of what can't come again, now and then. Outside of a transaction.

@@ -42,6 +42,16 @@ impl<'a> Group<'a> {
         self.names.iter().take(self.key).map(AsRef::as_ref).collect()
     }
 
+    /// Returns how many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.arrays.first().map_or(0, Vec::len)
+    }
+
+    /// Returns the rows, each as its cells in the columns' order.
+    pub(super) fn rows(&self) -> impl Iterator<Item = impl Iterator<Item = &Cell<'a>>> {
+        (0..self.len()).map(|row| self.arrays.iter().filter_map(move |array| array.get(row)))
+    }
+
     /// Returns the arrays as values of a statement.
     pub(super) fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
         self.arrays.iter().map(|array| -> &(dyn ToSql + Sync) { array }).collect()

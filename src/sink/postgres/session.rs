@@ -1,9 +1,12 @@
 //! [`Pool`]: connections that wait for the next batch, and [`Session`]: one that is in use.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::{SinkExt, stream};
 use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
@@ -135,6 +138,18 @@ impl Session<'_> {
     pub(super) async fn query(&mut self, sql: &str, values: Values<'_>) -> Result<Vec<Row>, Error> {
         let statement = self.prepared(sql).await?;
         Ok(self.client.query(&statement, values).await?)
+    }
+
+    /// Sends what a `COPY … FROM STDIN` reads.
+    pub(super) async fn copy(
+        &mut self,
+        sql: &str,
+        chunks: impl Iterator<Item = Bytes>,
+    ) -> Result<(), Error> {
+        let mut copy = pin!(self.client.copy_in(sql).await?);
+        let mut chunks = stream::iter(chunks.map(Ok));
+        copy.send_all(&mut chunks).await?;
+        Ok(copy.finish().await.map(drop)?)
     }
 
     /// Runs statements without values, parted by semicolons.

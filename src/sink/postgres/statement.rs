@@ -62,6 +62,14 @@ pub(super) fn insert(
     sql
 }
 
+/// Adds rows whose columns are `columns`, a line each.
+pub(super) fn copy(table: &Table, columns: &[Of<'_>]) -> String {
+    let mut sql = format!("COPY {} (", table.name);
+    list(&mut sql, columns.iter().map(|of| quoted(of.name)));
+    sql.push_str(") FROM STDIN");
+    sql
+}
+
 /// Deletes rows by their key.
 pub(super) fn delete(table: &Table, key: &[Of<'_>]) -> String {
     let mut sql = format!("DELETE FROM {} AS t USING ", table.name);

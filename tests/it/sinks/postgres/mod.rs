@@ -1,6 +1,7 @@
 //! The `postgres` sink: a warehouse that is what the source is, whatever happens on the way.
 
 mod append;
+mod copy;
 mod faults;
 mod grows;
 pub(super) mod upsert;

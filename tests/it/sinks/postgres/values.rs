@@ -17,7 +17,7 @@ const NOT_TOLD: [&str; 4] = [
 ];
 
 /// A table with a column a type, and the rows that hold all of its values.
-fn table(cases: &[Case]) -> (String, String) {
+pub(super) fn table(cases: &[Case]) -> (String, String) {
     let (mut create, mut fill) = ("CREATE TABLE t (id int PRIMARY KEY".to_owned(), String::new());
     let told = |values: &[(&'static str, &str)]| -> Vec<&'static str> {
         values.iter().map(|(sql, _)| *sql).filter(|sql| !NOT_TOLD.contains(sql)).collect()
@@ -36,10 +36,14 @@ fn table(cases: &[Case]) -> (String, String) {
     (create, fill)
 }
 
+/// The types, with their values.
+pub(super) fn types() -> Vec<Case> {
+    [NUMBERS, TIMES, STRINGS, STRUCTURES].concat()
+}
+
 #[test]
 fn every_type_comes_out_as_it_went_in() {
-    let cases: Vec<Case> = [NUMBERS, TIMES, STRINGS, STRUCTURES].concat();
-    let (create, fill) = table(&cases);
+    let (create, fill) = table(&types());
     let schema = format!("{SET_UP}; {create}; {fill}");
     let far_schema = format!("{SET_UP}; {create}");
     let set = Set { schema: &schema, far_schema: &far_schema, postgres: "", ..Set::default() };
@@ -56,8 +60,7 @@ fn every_type_comes_out_as_it_went_in() {
 fn every_type_of_the_server_itself_comes_out_of_a_table_that_was_made_for_it() {
     let made = ["mood", "cents", "scores", "point3", "spot", "wrap", "lone", "hstore", "citext"];
     let is_own = |name: &str| !made.contains(&name.trim_end_matches("[]")) && name != "ltree";
-    let cases: Vec<Case> = [NUMBERS, TIMES, STRINGS, STRUCTURES].concat();
-    let cases: Vec<Case> = cases.into_iter().filter(|(name, _)| is_own(name)).collect();
+    let cases: Vec<Case> = types().into_iter().filter(|(name, _)| is_own(name)).collect();
     let (create, fill) = table(&cases);
     let schema = format!("{create}; {fill}");
     let mut warehouse =
