@@ -223,7 +223,9 @@ reject = { field = "id", reason = "NULL" }
         refused(&with(test), &[&format!("mapping.toml:7:13: {env}")]);
         let key = with("a = { column = \"a\", mask = \"hash\" }")
             .replace("version = 1", "version = 1\nmask_key = \"${file:/etc/machine-id}\"");
-        refused(&key, &[&format!("mapping.toml:3:12: {env}")]);
+        let needs =
+            "mapping.toml:5:1: \"mask = \"hash\"\" needs a key; give the mapping a \"mask_key\"";
+        refused(&key, &[&format!("mapping.toml:3:12: {env}"), needs]);
         for words in [
             r#"file = "secret.csv", key = "code", value = "name""#,
             r#"file = "/etc/passwd.json""#,

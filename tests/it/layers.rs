@@ -54,8 +54,8 @@ const FRAME: &[&str] = &[
 ];
 
 const INSPECT: &[&str] = &[
-    "config", "delivery", "journal", "libpq", "mapping", "pgoutput", "progress", "sink", "source",
-    "state",
+    "alert", "config", "delivery", "journal", "libpq", "mapping", "pgoutput", "progress", "sink",
+    "source", "state",
 ];
 
 /// Where time is an argument; beside the words, which name it.
@@ -68,6 +68,7 @@ const PURE: &[&str] = &[
     "alert",
     "pgoutput",
     "mapping",
+    "progress::decoded",
     "progress::ledger",
     "source::cutter",
     "source::frame",

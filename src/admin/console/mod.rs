@@ -18,6 +18,7 @@ mod playground;
 mod settings;
 mod sink;
 mod source;
+mod strip;
 mod trace;
 
 use std::sync::Arc;

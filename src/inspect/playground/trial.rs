@@ -105,23 +105,22 @@ fn step(
     };
     let out = match own {
         _ if is_where => None,
-        Some(own) => find(after, own.path()),
-        None => find(after, rest.iter().map(String::as_str)),
+        Some(own) => find(after, &own.path().collect::<Vec<_>>()),
+        None => rest.and_then(|name| find(after, &[&name])),
     };
     let seen = |name: String| {
-        let value = find(before, std::iter::once(name.as_str()));
+        let value = find(before, &[&name]);
         ColumnSeen { name, value }
     };
     Step { columns: columns.into_iter().map(seen).collect(), out, field, how }
 }
 
 /// Returns what lies at the end of a path.
-fn find<'p>(members: &Members, path: impl Iterator<Item = &'p str>) -> Option<Box<RawValue>> {
-    let mut path = path.peekable();
-    let first = path.next()?;
+fn find(members: &Members, path: &[&str]) -> Option<Box<RawValue>> {
+    let (first, rest) = path.split_first()?;
     let (_, value) = members.0.iter().find(|(name, _)| name == first)?;
-    if path.peek().is_none() {
+    if rest.is_empty() {
         return Some(value.clone());
     }
-    find(&serde_json::from_str(value.get()).ok()?, path)
+    find(&serde_json::from_str(value.get()).ok()?, rest)
 }

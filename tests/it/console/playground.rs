@@ -147,7 +147,10 @@ fn what_takes_too_much_is_ended() {
     });
     let patterns: String = (0..400)
         .map(|n| {
-            format!("f{n} = {{ column = \"v\", check = {{ pattern = \"\\\\pL{{30{n}}}\" }} }}\n")
+            format!(
+                "f{n} = {{ column = \"v\", check = {{ pattern = \"\\\\pL{{4{}}}\" }} }}\n",
+                n % 10
+            )
         })
         .collect();
     let doubled = "['aaaaaaaaaaaaaaaa'].map(a, a.replace('', a)).map(a, a.replace('', a)).map(a, \

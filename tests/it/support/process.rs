@@ -175,6 +175,10 @@ impl Drop for Walgate {
         self.kill();
         if std::thread::panicking() {
             let _ = writeln!(io::stderr(), "--- the log of walgate ---\n{}", self.log());
+        } else {
+            // Whatever a test is about: nothing may get lost between the source and a sink.
+            let log = self.log();
+            assert!(!log.contains("events are not accounted for"), "{log}");
         }
     }
 }
