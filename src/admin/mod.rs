@@ -18,6 +18,7 @@ mod metrics;
 mod query;
 mod refusal;
 mod session;
+mod trial;
 
 use std::fmt;
 use std::sync::Arc;

@@ -114,7 +114,7 @@ mod tests {
         let mut notes = crate::config::problem::Notes::new("f", &file);
         let document = toml::de::DeTable::parse(&file).unwrap();
         let value = document.get_ref().get("x").unwrap();
-        let mut walker = Walker { notes: &mut notes, environment: &environment };
+        let mut walker = Walker { notes: &mut notes, environment: &environment, is_closed: false };
         let given = walker.cell("x", value).unwrap();
         assert_eq!((&given.kind, given.text.as_str()), (kind, text), "{toml}");
     }

@@ -21,6 +21,23 @@ impl std::fmt::Debug for Environment<'_> {
 /// # Errors
 /// One sentence for each that could not be replaced.
 pub(super) fn interpolate(text: &str, from: &Environment<'_>) -> Result<String, Vec<String>> {
+    replace(text, |name| resolve(name, from))
+}
+
+/// Makes every `$${` a plain `${`, and takes nothing else.
+///
+/// # Errors
+/// One sentence where something was to be replaced.
+pub(super) fn plain(text: &str) -> Result<String, Vec<String>> {
+    const REFUSED: &str = "of what is tried nothing is read from the environment or a file: write \
+                           the value itself, or \"$${\" for a plain \"${\"";
+    replace(text, |_| Err(REFUSED.to_owned())).map_err(|_| vec![REFUSED.to_owned()])
+}
+
+fn replace(
+    text: &str,
+    value: impl Fn(&str) -> Result<String, String>,
+) -> Result<String, Vec<String>> {
     let mut out = String::with_capacity(text.len());
     let mut problems = Vec::new();
     let mut rest = text;
@@ -39,7 +56,7 @@ pub(super) fn interpolate(text: &str, from: &Environment<'_>) -> Result<String, 
             rest = "";
             break;
         };
-        match resolve(name, from) {
+        match value(name) {
             Ok(value) => out.push_str(&value),
             Err(problem) => problems.push(problem),
         }

@@ -12,6 +12,7 @@ mod reference;
 mod schema;
 mod shown;
 mod tree;
+pub mod trial;
 pub mod unit;
 mod walk;
 
@@ -61,7 +62,7 @@ pub fn parse(file: &str, text: &str, environment: &Environment<'_>) -> Result<Co
     if !errors.is_empty() {
         return Err(Problems(notes.finish().0));
     }
-    let mut walker = Walker { notes: &mut notes, environment };
+    let mut walker = Walker { notes: &mut notes, environment, is_closed: false };
     let tree = walker.table(&keys::ROOT, document.get_ref(), 0..0);
     let config = compile::compile(&tree, environment.folder, &mut notes);
     let (problems, warnings) = notes.finish();

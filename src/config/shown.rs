@@ -5,11 +5,18 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
+
 use super::keys::{Section, Shape};
 use super::tree::{Entry, Table, Value};
+use crate::mapping::{Given, Members};
+use crate::relation::Kind;
 
 /// What stands in place of a secret.
-const SECRET: &str = "\"***\"";
+pub(super) const SECRET: &str = "***";
+
+/// Behind what stands in the config only by default.
+const DEFAULT: &str = "    # unless set";
 
 /// Writes the whole config as TOML.
 pub(super) fn text(section: &Section, table: &Table) -> String {
@@ -34,7 +41,7 @@ fn write(section: &Section, table: &Table, path: &str, out: &mut String) {
                 }
             }
             (shape, found) => {
-                let note = if entry.given { "" } else { "    # unless set" };
+                let note = if entry.given { "" } else { DEFAULT };
                 let _fits = writeln!(out, "{} = {}{note}", name(&entry.name), value(shape, found));
             }
         }
@@ -94,16 +101,16 @@ fn value(shape: &Shape, found: &Value) -> String {
             let items: Vec<String> = list.iter().map(|item| inside(shape, item)).collect();
             format!("[{}]", items.join(", "))
         }
-        _ if is_secret(shape) => SECRET.to_owned(),
-        Value::Text(text) => quoted(text.expose()),
-        Value::Path(path) => quoted(&path.display().to_string()),
+        _ if is_secret(shape) => quoted(SECRET),
+        Value::Text(text) => written(text.expose()),
+        Value::Path(path) => written(&path.display().to_string()),
         Value::Integer(number) => number.to_string(),
         Value::Boolean(boolean) => boolean.to_string(),
         Value::Duration(time) => quoted(&duration(*time)),
         Value::Size(bytes) => quoted(&size(*bytes)),
         Value::Rate(rate) => quoted(&format!("{}/{}", rate.count, per(rate.per))),
         Value::Any(json) => toml_of(json),
-        Value::Cell(given) => quoted(&given.text),
+        Value::Cell(given) => cell(given),
     }
 }
 
@@ -130,13 +137,84 @@ fn name(name: &str) -> String {
     if is_bare { name.to_owned() } else { quoted(name) }
 }
 
-/// TOML's basic strings have JSON's escapes.
+/// TOML's basic strings have JSON's escapes, and one more.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
+/// A value in which nothing is to be replaced when it is read again.
+fn written(text: &str) -> String {
+    quoted(&text.replace("${", "$${"))
+}
+
+/// A value of a row, so that it is read as the same type again.
+fn cell(given: &Given) -> String {
+    let text = given.text.as_str();
+    match given.kind {
+        Kind::Integer => text.to_owned(),
+        Kind::Numeric => match text {
+            "Infinity" => "inf".to_owned(),
+            "-Infinity" => "-inf".to_owned(),
+            "NaN" => "nan".to_owned(),
+            digits => digits.to_owned(),
+        },
+        Kind::Boolean => (text == "t").to_string(),
+        Kind::Date | Kind::Timestamp => text.to_owned(),
+        Kind::TimestampTz => text.replace("+00", "Z"),
+        Kind::Json => raw(text),
+        _ => written(text),
+    }
+}
+
+/// JSON as TOML, its numbers with the digits that they have.
+fn raw(json: &str) -> String {
+    let json = json.trim_ascii();
+    if json.starts_with('{')
+        && let Ok(members) = serde_json::from_str::<Members>(json)
+    {
+        let of = |(key, value): &(String, Box<RawValue>)| {
+            format!("{} = {}", name(key), raw(value.get()))
+        };
+        let members: Vec<String> = members.0.iter().map(of).collect();
+        return format!("{{ {} }}", members.join(", "));
+    }
+    if json.starts_with('[')
+        && let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(json)
+    {
+        let items: Vec<String> = items.into_iter().map(|item| raw(item.get())).collect();
+        return format!("[{}]", items.join(", "));
+    }
+    match serde_json::from_str::<String>(json) {
+        Ok(text) => written(&text),
+        Err(_) => json.to_owned(),
+    }
+}
+
+/// Returns what a text of [`text`] has of one mapping, without what holds by default.
+pub(super) fn mapping(text: &str, mapping: &str) -> String {
+    let own = format!("mapping.{}", name(mapping));
+    let mut is_own = false;
+    let mut out = String::new();
+    for line in text.lines() {
+        if line.starts_with('[') {
+            let path = line.trim_start_matches('[').trim_end_matches(']');
+            let behind = path.strip_prefix(&own);
+            is_own = behind.is_some_and(|behind| behind.is_empty() || behind.starts_with('.'));
+        }
+        if is_own && !line.ends_with(DEFAULT) {
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    let end = out.trim_end().len();
+    out.truncate(end);
+    out.push('\n');
+    out
 }
 
 fn toml_of(json: &serde_json::Value) -> String {
     match json {
+        serde_json::Value::String(text) => written(text),
         serde_json::Value::Object(members) => {
             let of = |(key, value): (&String, &serde_json::Value)| {
                 format!("{} = {}", name(key), toml_of(value))

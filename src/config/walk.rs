@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::interpolate::{Environment, interpolate};
+use super::interpolate::{Environment, interpolate, plain};
 use super::keys::{Key, Otherwise, Section, Shape};
 use super::problem::Notes;
 use super::tree::{Entry, Span, Table, Value};
@@ -18,6 +18,8 @@ const LIKENESS_MIN: f64 = 0.8;
 pub(super) struct Walker<'a, 'n> {
     pub(super) notes: &'n mut Notes<'a>,
     pub(super) environment: &'n Environment<'n>,
+    /// Nothing is read from the environment: `${…}` is refused.
+    pub(super) is_closed: bool,
 }
 
 impl Walker<'_, '_> {
@@ -300,7 +302,8 @@ impl Walker<'_, '_> {
     }
 
     pub(super) fn interpolated(&mut self, raw: &str, span: &Span) -> Option<String> {
-        match interpolate(raw, self.environment) {
+        let read = if self.is_closed { plain(raw) } else { interpolate(raw, self.environment) };
+        match read {
             Ok(text) => Some(text),
             Err(problems) => {
                 for problem in problems {

@@ -10,10 +10,13 @@
 pub mod check;
 pub mod dead_letter;
 mod error;
+pub mod fake;
 pub mod history;
 pub mod load;
 pub mod made;
 pub mod newest;
+pub mod playground;
+pub mod proof;
 pub mod request;
 pub mod status;
 pub mod trace;

@@ -53,7 +53,7 @@ impl Pattern {
     /// # Errors
     /// Why it is none.
     pub fn parse(text: &str) -> Result<Self, regex::Error> {
-        Regex::new(text).map(Self)
+        super::expression::pattern(text).map(Self)
     }
 
     /// Returns it as it was written.

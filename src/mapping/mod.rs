@@ -37,7 +37,7 @@ pub(crate) use columns::hidden_fields;
 pub use decimal::{Decimal, is_same_number};
 pub use difference::{Difference, differences};
 pub use explain::{Explanation, explain, where_fault};
-pub use expression::{Expression, ExpressionError, Fault};
+pub use expression::{Budget, Expression, ExpressionError, Fault};
 pub use field::{As, Field, From, Mapping, OnUnchanged, Policy, Rest};
 pub use fits::never_fits;
 pub use key::key_columns;

@@ -51,6 +51,12 @@ pub(super) fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<i64>
     }
 }
 
+/// Takes the number of something that is there.
+pub(super) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let id = whole(&Number::deserialize(deserializer)?).filter(|id| *id > 0);
+    id.map(Some).ok_or_else(|| D::Error::custom("a number from 1 is needed"))
+}
+
 pub(super) fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let version = whole(&Number::deserialize(deserializer)?);
     version.map(Some).ok_or_else(|| D::Error::custom("a version is a whole number"))

@@ -3,6 +3,7 @@
 mod act;
 mod body;
 mod openapi;
+mod playground;
 mod show;
 
 pub(super) use self::act::Peer;
@@ -42,6 +43,7 @@ pub(super) fn routes() -> Router<Arc<dyn Shown>> {
         .route("/v1/sinks/{name}/resume", post(act::resume))
         .route("/v1/routes/{name}/hold", post(act::hold))
         .route("/v1/routes/{name}/release", post(act::release))
+        .route("/v1/playground", post(playground::tried))
         .route("/v1/config", get(show::config))
         .route("/v1/incidents", get(show::incidents))
         .route("/v1/audit", get(show::audit))

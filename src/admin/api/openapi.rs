@@ -28,7 +28,7 @@ pub(super) fn description() -> Value {
 
 fn paths() -> Value {
     let mut paths = Map::new();
-    for (path, operations) in general().into_iter().chain(of_rows()).chain(asked()) {
+    for (path, operations) in general().into_iter().chain(of_rows()).chain(asked()).chain(tried()) {
         paths.insert(path.to_owned(), operations);
     }
     Value::Object(paths)
@@ -196,6 +196,42 @@ fn asked() -> Vec<(&'static str, Value)> {
             ),
         ),
     ]
+}
+
+/// What is tried and changes nothing.
+fn tried() -> Vec<(&'static str, Value)> {
+    let op = json!({ "type": "string", "enum": ["insert", "update", "delete", "read"] });
+    let row = json!({ "oneOf": [
+        object(&json!({ "event": some() })),
+        object(&json!({ "dead_letter": id() })),
+        optional(&json!({ "values": any_object(), "op": op }), &["values"]),
+    ] });
+    let asked = optional(
+        &json!({ "mapping": text(), "route": some(), "toml": some(), "row": row }),
+        &["mapping"],
+    );
+    let problem = object(&json!({ "line": integer(), "column": integer(), "message": text() }));
+    let wrong = optional(&json!({ "error": text(), "problems": list(&problem) }), &["error"]);
+    let test = object(&json!({ "mapping": text(), "name": text(), "ok": boolean(),
+        "diff": list(&any_object()) }));
+    let answer =
+        object(&json!({ "mapping": text(), "version": integer(), "route": maybe("string"),
+        "row": maybe("object"), "differences": list(&text()), "tests": list(&test),
+        "notes": list(&text()) }));
+    let summary = "Tries an edited mapping on a row and runs its tests; stores and sends nothing";
+    let answers = vec![
+        ("200", json!({ "description": "what came of it", "content": body(&answer) })),
+        ("413", refusal("the body is too long")),
+        ("415", refusal("the body is no JSON")),
+        ("422", json!({ "description": "the text is wrong", "content": body(&wrong) })),
+        ("429", refusal("too many questions at a time")),
+    ];
+    let mut operation = operation(summary, vec![], answers);
+    if let Some(members) = operation.as_object_mut() {
+        let body = json!({ "required": true, "content": body(&asked) });
+        members.insert("requestBody".to_owned(), body);
+    }
+    vec![("/v1/playground", json!({ "post": operation }))]
 }
 
 /// Which dead letters are meant; nothing at all is not enough.

@@ -130,6 +130,31 @@
     return parts.length ? `: ${parts.join(", ")}` : "";
   }
 
+  // A form whose answer is a part of the page: it is asked for behind the page, which stays.
+  document.addEventListener("submit", async (event) => {
+    const form = event.target.closest("form[data-answer]");
+    if (!form) return;
+    event.preventDefault();
+    const button = form.querySelector("button[type=submit]");
+    button.disabled = true;
+    try {
+      const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const next = fresh.getElementById(form.dataset.answer);
+      if (next) {
+        $(form.dataset.answer).replaceChildren(...next.childNodes);
+        dress();
+        $(form.dataset.answer).scrollIntoView({ block: "nearest" });
+      } else {
+        say(`no answer: ${answer.status} ${answer.statusText}`, true);
+      }
+    } catch {
+      say("no answer", true);
+    } finally {
+      button.disabled = false;
+    }
+  });
+
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (button?.dataset.to) return ask(button);

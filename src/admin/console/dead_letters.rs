@@ -228,7 +228,7 @@ fn shown_one(document: &Document<'_>, today: &dead_letter::Today, letter: &DeadL
                     " " a href=(trace(table, key)) { "its life" }
                 } }
                 dt { "Sink" } dd { a href=(format!("/sinks/{}", parts::encoded(&letter.sink))) { (letter.sink) } ", route " (letter.route) }
-                dt { "Mapping" } dd { @if let Some(mapping) = mapping { (mapping.name) " version " (mapping.version) } @else { "none" } }
+                dt { "Mapping" } dd { @if let Some(mapping) = mapping { (mapping.name) " version " (mapping.version) " " a href=(try_it(letter)) { "try it" } } @else { "none" } }
                 dt { "Failed" } dd {
                     (letter.attempts) " times, "
                     @if let Some(first) = &document.listed.first_failed { (parts::time(first)) }
@@ -272,6 +272,11 @@ fn side(title: &str, body: Option<&str>, otherwise: &str) -> Markup {
             @match body { Some(body) => (parts::json(body)), None => p.note { (otherwise) } }
         }
     }
+}
+
+/// Where today's mapping is tried on it.
+fn try_it(letter: &DeadLetter) -> String {
+    format!("/playground?route={}&dead_letter={}", parts::encoded(&letter.route), letter.id)
 }
 
 /// The address of a row's life.

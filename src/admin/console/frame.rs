@@ -9,6 +9,7 @@ const PAGES: &[(&str, &str, char)] = &[
     ("Dead letters", "/dead-letters", 'd'),
     ("Trace", "/trace", 't'),
     ("Live", "/live", 'l'),
+    ("Playground", "/playground", 'p'),
     ("Backfills", "/backfills", 'b'),
     ("Incidents", "/incidents", 'i'),
     ("Config", "/config", 'c'),

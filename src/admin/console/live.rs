@@ -43,7 +43,7 @@ pub(super) async fn page(State(shown): State<Arc<dyn Shown>>, RawQuery(query): R
                 li {
                     header.row {
                         span { b { (event.op) } " " (event.table) " " code { (event.key) } }
-                        span { small { (event.route) " → " (event.sink) } " " @if let Some(time) = &event.time { (parts::time(time)) } }
+                        span { small { @if has_mapping(&shown, &event.route) { a href=(try_it(event)) { "try" } " " } (event.route) " → " (event.sink) } " " @if let Some(time) = &event.time { (parts::time(time)) } }
                     }
                     @match &event.outcome {
                         newest::Outcome::Sent(body) => details { summary { code { (parts::cut(body)) } } (parts::json(body)) },
@@ -54,4 +54,15 @@ pub(super) async fn page(State(shown): State<Arc<dyn Shown>>, RawQuery(query): R
         }
     };
     Ok(Page(frame::page("Live", "/live", &body)))
+}
+
+/// Whether the route has a mapping to be tried.
+fn has_mapping(shown: &Arc<dyn Shown>, route: &str) -> bool {
+    shown.config().routes.iter().any(|it| it.name == route && it.mapping.is_some())
+}
+
+/// Where the route's mapping is tried on the event.
+fn try_it(event: &newest::Event) -> String {
+    let (route, id) = (parts::encoded(&event.route), parts::encoded(&event.id));
+    format!("/playground?route={route}&event={id}")
 }

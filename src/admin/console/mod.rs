@@ -14,6 +14,7 @@ mod live;
 mod login;
 mod overview;
 mod parts;
+mod playground;
 mod settings;
 mod sink;
 mod source;
@@ -48,6 +49,7 @@ pub(super) fn routes() -> Router<Arc<dyn Shown>> {
         .route("/dead-letters", get(dead_letters::list))
         .route("/dead-letters/{id}", get(dead_letters::one))
         .route("/trace", get(trace::page))
+        .route("/playground", get(playground::page).post(playground::tried))
         .route("/backfills", get(backfills::page))
         .route("/live", get(live::page))
         .route("/incidents", get(incidents::page))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fake::candidates;
+use crate::inspect::fake::candidates;
 use crate::mapping::{Case, Error, Explanation, Given, Mapping, Outcome};
 
 /// Puts made-up values in place of what the `hidden` columns of a case hold: such that the row

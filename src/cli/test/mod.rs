@@ -3,19 +3,16 @@
 mod block;
 mod disguise;
 mod event;
-mod fake;
 
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::failure::{Exit, Failure};
 use super::{Global, output};
 use crate::config::Config;
-use crate::mapping::{Case, Mapping, Mismatch, Outcome, Selector};
-use crate::relation::TableName;
+use crate::inspect::proof::{self, Told};
+use crate::mapping::{Case, Mapping, Mismatch};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -81,15 +78,10 @@ fn all(config: &Config, json: bool, is_quiet: bool) -> Result<Exit, Failure> {
         else {
             continue;
         };
-        let mismatches = case.mismatches(&outcome(config, case, mapping)?);
+        let mismatches = mismatches(config, case, mapping)?;
         failed += usize::from(!mismatches.is_empty());
         if json {
-            told.push(Told {
-                mapping: &case.mapping,
-                name: &case.name,
-                ok: mismatches.is_empty(),
-                diff: mismatches.into_iter().map(Difference::of).collect(),
-            });
+            told.push(Told::of(case, mismatches));
         } else if !is_quiet || !mismatches.is_empty() {
             output::data(&text(case, &mismatches))?;
         }
@@ -105,26 +97,15 @@ fn all(config: &Config, json: bool, is_quiet: bool) -> Result<Exit, Failure> {
     Ok(if failed > 0 { Exit::Failed } else { Exit::Done })
 }
 
-/// Runs one test. Its table is that of the mapping's first route unless it says another.
-fn outcome(config: &Config, case: &Case, mapping: &Arc<Mapping>) -> Result<Outcome, Failure> {
-    let mut case = case.clone();
-    case.table = case.table.or_else(|| table_of(config, mapping));
-    let outcome = case.outcome(mapping);
-    outcome.map_err(|error| {
+/// Runs one test.
+fn mismatches(
+    config: &Config,
+    case: &Case,
+    mapping: &Arc<Mapping>,
+) -> Result<Vec<Mismatch>, Failure> {
+    proof::mismatches(config, case, mapping).map_err(|error| {
         let message = format!("test \"{}\" of mapping {}", case.name, case.mapping);
         Failure::new(Exit::Failed, format!("{message}: {}", crate::failure::chain(&error)))
-    })
-}
-
-fn table_of(config: &Config, mapping: &Arc<Mapping>) -> Option<TableName> {
-    let is_it = |own: &Arc<Mapping>| own.name == mapping.name;
-    let mut routes = config.routes.iter().filter(|route| route.mapping.as_ref().is_some_and(is_it));
-    routes.find_map(|route| match &route.selector {
-        Selector::Table(table) => table.literal().map(|(namespace, name)| TableName {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }),
-        Selector::Message(_) => None,
     })
 }
 
@@ -139,49 +120,8 @@ fn text(case: &Case, mismatches: &[Mismatch]) -> String {
 
 /// What `--json` says of all tests.
 #[derive(Serialize)]
-struct Document<'a> {
+struct Document {
     passed: usize,
     failed: usize,
-    tests: Vec<Told<'a>>,
-}
-
-/// What `--json` says of a test.
-#[derive(Serialize)]
-struct Told<'a> {
-    mapping: &'a str,
-    name: &'a str,
-    ok: bool,
-    diff: Vec<Difference>,
-}
-
-/// A field that has, or should have, no value lacks that member. Numbers keep their digits.
-#[derive(Serialize)]
-struct Difference {
-    field: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expected: Option<Box<RawValue>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    found: Option<Box<RawValue>>,
-}
-
-impl Difference {
-    fn of(mismatch: Mismatch) -> Self {
-        match mismatch {
-            Mismatch::Field { field, expected, found } => {
-                Self { field: Some(field), expected: expected.map(raw), found: found.map(raw) }
-            }
-            Mismatch::Fate { expected, found } => {
-                let text = |text: String| raw(Value::from(text).to_string());
-                Self { field: None, expected: Some(text(expected)), found: Some(text(found)) }
-            }
-        }
-    }
-}
-
-/// Takes JSON as it is written; what is none is a text of it.
-fn raw(json: String) -> Box<RawValue> {
-    let as_text = Value::from(json.as_str()).to_string();
-    RawValue::from_string(json)
-        .or_else(|_| RawValue::from_string(as_text))
-        .unwrap_or_else(|_| RawValue::NULL.to_owned())
+    tests: Vec<Told>,
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
+use super::shelf::{Shelf, Words};
 use crate::config::problem::Notes;
 use crate::config::tree::{Entry, Table, Value};
 use crate::config::walk::suggestion;
@@ -14,14 +15,14 @@ use crate::mapping::{Lookup, LookupEntry, Members};
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Reads a table of values; none when it is wrong.
-pub(super) fn lookup(entry: &Entry, folder: &Path, notes: &mut Notes<'_>) -> Option<Lookup> {
+pub(super) fn lookup(entry: &Entry, shelf: &Shelf<'_>, notes: &mut Notes<'_>) -> Option<Lookup> {
     let table = entry.table().filter(|table| !table.refused)?;
     if names_a_file(table) {
         if let Some((entry, problem)) = unknown(table) {
             notes.problem(&entry.place, problem);
             return None;
         }
-        return match file(table, folder) {
+        return match file(table, shelf) {
             Ok(lookup) => Some(lookup),
             Err((name, problem)) => {
                 notes.problem(&table.span(name), problem);
@@ -68,7 +69,7 @@ fn unknown(table: &Table) -> Option<(&Entry, String)> {
 /// The key of the config that is at fault, and why.
 type Fault = (&'static str, String);
 
-fn file(table: &Table, folder: &Path) -> Result<Lookup, Fault> {
+fn file(table: &Table, shelf: &Shelf<'_>) -> Result<Lookup, Fault> {
     let text = |name: &'static str| match table.any(name) {
         None => Ok(None),
         Some(Json::String(text)) if !text.is_empty() => Ok(Some(text.as_str())),
@@ -96,6 +97,18 @@ fn file(table: &Table, folder: &Path) -> Result<Lookup, Fault> {
             return Err(("file", message.to_owned()));
         }
     };
+    let words =
+        Words { file: name.to_owned(), key: key.map(Into::into), value: value.map(Into::into) };
+    if let Some(lookup) = shelf.find(&words) {
+        return Ok(lookup);
+    }
+    let Some(folder) = shelf.folder() else {
+        let message = format!(
+            "no file is read here, and the config in force has no lookup in \"{name}\" by these \
+             words; list its values, or try it with `walgate map`"
+        );
+        return Err(("file", message));
+    };
     let text = read(&folder.join(name))
         .map_err(|why| ("file", format!("cannot read the lookup's file \"{name}\": {why}")))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -106,6 +119,7 @@ fn file(table: &Table, folder: &Path) -> Result<Lookup, Fault> {
     if lookup.is_empty() {
         return Err(("file", format!("the lookup's file \"{name}\" has no entries; add some")));
     }
+    shelf.keep(words, &lookup);
     Ok(lookup)
 }
 

@@ -1,8 +1,8 @@
 //! `[mapping.NAME]`
 
-use std::path::Path;
 use std::sync::Arc;
 
+use super::shelf::Shelf;
 use crate::config::problem::Notes;
 use crate::config::tree::{Entry, Span, Table, Value};
 use crate::mapping::{As, Field, From, Mapping, Mask, OnUnchanged, Policy, Rest, parse_column};
@@ -11,12 +11,16 @@ use crate::secret::Secret;
 /// A shorter key can be found by trying all that there are.
 const KEY_BYTES_MIN: usize = 16;
 
-pub(super) fn all(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Option<Vec<Arc<Mapping>>> {
+pub(super) fn all(
+    tree: &Table,
+    shelf: &Shelf<'_>,
+    notes: &mut Notes<'_>,
+) -> Option<Vec<Arc<Mapping>>> {
     let entries = tree.named("mapping");
     let one = |entry: &Entry, notes: &mut Notes<'_>| {
         let table = entry.table()?;
         super::check_name("mapping", &entry.name, &entry.place, notes);
-        mapping(&entry.name, table, &entry.place, None, folder, notes)
+        mapping(&entry.name, table, &entry.place, None, shelf, notes)
     };
     let mappings: Vec<_> =
         entries.iter().filter_map(|entry| one(entry, notes).map(Arc::new)).collect();
@@ -26,7 +30,7 @@ pub(super) fn all(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Option<
 /// Returns the next versions of mappings that have one: `[mapping.NAME.next]`.
 pub(super) fn nexts(
     tree: &Table,
-    folder: &Path,
+    shelf: &Shelf<'_>,
     notes: &mut Notes<'_>,
 ) -> Option<Vec<Arc<Mapping>>> {
     let mut all = Some(Vec::new());
@@ -47,7 +51,7 @@ pub(super) fn nexts(
         }
         // What it hides, it hides with the key of the present version unless it has its own.
         let key = now.secret("mask_key");
-        let read = mapping(&entry.name, next, &next.place, key, folder, notes);
+        let read = mapping(&entry.name, next, &next.place, key, shelf, notes);
         match (read, &mut all) {
             (Some(next), Some(nexts)) => nexts.push(Arc::new(next)),
             _ => all = None,
@@ -63,14 +67,14 @@ fn mapping(
     table: &Table,
     place: &Span,
     lent: Option<&Secret>,
-    folder: &Path,
+    shelf: &Shelf<'_>,
     notes: &mut Notes<'_>,
 ) -> Option<Mapping> {
     let entries = table.named("fields");
     if table.given("fields") && entries.is_empty() {
         notes.problem(&table.span("fields"), "a mapping needs at least one field");
     }
-    let fields = entries.iter().filter_map(|entry| field(entry, folder, notes));
+    let fields = entries.iter().filter_map(|entry| field(entry, shelf, notes));
     let fields: Vec<Field> = fields.collect();
     let all = fields.len() == entries.len();
     let rest = match table.text("rest")? {
@@ -89,7 +93,7 @@ fn mapping(
     all.then_some(mapping)
 }
 
-fn field(entry: &Entry, folder: &Path, notes: &mut Notes<'_>) -> Option<Field> {
+fn field(entry: &Entry, shelf: &Shelf<'_>, notes: &mut Notes<'_>) -> Option<Field> {
     let table = entry.table()?;
     let from = match (table.text("column"), table.text("expr"), table.any("value")) {
         (Some(column), None, None) => match parse_column(column) {
@@ -118,7 +122,7 @@ fn field(entry: &Entry, folder: &Path, notes: &mut Notes<'_>) -> Option<Field> {
     };
     Some(Field {
         lookup: match table.entry("lookup") {
-            Some(entry) => Some(super::lookup::lookup(entry, folder, notes)?),
+            Some(entry) => Some(super::lookup::lookup(entry, shelf, notes)?),
             None => None,
         },
         on_miss: policy(table, "on_miss"),

@@ -8,6 +8,7 @@ mod mapping;
 mod meaning;
 mod outbox;
 mod route;
+mod shelf;
 mod sink;
 mod test;
 
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use self::shelf::{Held, Shelf};
 pub use self::sink::{Sink, SinkKind};
 use super::problem::{Notes, Problem};
 use super::tree::{Entry, Table};
@@ -55,6 +57,8 @@ pub struct Config {
     pub warnings: Vec<Problem>,
     /// All of it as TOML, defaults too, without secrets.
     pub text: String,
+    /// Tables of lookups that lie in files, for mappings that are tried.
+    pub(super) held: Held,
 }
 
 /// `[source]`
@@ -163,8 +167,9 @@ pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Opt
     let source = tree.table("source").and_then(|table| read_source(table, folder, spill, notes));
     let journal = tree.table("journal").and_then(|table| journal(table, notes));
     let admin = tree.table("admin").and_then(|table| admin(table, notes));
-    let mappings = mapping::all(tree, folder, notes);
-    let nexts = mapping::nexts(tree, folder, notes);
+    let shelf = Shelf::open(folder);
+    let mappings = mapping::all(tree, &shelf, notes);
+    let nexts = mapping::nexts(tree, &shelf, notes);
     let tests = test::all(tree, notes);
     let sinks = sink::all(tree, notes);
     let routes = route::all(tree, &mappings, notes);
@@ -185,7 +190,23 @@ pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Opt
         alerts: alerts?,
         warnings: Vec::new(),
         text: String::new(),
+        held: shelf.into_held(),
     })
+}
+
+/// Reads the mappings and tests of a text that has nothing else; none only when a problem has been
+/// noted.
+pub(super) fn mappings(
+    tree: &Table,
+    shelf: &Shelf<'_>,
+    notes: &mut Notes<'_>,
+) -> Option<(Vec<Arc<Mapping>>, Vec<Case>)> {
+    let mappings = mapping::all(tree, shelf, notes);
+    // Its problems are told as well.
+    let nexts = mapping::nexts(tree, shelf, notes);
+    let tests = test::all(tree, notes);
+    nexts?;
+    Some((mappings?, tests?))
 }
 
 /// Postgres cuts longer names, so that two could become one.

@@ -128,6 +128,12 @@ const fn later(name: &'static str, doc: &'static str) -> Key {
     Key { name, shape: Shape::Any, otherwise: Later, doc }
 }
 
+/// What the playground reads: one mapping with its tests.
+pub(super) static TRIAL: Section = Section {
+    title: "what is tried",
+    keys: &[key("mapping", Named(&MAPPING), Required, "the mapping; the table's name is its own")],
+};
+
 /// The whole file.
 pub(super) static ROOT: Section = Section {
     title: "the config",

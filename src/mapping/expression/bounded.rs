@@ -8,6 +8,7 @@ use cel::common::types::{CelInt, CelList, CelMap, CelString, DYN_TYPE};
 use cel::common::value::{CowVal, Val};
 use cel::{DeclarationError, Env, ExecutionError};
 
+use super::budget;
 use super::exact::Number;
 use super::ours::{are_equal, environment, no_overload, number};
 
@@ -32,6 +33,11 @@ const VALUE_BYTES: usize = 32;
 thread_local! {
     /// What the expression at hand has gathered: it runs on one thread from its begin to its end.
     static KEPT_BYTES: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Takes of the budget of what is only tried.
+pub(super) fn spend(units: usize) -> Result<()> {
+    if budget::take(units) { Ok(()) } else { Err(refused(KEPT)) }
 }
 
 /// An expression begins.
@@ -282,6 +288,7 @@ fn weigh(value: &dyn Val) -> Result<()> {
 }
 
 fn count(bytes: usize) -> Result<()> {
+    spend(bytes)?;
     let sum = KEPT_BYTES.get().saturating_add(bytes);
     KEPT_BYTES.set(sum);
     if sum > KEPT_BYTES_MAX { Err(refused(KEPT)) } else { Ok(()) }
@@ -296,6 +303,7 @@ pub(super) fn joined(left: &dyn Val, right: &dyn Val) -> Result<()> {
 }
 
 fn bounded(function: &str, bytes: usize) -> Result<()> {
+    spend(bytes)?;
     if bytes > TEXT_BYTES_MAX { Err(refused(function)) } else { Ok(()) }
 }
 

@@ -8,7 +8,7 @@ use cel::{ParseError, ParseErrors};
 use regex::Regex;
 
 use super::functions::{self, Before, NAMESPACES, TYPES, VARIABLES};
-use super::{ExpressionError, Form, Image, Parsed, Reference, bounded, ours};
+use super::{ExpressionError, Form, Image, Parsed, Reference, bounded, budget, ours};
 
 /// Deeper expressions are refused: the interpreter recurses.
 const DEPTH_MAX: usize = 64;
@@ -231,7 +231,7 @@ impl Lowering<'_> {
         let Expr::Literal(LiteralValue::String(text)) = &pattern.expr else {
             return Err(self.problem(pattern.id, "has a pattern that is no literal; write it out"));
         };
-        let compiled = Regex::new(text.inner()).map_err(|error| {
+        let compiled = budget::pattern(text.inner()).map_err(|error| {
             let error = error.to_string();
             let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
             self.problem(pattern.id, &format!("has a pattern that can't be used: {why}"))

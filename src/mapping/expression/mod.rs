@@ -16,6 +16,7 @@ mod native;
 mod interpreter;
 mod ours;
 mod bounded;
+mod budget;
 mod tree;
 mod bound;
 
@@ -26,6 +27,8 @@ use cel::IdedExpr;
 use regex::Regex;
 
 pub(super) use bound::{Bound, Found, Scene};
+pub use budget::Budget;
+pub(super) use budget::pattern;
 pub use value::Fault;
 
 /// An expression that has been parsed. Knows no table yet.

@@ -13,9 +13,9 @@ use cel::common::value::{CowVal, StaticVal, Val};
 use cel::{DeclarationError, Env, ExecutionError, Value, extensions};
 use regex::Regex;
 
-use super::bounded;
 use super::exact::{self, Number};
 use super::functions::Before;
+use super::{bounded, budget};
 
 /// The name of `matches` with a compiled pattern.
 pub(super) const MATCHES: &str = "@matches";
@@ -107,6 +107,7 @@ fn two<'b, 'v>(args: &[CowVal<'b, 'v>], test: Test) -> Result<CowVal<'b, 'v>, Ex
     let [left, right] = args else {
         return Err(ExecutionError::invalid_argument_count(2, args.len()));
     };
+    bounded::spend(budget::LOOK)?;
     test(&**left, &**right).map(|value| CowVal::owned(CelBool::from(value)))
 }
 
@@ -118,6 +119,7 @@ fn ordered<'b, 'v>(
     let [left, right] = args else {
         return Err(ExecutionError::invalid_argument_count(2, args.len()));
     };
+    bounded::spend(budget::LOOK)?;
     let (left, right) = (&**left, &**right);
     let order = match (number(left), number(right)) {
         (Some(a), Some(b)) => exact::compare(a, b),
@@ -190,6 +192,11 @@ fn within(value: &dyn Val, container: &dyn Val) -> Result<bool, ExecutionError> 
 /// bytes each time, so a macro walks a list of them.
 fn ordered_keys<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let Some(range) = args.pop() else { return Err(ExecutionError::invalid_argument_count(1, 0)) };
+    let steps = match (range.downcast_ref::<CelMap<'_>>(), range.downcast_ref::<CelList<'_>>()) {
+        (Some(map), _) => map.inner().len(),
+        (None, list) => list.map_or(0, |list| list.inner().len()),
+    };
+    bounded::spend(steps.saturating_add(1).saturating_mul(budget::STEP))?;
     let Some(map) = range.downcast_ref::<CelMap<'_>>() else { return Ok(range) };
     let mut keys: Vec<_> = map.inner().keys().collect();
     keys.sort_unstable();
@@ -201,7 +208,10 @@ fn ordered_keys<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>,
 fn matches(subject: &dyn Val, pattern: &dyn Val) -> Result<bool, ExecutionError> {
     let text = subject.downcast_ref::<CelString<'_>>();
     match (text, pattern.downcast_ref::<Pattern>()) {
-        (Some(text), Some(pattern)) => Ok(pattern.0.is_match(text.inner())),
+        (Some(text), Some(pattern)) => {
+            bounded::spend(text.inner().len())?;
+            Ok(pattern.0.is_match(text.inner()))
+        }
         _ => Err(no_overload("matches", subject, pattern)),
     }
 }

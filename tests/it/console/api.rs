@@ -164,6 +164,8 @@ fn a_browser_shows_the_token_once() {
     assert!(sent.head.contains("location: /login?next=%2Fdead-letters"), "{sent:?}");
     assert_eq!(web::get(address, "/v1/status", &[]).status, 401);
     let form = ("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(web::post(address, "/playground", &[form], "toml=x").status, 401);
+    assert_eq!(web::post(address, "/v1/playground", &[], "{}").status, 401);
     let enter = |token: &str| {
         let body = format!("token={token}&next=%2Fdead-letters");
         web::post(address, "/login", &[form], &body)

@@ -2,10 +2,32 @@
 
 mod api;
 mod pages;
+mod playground;
 
 use crate::support::receiver::{Event, Receiver, Reply};
 use crate::support::road::{PATIENCE, Road, T, file, http, route};
 use walgate::demo::cluster::Cluster;
+
+/// A mapping to play with, and its route.
+const LAB: &str = r#"
+[sink.lab.file]
+path = "lab.ndjson"
+[mapping.lab]
+version = 1
+[mapping.lab.fields]
+id = { column = "id", required = true }
+name = { column = "v" }
+[[mapping.lab.test]]
+name = "a name stays"
+row = { id = 1, v = "ann" }
+expect = { id = 1, name = "ann" }
+[[route]]
+name = "t-to-lab"
+table = "public.t"
+sink = "lab"
+mapping = "lab"
+start = "now"
+"#;
 
 /// A run with a sink that refuses one row, and one that takes everything.
 struct Shop {

@@ -8,7 +8,7 @@ const PAGES = {
   "/": "Source", "/source": "Where everybody stands", "/checks": "replica identity", "/dead-letters": "Dead letters",
   "/dead-letters/1": "As Postgres sent it", "/sinks/far": "Acknowledged last",
   "/trace?table=public.t&key=%7B%22id%22%3A3%7D": "insert", "/live": "Live",
-  "/backfills": "Backfills", "/incidents": "What was asked for", "/config": "Config in force",
+  "/playground": "Nothing is stored", "/backfills": "Backfills", "/incidents": "What was asked for", "/config": "Config in force",
 };
 const wrong = [];
 const check = (is, what) => { if (!is) wrong.push(what); };
@@ -87,6 +87,46 @@ async function keys(browser) {
   await page.context().close();
 }
 
+// A mapping is edited and tried on a row that came; with a script and without.
+async function play(browser, javaScriptEnabled) {
+  const page = await fresh(browser, { javaScriptEnabled, viewport: { width: 390, height: 844 } });
+  const how = javaScriptEnabled ? "with a script" : "without one";
+  const answer = page.locator("#answer");
+  const text = page.locator("textarea[name=toml]");
+  const press = async (wanted) => {
+    await page.getByRole("button", { name: "Try" }).click();
+    await answer.getByText(wanted).first().waitFor();
+    return answer.innerText();
+  };
+  await page.goto(base + "/playground?route=t-to-lab");
+  const now = await text.inputValue();
+  check(now.includes('name = { column = "v" }') && !now.includes("[sink"), `another text ${how}: ${now}`);
+  const label = await page.locator("select[name=on] option", { hasText: '{"id":1}' }).first().innerText();
+  await page.locator("select[name=on]").selectOption({ label });
+  check((await press("It is the mapping in force.")).includes("1 passed"), `no test passes ${how}`);
+  await text.fill(now.replace('column = "v"', `expr = "row.v + '!'"`));
+  const said = await press('"name": "a!"');
+  for (const part of ["sent", "computed from v", '"a"', "1 failed", 'name: expected "ann", found "ann!"',
+    'field "name": "expr" is new', "raise it to 2", "walgate test", "walgate map --route t-to-lab"]) {
+    check(said.includes(part), `no ${part} ${how}: ${said}`);
+  }
+  check((await text.inputValue()).includes("row.v + '!'"), `the text is gone ${how}`);
+  const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  check(over <= 0, `the answer is ${over} px too wide ${how}`);
+  if (folder) await page.screenshot({ path: `${folder}/playground-tried-${how.replace(/ /g, "-")}.png`, fullPage: true });
+  await text.fill(now.replace('column = "v"', 'column = "v", chekc = "email"'));
+  const wrong = await press("The mapping can't be read");
+  check(/Line \d+, column 24: unknown key "chekc"; did you mean "check"\?/.test(wrong), `no place ${how}: ${wrong}`);
+  check(/\n +\^/.test(wrong), `no caret ${how}: ${wrong}`);
+  await text.fill(now.replace('column = "v"', 'value = "${HOME}"'));
+  check(!(await press("nothing is read from the environment")).includes("/root"), `HOME was read ${how}`);
+  await text.fill(now.replace('column = "v"', 'column = "v", on_null = "reject"'));
+  await page.locator("select[name=on]").selectOption("json");
+  await page.locator("textarea[name=row]").fill('{"id": 7}');
+  check((await press("is NULL")).includes("rejected"), `nothing is rejected ${how}`);
+  await page.context().close();
+}
+
 // A sink is paused with a reason, and goes on.
 async function pause(browser) {
   const page = await fresh(browser, {});
@@ -130,6 +170,8 @@ async function replay(browser) {
   await look(browser, 390, 844, "light");
   await withoutScript(browser);
   await keys(browser);
+  await play(browser, true);
+  await play(browser, false);
   await pause(browser);
   await replay(browser);
   await browser.close();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Shop;
+use super::{LAB, Shop};
 use crate::formats;
 use crate::support::process::eventually;
 use crate::support::road::PATIENCE;
@@ -20,7 +20,7 @@ fn modules() -> PathBuf {
 
 #[test]
 fn a_person_reads_it_all_and_sends_a_dead_letter_again() {
-    let shop = Shop::start("");
+    let shop = Shop::start(LAB);
     // What the sink takes from now on.
     shop.receiver.behave();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/console/pages.js");
@@ -42,7 +42,7 @@ fn a_person_reads_it_all_and_sends_a_dead_letter_again() {
 
 #[test]
 fn generated_questions_find_nothing_that_the_description_does_not_say() {
-    let shop = Shop::start("");
+    let shop = Shop::start(LAB);
     let address = format!("http://{}", shop.road.walgate.admin());
     let schemathesis = formats::interpreter().with_file_name("schemathesis");
     let mut command = Command::new(schemathesis);

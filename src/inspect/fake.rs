@@ -10,7 +10,8 @@ const KEYS_MAX: usize = 64;
 /// Returns values to try in a column's place, the plainest first: one of the same form that says
 /// nothing, others of that form, and what the fields that read the column would take. `turn` says
 /// with which key of a lookup it begins, so that the key does not tell the real one. Never empty.
-pub(super) fn candidates(column: &str, real: &Given, mapping: &Mapping, turn: u64) -> Vec<String> {
+#[must_use]
+pub fn candidates(column: &str, real: &Given, mapping: &Mapping, turn: u64) -> Vec<String> {
     let Given { kind, text } = real;
     let mut found = vec![fake(kind, text)];
     match kind {
@@ -55,7 +56,8 @@ pub(super) fn candidates(column: &str, real: &Given, mapping: &Mapping, turn: u6
 
 /// Returns a value of the same form that says nothing: digits become 1, letters `a` or `A`, all
 /// else stays; of JSON the members' names, too, and every truth is false.
-fn fake(kind: &Kind, text: &str) -> String {
+#[must_use]
+pub fn fake(kind: &Kind, text: &str) -> String {
     match kind {
         Kind::Json => fake_json(text),
         // These are JSON by the time they stand in a test.
