@@ -12,6 +12,7 @@
 mod ages;
 mod alarm;
 mod error;
+mod export;
 mod freshness;
 mod full;
 mod growth;
@@ -127,6 +128,7 @@ pub async fn run(
     let mut listeners = JoinSet::new();
     let settings = config.admin.clone();
     listeners.spawn(admin::serve(settings, Arc::clone(&stage) as _, showing.clone()));
+    let export = export::Export::start(&config, &stage, &showing);
     let opened = tokio::select! {
         opened = setup::open(&config, options) => opened?,
         () = stop.cancelled() => return Ok(Outcome::Stopped { unanswered: 0 }),
@@ -144,6 +146,7 @@ pub async fn run(
     sources.spawn(intake.run(reading.clone()));
     let mut sinks = JoinSet::new();
     for runner in runners {
+        let runner = runner.traced(export.tracing());
         sinks.spawn(runner.run(reading.clone(), config.shutdown_grace));
     }
     for poller in pollers {
@@ -188,6 +191,7 @@ pub async fn run(
     all_ended(&mut operators).await?;
     showing.cancel();
     while listeners.join_next().await.is_some() {}
+    export.ended().await;
     shared.say_farewell();
     // A server that does not answer any more is left; what it did not hear it will be told again.
     if tokio::time::timeout(FAREWELL, sources.join_next()).await.is_err() {

@@ -9,6 +9,7 @@ mod meaning;
 mod outbox;
 mod route;
 mod sink;
+mod telemetry;
 mod test;
 
 use std::net::IpAddr;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::sink::{Sink, SinkKind};
+pub use self::telemetry::Otlp;
 use super::problem::{Notes, Problem};
 use super::tree::{Entry, Table};
 use super::walk::suggestion;
@@ -39,6 +41,8 @@ pub struct Config {
     pub journal: Journal,
     /// Metrics, health and events to fetch.
     pub admin: Admin,
+    /// The collector that is told; none: none is.
+    pub otlp: Option<Otlp>,
     /// In the order of the file.
     pub mappings: Vec<Arc<Mapping>>,
     /// The next versions of mappings that have one, each under its mapping's name.
@@ -163,6 +167,7 @@ pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Opt
     let source = tree.table("source").and_then(|table| read_source(table, folder, spill, notes));
     let journal = tree.table("journal").and_then(|table| journal(table, notes));
     let admin = tree.table("admin").and_then(|table| admin(table, notes));
+    let otlp = telemetry::otlp(tree, notes);
     let mappings = mapping::all(tree, folder, notes);
     let nexts = mapping::nexts(tree, folder, notes);
     let tests = test::all(tree, notes);
@@ -177,6 +182,7 @@ pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Opt
         state: state?,
         journal: journal?,
         admin: admin?,
+        otlp: otlp?,
         mappings: mappings?,
         nexts: nexts?,
         tests: tests?,
