@@ -10,7 +10,7 @@ use std::fmt::{Display, Write};
 use super::family::{Families, Family, FamilyKind, SampleValue};
 use super::figures::{Figures, SinkFigures};
 use crate::chunk::Operation;
-use crate::delivery::{Counters, LATENCY_BOUNDS_US, SinkState};
+use crate::delivery::{Counters, LATENCY_BOUNDS_US};
 use crate::failure::Category;
 use crate::inspect::float;
 
@@ -128,7 +128,7 @@ fn standing(sinks: &[SinkFigures], page: &mut Families) {
     }
     page.gauge("walgate_sink_breaker_state", "0 closed, 1 half-open, 2 open, 3 halted.");
     for sink in sinks {
-        page.sample(&[("sink", &sink.name)], breaker_state(sink.snapshot.state));
+        page.sample(&[("sink", &sink.name)], sink.snapshot.state.breaker());
     }
     page.gauge("walgate_unaccounted_events", "Events that are neither done nor in hand: always 0.");
     for sink in sinks {
@@ -253,21 +253,12 @@ fn by_result(counters: &Counters) -> BTreeMap<(&str, &'static str), u64> {
     sums
 }
 
-const fn breaker_state(state: SinkState) -> u8 {
-    match state {
-        SinkState::Ok | SinkState::Retrying => 0,
-        SinkState::HalfOpen => 1,
-        SinkState::Open => 2,
-        SinkState::Halted => 3,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::admin::SourceFigures;
     use crate::chunk::Operation;
-    use crate::delivery::Snapshot;
+    use crate::delivery::{SinkState, Snapshot};
     use crate::lsn::Lsn;
 
     fn figures() -> Figures {

@@ -12,6 +12,7 @@ use super::record::{Delivered, Recorded, Recorder, Records};
 use super::scheduler::Reopened;
 use crate::failure::Category;
 use crate::lsn::{Position, Timestamp};
+use crate::progress::decoded::{Decoded, Taken};
 use crate::progress::ledger::{Ledger, Ordinal, Reached};
 
 /// Upper bounds of the latency histogram's buckets, in microseconds; one more bucket lies above.
@@ -52,6 +53,17 @@ pub enum SinkState {
 impl SinkState {
     /// Each of them, the best first.
     pub const ALL: [Self; 5] = [Self::Ok, Self::Retrying, Self::Open, Self::HalfOpen, Self::Halted];
+
+    /// Returns the breaker's state as a number: 0 closed, 1 half-open, 2 open, 3 halted.
+    #[must_use]
+    pub const fn breaker(self) -> u8 {
+        match self {
+            Self::Ok | Self::Retrying => 0,
+            Self::HalfOpen => 1,
+            Self::Open => 2,
+            Self::Halted => 3,
+        }
+    }
 
     /// Returns the word used in `status`.
     #[must_use]
@@ -136,7 +148,8 @@ pub struct Snapshot {
     pub detached: bool,
     /// Events that were read and are not done.
     pub undone: u64,
-    /// Events that are not done and that nobody has in hand: a fault where it is not 0.
+    /// Changes that came from the source and never came here, and events that are not done and
+    /// that nobody has in hand: a fault where it is not 0.
     pub unaccounted: i64,
     /// When it is sent what has gathered; none: at once.
     pub next: Option<Timestamp>,
@@ -179,6 +192,8 @@ pub struct SinkProgress(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     name: String,
+    /// What came from the source.
+    decoded: Arc<Decoded>,
     inner: Mutex<Inner>,
     moved: Notify,
     generation: AtomicU64,
@@ -195,6 +210,8 @@ struct Inner {
     ledger: Ledger,
     recorder: Recorder,
     snapshot: Snapshot,
+    /// Changes that came from the source and that it was not given, when that was last looked at.
+    missing: i64,
     /// Why it was let go, if it was, and when, if in this run.
     detached: Option<(String, Option<Timestamp>)>,
 }
@@ -202,7 +219,7 @@ struct Inner {
 impl SinkProgress {
     /// Starts where an earlier run stopped.
     #[must_use]
-    pub fn new(name: &str, reached: &Reached) -> Self {
+    pub fn new(name: &str, reached: &Reached, decoded: &Arc<Decoded>) -> Self {
         // Until what was set aside is read again, everything may be needed.
         let pinned_from = Some(Position::ZERO);
         let snapshot =
@@ -211,6 +228,7 @@ impl SinkProgress {
         let inner = Inner { ledger, snapshot, ..Inner::default() };
         Self(Arc::new(Shared {
             name: name.to_owned(),
+            decoded: Arc::clone(decoded),
             inner: Mutex::new(inner),
             moved: Notify::new(),
             generation: AtomicU64::new(0),
@@ -356,11 +374,27 @@ impl SinkProgress {
         inner.recorder.add(delivered);
     }
 
-    /// Compares what is not done with the events that are in hand. Anything but 0 is a fault: an
-    /// event that nobody has in hand will never be done, and one that is there twice is sent twice.
-    pub(super) fn audit(&self, in_hand: impl Iterator<Item = Ordinal>) {
+    /// Returns what counts the changes that the sink takes in.
+    pub(super) fn takes_from(&self, position: Position) -> Taken {
+        self.0.decoded.begin(position)
+    }
+
+    /// Compares what came from the source with what the sink took in, and what of that is not done
+    /// with the events that are in hand. Anything but 0 is a fault: a change that was not taken in
+    /// and an event that nobody has in hand will never be done, and one that is there twice is
+    /// sent twice. `read`: up to where everything was taken in, and how much that was; none in the
+    /// midst of a chunk.
+    pub(super) fn audit(
+        &self,
+        read: Option<(Position, &mut Taken)>,
+        in_hand: impl Iterator<Item = Ordinal>,
+    ) {
+        let missing = read.and_then(|(end, taken)| self.0.decoded.missing(end, taken));
         let mut inner = self.lock();
-        let unaccounted = inner.ledger.unaccounted(in_hand);
+        if let Some(missing) = missing {
+            inner.missing = missing;
+        }
+        let unaccounted = inner.ledger.unaccounted(in_hand).saturating_add(inner.missing);
         let before = std::mem::replace(&mut inner.snapshot.unaccounted, unaccounted);
         drop(inner);
         if unaccounted != before {

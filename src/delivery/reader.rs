@@ -15,6 +15,7 @@ use crate::failure::Category;
 use crate::journal::{self, Cursor};
 use crate::lsn::Position;
 use crate::mapping::{self, Draft, Mapped, SinkMapper, Skip};
+use crate::progress::decoded::Taken;
 use crate::progress::ledger::{Ledger, Ordinal};
 use crate::sink::Failure;
 
@@ -48,6 +49,8 @@ pub(super) struct Reader {
     mapper: SinkMapper,
     /// The chunk at hand and its next entry.
     current: Option<(Arc<Chunk>, u32)>,
+    /// What it was given so far.
+    taken: Taken,
     /// Chunks that events may still refer to, in order.
     held: VecDeque<Held>,
     held_bytes_max: usize,
@@ -68,11 +71,17 @@ struct Held {
 
 impl Reader {
     /// Waiting events may keep so many bytes of chunks in memory, beside the journal's tail.
-    pub(super) const fn new(cursor: Cursor, mapper: SinkMapper, held_bytes_max: usize) -> Self {
+    pub(super) const fn new(
+        cursor: Cursor,
+        taken: Taken,
+        mapper: SinkMapper,
+        held_bytes_max: usize,
+    ) -> Self {
         Self {
             cursor,
             mapper,
             current: None,
+            taken,
             held: VecDeque::new(),
             held_bytes_max,
             made: Vec::new(),
@@ -89,6 +98,11 @@ impl Reader {
     /// Returns the position behind the last chunk that was read.
     pub(super) const fn position(&self) -> Position {
         self.cursor.position()
+    }
+
+    /// Returns up to where everything was taken in, and how much; none in the midst of a chunk.
+    pub(super) const fn taken(&mut self) -> Option<(Position, &mut Taken)> {
+        if self.needs_chunk() { Some((self.position(), &mut self.taken)) } else { None }
     }
 
     /// Says what makes changes needless from here on.
@@ -189,6 +203,7 @@ impl Reader {
     ) -> Result<(), mapping::Error> {
         let entry = chunk.entries.get(index as usize);
         let Some(position) = entry.map(|entry| chunk.position(entry)) else { return Ok(()) };
+        self.taken.add(position);
         if ledger.covers(position) {
             return Ok(());
         }

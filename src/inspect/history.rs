@@ -70,6 +70,7 @@ pub const FIGURES: &[(&str, &str)] = &[
     ("waiting", "events that a sink has not done"),
     ("freshness_seconds", "how old the newest commit is that a sink is known to have done"),
     ("latency_seconds", "commit to acknowledgement, on average"),
+    ("breaker", "of a sink: 0 closed, 1 half-open, 2 open, 3 halted"),
 ];
 
 /// A figure over time.

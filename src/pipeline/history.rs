@@ -131,6 +131,7 @@ fn levels(status: &Status) -> Vec<Sample> {
         [
             level("waiting", &sink.name, sink.lag_events.map(float)),
             level("freshness_seconds", &sink.name, sink.freshness_seconds),
+            level("breaker", &sink.name, Some(float(u64::from(sink.state.breaker())))),
         ]
     });
     let of_source = of_source.into_iter().map(|(name, value)| level(name, "", value));

@@ -381,6 +381,7 @@ async fn append(chunk: Arc<Chunk>, hands: &Hands<'_>) -> Result<(), Stopped> {
     let oldest = chunk.transactions.iter().filter_map(|transaction| transaction.commit_time).min();
     let whole = chunk.transactions.iter().rev().find(|t| t.end_lsn.is_some()).copied();
     let counted = tally::count(&chunk);
+    hands.shared.decoded.add(&chunk);
     let appended = hands.journal.append(chunk).await;
     appended.map_err(|error| Stopped::Here(Error::Journal(error)))?;
     let mut inner = hands.shared.lock();

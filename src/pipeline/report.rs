@@ -1,7 +1,6 @@
 //! [`Reporter`]: what a running instance says of itself for `walgate status`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -10,9 +9,7 @@ use super::{Ending, Error};
 use crate::config::Config;
 use crate::delivery::{SinkProgress, Snapshot};
 use crate::failure::{Classify, chain};
-use crate::inspect::status::{
-    self, JournalStatus, SinkStatus, SourceState, SourceStatus, Status, seconds,
-};
+use crate::inspect::status::{self, JournalStatus, SinkStatus, SourceState, SourceStatus, Status};
 use crate::journal::Journal;
 use crate::lsn::Timestamp;
 use crate::progress::store;

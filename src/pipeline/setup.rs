@@ -27,6 +27,7 @@ use crate::inspect::request::Request;
 use crate::journal::{self, Journal};
 use crate::lsn::{Lsn, Position, Timestamp};
 use crate::mapping::{Route, Selector, SourceLabel, Start};
+use crate::progress::decoded::Decoded;
 use crate::progress::known::{self as roster, Kind};
 use crate::progress::ledger::Reached;
 use crate::progress::load;
@@ -119,12 +120,13 @@ async fn join(
     let floors = progress.values().map(|stored| stored.reached.floor);
     let lowest = floors.min().filter(|_| !journal.is_on());
     journal.begin_at(lowest.into_iter().fold(Position::new(received, 0), Position::min));
-    let sinks = sinks(config, &state, &journal, &progress, now).await?;
+    let decoded = Arc::new(Decoded::new(journal.end()));
+    let sinks = sinks(config, &state, &journal, &progress, &decoded, now).await?;
     remember(config, &state, journal.begin(), &sinks, now).await?;
     let end = journal.end();
     let handles = sinks.iter().map(|(_, progress)| progress.clone()).collect();
     let fresh = freshness(&state, &progress, fresh).await?;
-    let shared = Arc::new(Shared::new(handles, end, known.confirmed, fresh));
+    let shared = Arc::new(Shared::new(handles, decoded, end, known.confirmed, fresh));
     seed_marks(&shared, &journal, &known);
     let kept = state.read(|c| Ok((roster::held(c)?, roster::former_names(c)?, shapes::load(c)?)));
     let (held, formerly, shapes) = kept.await.map_err(Error::State)?;
@@ -357,6 +359,7 @@ async fn sinks<'a>(
     state: &State,
     journal: &Journal,
     progress: &BTreeMap<String, Stored>,
+    decoded: &Arc<Decoded>,
     now: Timestamp,
 ) -> Result<Vec<(&'a crate::config::Sink, SinkProgress)>, Error> {
     let mut sinks = Vec::new();
@@ -378,7 +381,7 @@ async fn sinks<'a>(
                 stored
             }
         };
-        let handle = SinkProgress::new(&sink.name, &stored.reached);
+        let handle = SinkProgress::new(&sink.name, &stored.reached, decoded);
         if let Some(gap) = stored.gap() {
             tracing::warn!(sink = sink.name, reason = gap, "the sink stays halted");
             handle.detach(gap, None);

@@ -1,7 +1,7 @@
 //! What the pipeline's tasks tell each other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -13,12 +13,15 @@ use super::tally::Tally;
 use crate::delivery::{SinkProgress, Snapshot};
 use crate::inspect::status::{HeldBy, SourceState};
 use crate::lsn::{Lsn, Position, Timestamp};
+use crate::progress::decoded::Decoded;
 use crate::source::Confirmer;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Shared {
     sinks: Vec<SinkProgress>,
+    /// What came, for the sinks to be held against.
+    pub(super) decoded: Arc<Decoded>,
     inner: Mutex<Inner>,
     /// The server lets nobody in any more, because it shuts down. Whoever waits at that moment is
     /// told, nobody later.
@@ -112,12 +115,13 @@ impl Loading {
 impl Shared {
     pub(super) fn new(
         sinks: Vec<SinkProgress>,
+        decoded: Arc<Decoded>,
         end: Position,
         confirmed: Lsn,
         fresh: Freshness,
     ) -> Self {
         let inner = Inner { end, confirmed, fresh, ..Inner::default() };
-        Self { sinks, inner: Mutex::new(inner), server_stops: Notify::new() }
+        Self { sinks, decoded, inner: Mutex::new(inner), server_stops: Notify::new() }
     }
 
     pub(super) fn sinks(&self) -> &[SinkProgress] {

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of what an event holds or how it is sent, only positions.
 
+pub mod decoded;
 pub mod files;
 pub mod known;
 pub mod ledger;

@@ -50,6 +50,41 @@ fn has_heading(page: &str, anchor: &str) -> bool {
     page.lines().filter(|line| line.starts_with('#')).any(|line| slug(line) == anchor)
 }
 
+/// The page is read with a line of a log in hand: a message that walgate no longer says so is a
+/// trap.
+#[test]
+fn the_messages_of_the_troubleshooting_page_are_what_walgate_says() {
+    let said = strings_of(Path::new("src"));
+    let page = fs::read_to_string("docs/troubleshooting.md").unwrap();
+    let mut count = 0;
+    for line in page.lines().filter(|line| line.starts_with("| `")) {
+        let message = line.trim_start_matches("| `").split('`').next().unwrap();
+        for part in message.split('…').map(str::trim).filter(|part| part.len() > 3) {
+            let part = part.replace('"', "\\\"");
+            assert!(said.contains(&part), "nowhere is said: {part}");
+        }
+        count += 1;
+    }
+    assert!(count > 40, "{count} messages are looked for");
+}
+
+/// Returns the sources under a folder, with the strings that go over several lines in one.
+fn strings_of(folder: &Path) -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.push_str(&strings_of(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let mut parts = text.split("\\\n");
+            all.push_str(parts.next().unwrap());
+            parts.for_each(|part| all.push_str(part.trim_start()));
+        }
+    }
+    all
+}
+
 #[test]
 fn the_page_of_the_config_lists_every_key() {
     let page = fs::read_to_string("docs/config.md").unwrap();

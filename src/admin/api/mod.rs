@@ -43,6 +43,7 @@ pub(super) fn routes() -> Router<Arc<dyn Shown>> {
         .route("/v1/routes/{name}/hold", post(act::hold))
         .route("/v1/routes/{name}/release", post(act::release))
         .route("/v1/config", get(show::config))
+        .route("/v1/incidents", get(show::incidents))
         .route("/v1/audit", get(show::audit))
         .route("/v1/requests/{id}", get(act::request))
 }

@@ -51,6 +51,16 @@ fn general() -> Vec<(&'static str, Value)> {
         "answered": maybe("string") }));
     let series = object(&json!({ "points": list(&point) }));
     let config = object(&json!({ "toml": text(), "warnings": list(&text()) }));
+    let incident = object(&json!({ "id": integer(), "alert": text(), "when": text(), "of": text(),
+        "sink": maybe("string"), "began": text(), "ended": maybe("string"), "told": text(),
+        "tellings": integer(), "message": text(), "worst": number(), "next": text() }));
+    let incidents = object(&json!({ "incidents": list(&incident), "next": maybe("integer") }));
+    let narrow = vec![
+        query("open", "what is firing alone", &boolean(), false),
+        query("sink", "of this sink", &text(), false),
+        query("before", "below this number", &id(), false),
+        limit(),
+    ];
     let audit = object(&json!({ "requests": list(&request) }));
     let status = "How everything is: `walgate status --json`";
     let of =
@@ -60,6 +70,7 @@ fn general() -> Vec<(&'static str, Value)> {
         ("/v1/status", of(status, &named("Status"), vec![])),
         ("/v1/history", of("A figure over time", &series, figures)),
         ("/v1/config", of("The config in force, without secrets", &config, vec![])),
+        ("/v1/incidents", of("What alerts were about, newest first", &incidents, narrow)),
         ("/v1/audit", of("What was asked for, newest first", &audit, vec![limit()])),
         ("/v1/requests/{id}", of("How far a request is", &named("Request"), vec![path_id()])),
     ]

@@ -12,6 +12,8 @@ use super::{Shared, document, number};
 use crate::admin::query::Query;
 use crate::admin::refusal::Refusal;
 use crate::admin::{Shown, answer, beside};
+use crate::alert::Subject;
+use crate::alert::store::{Filter, list};
 use crate::delivery::{DeadLetterFilter, dead_letter_causes, newest_batches, newest_dead_letters};
 use crate::inspect::dead_letter::{self, Document, Hidden, Listed, Originals};
 use crate::inspect::history::{self, FIGURES, Grain};
@@ -231,6 +233,41 @@ pub(super) async fn config(State(shown): Shared, RawQuery(query): RawQuery) -> A
     let config = shown.config();
     let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     document(&json!({ "toml": config.text, "warnings": warnings }))
+}
+
+/// `GET /v1/incidents`: what alerts were about, newest first.
+pub(super) async fn incidents(State(shown): Shared, RawQuery(query): RawQuery) -> Answered {
+    let query = Query::parse(query.as_deref(), &["open", "sink", "before", "limit"])?;
+    let limit = query.limit(LIST_MAX)?;
+    let open = match query.get("open") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(Refusal::wrong("\"open\" must be true or false")),
+    };
+    let filter = Filter { open, sink: query.text("sink"), before: query.number("before")? };
+    let listed =
+        beside::read(&shown, move |_, reader| Ok(reader.read(|c| list(c, &filter, limit))?));
+    let listed = listed.await?;
+    let is_full = listed.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+    let next = listed.last().map(|last| last.id).filter(|_| is_full);
+    let told: Vec<Value> = listed
+        .iter()
+        .map(|incident| {
+            let (of, sink) = match &incident.subject {
+                Subject::Source => ("source", None),
+                Subject::Sink(name) => ("sink", Some(name)),
+            };
+            json!({
+                "id": incident.id, "alert": incident.alert, "when": incident.what,
+                "of": of, "sink": sink,
+                "began": incident.began.to_string(),
+                "ended": incident.ended.map(|time| time.to_string()),
+                "told": incident.told.to_string(), "tellings": incident.tellings,
+                "message": incident.message, "worst": incident.worst, "next": incident.next(),
+            })
+        })
+        .collect();
+    document(&json!({ "incidents": told, "next": next }))
 }
 
 /// `GET /v1/audit`: what was asked of the instance, newest first.

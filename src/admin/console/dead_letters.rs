@@ -176,7 +176,7 @@ fn command(verb: &str, filter: &DeadLetterFilter) -> String {
     command
 }
 
-fn rows(listed: &[DeadLetter]) -> Markup {
+pub(super) fn rows(listed: &[DeadLetter]) -> Markup {
     html! {
         @if listed.is_empty() { p.note { "Nothing fits." } }
         @else { div.scroll { table.rows {

@@ -7,6 +7,7 @@ use maud::{Markup, html};
 
 use super::parts::{self, badge};
 use super::{Page, Paged, frame};
+use crate::admin::refusal::Refusal;
 use crate::admin::{Shown, beside};
 use crate::alert::Subject;
 use crate::alert::store::{self as alerts, Filter, Incident};
@@ -41,7 +42,16 @@ pub(super) async fn page(State(shown): State<Arc<dyn Shown>>) -> Paged {
     Ok(Page(frame::page("Incidents", "/incidents", &body)))
 }
 
-fn table(incidents: &[Incident]) -> Markup {
+/// Reads what is firing.
+pub(super) async fn firing(shown: &Arc<dyn Shown>) -> Result<Vec<Incident>, Refusal> {
+    let filter = Filter { open: true, ..Filter::default() };
+    beside::read(shown, move |_, reader| {
+        Ok(reader.read(|connection| alerts::list(connection, &filter, NEWEST))?)
+    })
+    .await
+}
+
+pub(super) fn table(incidents: &[Incident]) -> Markup {
     let now = Timestamp::now();
     html! {
         div.scroll { table {

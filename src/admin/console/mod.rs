@@ -17,6 +17,7 @@ mod parts;
 mod settings;
 mod sink;
 mod source;
+mod strip;
 mod trace;
 
 use std::sync::Arc;

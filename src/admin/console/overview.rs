@@ -7,10 +7,11 @@ use maud::{Markup, html};
 
 use super::chart::{self, Line, Unit};
 use super::parts::{self, count, figure, rate};
-use super::{Page, Paged, frame};
+use super::{Page, Paged, frame, incidents};
 use crate::admin::query::Query;
 use crate::admin::refusal::Refusal;
 use crate::admin::{Figures, Shown, beside};
+use crate::alert::store::Incident;
 use crate::delivery::SinkState;
 use crate::inspect::history::{self, Grain};
 use crate::inspect::status::{self, SourceStatus, Status};
@@ -43,8 +44,10 @@ pub(super) async fn page(State(shown): State<Arc<dyn Shown>>, RawQuery(query): R
         ],
     );
     let charts = charts.await?;
+    let fires = incidents::firing(&shown).await?;
     let body = html! {
         (troubles(&shown, &status))
+        (firing(&fires))
         (source(&status.source))
         section.card {
             header.row { h2 { "The last " (if grain == Grain::Fine { "hour" } else { "day" }) } (spans(grain, "/")) }
@@ -145,6 +148,18 @@ fn troubles(shown: &Arc<dyn Shown>, status: &Status) -> Markup {
         @if stops.is_empty() && looks.is_empty() { p.banner.good { "Everything works." } }
         @if !stops.is_empty() { ul.banner.bad { @for reason in &stops { li { (reason) } } } }
         @if !looks.is_empty() { ul.banner.warn { @for reason in &looks { li { (reason) } } } }
+    }
+}
+
+/// What alerts say now.
+fn firing(firing: &[Incident]) -> Markup {
+    html! {
+        @if !firing.is_empty() {
+            section.card {
+                h2 { a href="/incidents" { (if firing.len() == 1 { "An alert fires" } else { "Alerts fire" }) } }
+                (incidents::table(firing))
+            }
+        }
     }
 }
 

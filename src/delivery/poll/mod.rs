@@ -33,6 +33,7 @@ use crate::envelope::Envelope;
 use crate::journal::Journal;
 use crate::lsn::{EventId, Lsn, Position, Timestamp};
 use crate::mapping::{Format, Mapping, Route, SinkMapper, SourceLabel, routes_at};
+use crate::progress::decoded::Taken;
 use crate::progress::ledger::Ordinal;
 
 /// The longest wait for an event.
@@ -294,9 +295,9 @@ impl Polled {
     }
 
     /// Looks whether every event is accounted for. Nobody else may hold any.
-    fn audit(&self) {
+    fn audit(&self, read: Option<(Position, &mut Taken)>) {
         let desk = self.desk();
-        self.0.progress.audit(desk.ordinals());
+        self.0.progress.audit(read, desk.ordinals());
     }
 
     fn is_open(&self) -> Result<(), Refusal> {

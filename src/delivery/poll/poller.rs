@@ -119,7 +119,12 @@ impl Poller {
             // A page and the next one.
             events_max: bounds.events_max.min(max_events.saturating_mul(2)),
             bytes_max: bounds.bytes_max,
-            reader: Reader::new(cursor, recipe.mapper(), bounds.chunk_bytes_max),
+            reader: Reader::new(
+                cursor,
+                progress.takes_from(begin),
+                recipe.mapper(),
+                bounds.chunk_bytes_max,
+            ),
             ward: Ward::new(&name, state.clone()),
             view: View::new(&name, progress.clone()),
             polled: Polled(Arc::new(Inner {
@@ -328,7 +333,7 @@ impl Poller {
     fn audit(&mut self) {
         if self.audit_at.is_some_and(|at| at <= Instant::now()) {
             self.audit_at = None;
-            self.polled.audit();
+            self.polled.audit(self.reader.taken());
         }
     }
 

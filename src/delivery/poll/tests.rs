@@ -10,6 +10,7 @@ use crate::delivery::dead_letter::{self, Filter};
 use crate::delivery::orders::{Order, Orders};
 use crate::delivery::settings::Settings;
 use crate::journal;
+use crate::progress::decoded::Decoded;
 use crate::progress::ledger::Reached;
 use crate::state::State;
 
@@ -49,7 +50,8 @@ async fn the_journal_keeps_what_waits_and_has_no_copy_and_no_longer() {
         left(20, "blocked", false),
     ];
     state.write(move |connection| connection.execute_batch(&letters.concat())).await.unwrap();
-    let progress = SinkProgress::new("far", &Reached::default());
+    let progress =
+        SinkProgress::new("far", &Reached::default(), &Arc::new(Decoded::new(Position::ZERO)));
     let (orders, ordered) = Orders::new();
     let poller = Poller::new(PollParts {
         name: "far".to_owned(),

@@ -1,4 +1,5 @@
-//! Whether every event is somewhere: what the ledger has as not done against what is in hand.
+//! Whether every event is somewhere: what came from the source against what was taken in, and what
+//! the ledger has as not done against what is in hand.
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ impl Runner {
             return;
         }
         self.audit_at = None;
-        self.progress.audit(self.scheduler.ordinals().chain(self.ward.ordinals()));
+        let in_hand = self.scheduler.ordinals().chain(self.ward.ordinals());
+        self.progress.audit(self.reader.taken(), in_hand);
     }
 }

@@ -141,7 +141,12 @@ impl Runner {
         progress.with_snapshot(|snapshot| snapshot.is_moving = true);
         Ok(Self {
             scheduler,
-            reader: Reader::new(cursor, versions.today(), bounds.chunk_bytes_max),
+            reader: Reader::new(
+                cursor,
+                progress.takes_from(floor),
+                versions.today(),
+                bounds.chunk_bytes_max,
+            ),
             gather: gather.filter(|_| reads),
             bounds,
             ward: Ward::new(&name, state.clone()),

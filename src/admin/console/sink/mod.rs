@@ -1,23 +1,27 @@
 //! `/sinks/NAME`: one sink.
 
+mod trouble;
+
 use std::sync::Arc;
 
 use axum::extract::{Path, RawQuery, State};
 use maud::{Markup, html};
 use serde_json::json;
 
-use super::chart::Unit;
-use super::overview::{Wanted, draw, grain, spans};
-use super::parts::{self, Act, act, count, figure, rate, shell, twin};
-use super::{Page, Paged, frame};
+use crate::admin::console::chart::Unit;
+use crate::admin::console::overview::{Wanted, draw, grain, spans};
+use crate::admin::console::parts::{self, Act, act, count, figure, rate, shell, twin};
+use crate::admin::console::{Page, Paged, frame, strip};
 use crate::admin::refusal::Refusal;
 use crate::admin::{Shown, SinkFigures, beside};
 use crate::config::Config;
 use crate::delivery::{Batch, newest_batches};
 use crate::failure::Category;
 use crate::inspect::float;
+use crate::inspect::history::{self, Grain};
 use crate::inspect::status::{self, SinkStatus};
 use crate::inspect::words::duration;
+use crate::lsn::Timestamp;
 use crate::mapping::Selector;
 
 /// So many of the last batches are shown.
@@ -59,18 +63,32 @@ pub(super) async fn page(
         Ok(reader.read(|connection| newest_batches(connection, &of, BATCHES))?)
     });
     let batches = batches.await?;
+    let trouble = trouble::read(&shown, &name).await?;
+    let breaker = breaker(&shown, grain, &name).await?;
     let address = format!("/sinks/{}", parts::encoded(&name));
     let body = html! {
         (head(sink, figures))
         section.card {
             header.row { h2 { "Over time" } (spans(grain, &address)) }
+            (breaker)
             div.charts { @for chart in &charts { (chart) } }
         }
+        (trouble::section(&trouble))
         @if let Some(figures) = figures { (answers(figures)) (latency(figures)) }
         (routes(shown.config(), &name))
         (last(&batches))
     };
     Ok(Page(frame::page(&name, "/", &body)))
+}
+
+/// Draws how the breaker was.
+async fn breaker(shown: &Arc<dyn Shown>, grain: Grain, sink: &str) -> Result<Markup, Refusal> {
+    let now = Timestamp::now().unix_micros() / 1_000_000;
+    let (since, sink) = (now - grain.span(), sink.to_owned());
+    let series = beside::read(shown, move |_, reader| {
+        Ok(reader.read(|c| history::series(c, "breaker", &sink, grain, since))?)
+    });
+    Ok(strip::strip(&series.await?, grain, now))
 }
 
 fn head(sink: &SinkStatus, figures: Option<&SinkFigures>) -> Markup {
