@@ -68,7 +68,7 @@ pub fn init(format: LogFormat, verbosity: Verbosity) {
     };
     let sieve = SIEVE.get_or_init(Sieve::new).clone();
     // Whoever comes first (a test harness, an embedding program) keeps its subscriber.
-    let set = tracing_subscriber::registry().with(filter).with(lines.with_filter(sieve)).try_init();
+    let set = tracing_subscriber::registry().with(lines).with(filter).with(sieve).try_init();
     if set.is_ok() {
         std::panic::set_hook(Box::new(tell_panic));
     }

@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tracing::field::{Field, Visit};
-use tracing::subscriber::Interest;
-use tracing::{Event, Level, Metadata};
-use tracing_subscriber::layer::{Context, Filter};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer};
 
 use super::repeats::{LeftOut, Likeness, Repeats};
 
@@ -49,16 +48,8 @@ impl Sieve {
     }
 }
 
-impl<S> Filter<S> for Sieve {
-    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        true
-    }
-
-    fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
-        Interest::always()
-    }
-
-    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+impl<S: Subscriber> Layer<S> for Sieve {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let metadata = event.metadata();
         let (level, target) = (*metadata.level(), metadata.target());
         // Who asks for these wants to see each.
@@ -113,7 +104,7 @@ mod tests {
     use std::io::{self, Write};
 
     use tracing_subscriber::fmt::MakeWriter;
-    use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+    use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
 
@@ -142,8 +133,8 @@ mod tests {
     fn logged(what: impl Fn(&Sieve)) -> String {
         let (lines, sieve) = (Lines::default(), Sieve::new());
         let layer = tracing_subscriber::fmt::layer().json().flatten_event(true);
-        let layer = layer.with_writer(lines.clone()).with_filter(sieve.clone());
-        let subscriber = tracing_subscriber::registry().with(layer);
+        let layer = layer.with_writer(lines.clone());
+        let subscriber = tracing_subscriber::registry().with(layer).with(sieve.clone());
         tracing::subscriber::with_default(subscriber, || what(&sieve));
         String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
     }

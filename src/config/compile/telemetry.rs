@@ -160,7 +160,7 @@ mod tests {
         refuses(&format!("{endpoint}\ntraces = 1.5"), &format!("10:10: {ratio}"));
         let value = "\"tags\" must be a text, a number, true or false";
         refuses(&format!("{endpoint}\nresource = {{ tags = [1] }}"), &format!("10:21: {value}"));
-        let unknown = "unknown key \"endpont\"; did you mean \"endpoint\"?";
-        refuses("endpont = \"http://h\"", &format!("9:1: {unknown}"));
+        let unknown = "unknown key \"end_point\"; did you mean \"endpoint\"?";
+        refuses("end_point = \"http://h\"", &format!("9:1: {unknown}"));
     }
 }
