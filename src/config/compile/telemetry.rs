@@ -156,6 +156,9 @@ mod tests {
         refuses("endpoint = \"grpc://h:4317\"", &format!("9:12: {scheme}"));
         let header = "`headers.x` has a line end or a control character in its value";
         refuses(&format!("{endpoint}\nheaders = {{ x = \"a\\nb\" }}"), &format!("10:17: {header}"));
+        let name = "`headers.a b` is not a header's name";
+        let written = "headers = { \"a b\" = \"c\" }";
+        refuses(&format!("{endpoint}\n{written}"), &format!("10:21: {name}"));
         let ratio = "\"traces\" must be a number above 0, up to 1, not 1.5";
         refuses(&format!("{endpoint}\ntraces = 1.5"), &format!("10:10: {ratio}"));
         let value = "\"tags\" must be a text, a number, true or false";

@@ -6,9 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::Method;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
+use url::Url;
 
 use super::client::{Ask, Client};
-use super::{Error, Reach, path_and_query, url};
+use super::{Auth, Error, Reach, path_and_query, url};
 use crate::secret::Secret;
 use crate::sink::{Common, Failure, Form};
 
@@ -21,8 +23,8 @@ pub struct Post {
 }
 
 impl Post {
-    /// Makes one of the address `base`, which the setting `key` names, with `path` behind it, and
-    /// with headers of the setting `headers`. Connects to nothing.
+    /// Makes one of the address `base`, which the setting `key` names, with `path` behind it and
+    /// its user, if it has one, and with headers of the setting `headers`. Connects to nothing.
     ///
     /// # Errors
     /// No request can be made with the settings.
@@ -38,7 +40,7 @@ impl Post {
         to.set_path(&whole);
         let path = path_and_query(&to).ok_or_else(|| Error::Long { key: key.to_owned() })?;
         let common = Common { timeout, concurrency: 1, max_events: 1, form: Form::Mapped };
-        let client = Client::new(key, &to, None, reach, &common)?;
+        let client = Client::new(key, &to, user(&to).as_ref(), reach, &common)?;
         let hidden = headers.iter().flat_map(|(_, value)| {
             let value = value.expose();
             [value.to_owned(), value.rsplit(' ').next().unwrap_or_default().to_owned()]
@@ -76,12 +78,24 @@ impl fmt::Debug for Post {
     }
 }
 
+/// Returns the user of a URL, where it has one.
+fn user(url: &Url) -> Option<Auth> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let plain = |text: &str| Secret::new(percent_decode_str(text).decode_utf8_lossy());
+    let password = plain(url.password().unwrap_or_default());
+    Some(Auth::Basic { user: plain(url.username()), password })
+}
+
 fn read(headers: &[(String, Secret)]) -> Result<HeaderMap, Error> {
     let mut read = HeaderMap::new();
     for (name, value) in headers {
-        let wrong = || Error::HeaderValue { key: format!("headers.{name}") };
-        let known = HeaderName::try_from(name).map_err(|_| wrong())?;
-        let mut value = HeaderValue::try_from(value.expose()).map_err(|_| wrong())?;
+        let key = format!("headers.{name}");
+        let Ok(known) = HeaderName::try_from(name) else { return Err(Error::HeaderName { key }) };
+        let Ok(mut value) = HeaderValue::try_from(value.expose()) else {
+            return Err(Error::HeaderValue { key });
+        };
         value.set_sensitive(true);
         read.insert(known, value);
     }

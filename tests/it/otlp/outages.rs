@@ -38,7 +38,8 @@ fn a_collector_that_is_away_disturbs_nothing_and_is_told_again_once_it_is_back()
     road.sql("INSERT INTO t VALUES (1, 'a'), (2, 'b')");
     road.arrived(&receiver);
     eventually("both are told of", PATIENCE, || lines(&road, TOLD) == 2);
-    eventually("it is tried again", PATIENCE, || lost(&road, "metrics") > 200.0);
+    // Before it was open there was one point to tell.
+    eventually("it is tried again", PATIENCE, || lost(&road, "metrics") > 2.0);
     assert_eq!((lines(&road, TOLD), lost(&road, "traces")), (2, 0.0));
     collector.listen();
     // The spans that waited come as well.
@@ -48,13 +49,12 @@ fn a_collector_that_is_away_disturbs_nothing_and_is_told_again_once_it_is_back()
     eventually("that is told", PATIENCE, || lines(&road, "takes telemetry again") == 2);
     // One that never answers holds up neither what is sent nor the end.
     collector.otherwise(Reply::hang());
-    let seen = to(&collector.journal(), "/v1/metrics").len();
     road.sql("INSERT INTO t VALUES (3, 'c')");
     road.arrived(&receiver);
     let asked = Instant::now();
     road.stop();
     let took = asked.elapsed();
-    assert!(took < Duration::from_secs(8), "{took:?}, {seen} exports before");
+    assert!(took < Duration::from_secs(8), "{took:?}");
     assert_eq!(lines(&road, TOLD), 2);
 }
 
