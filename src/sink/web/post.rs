@@ -83,7 +83,7 @@ fn user(url: &Url) -> Option<Auth> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
     }
-    let plain = |text: &str| Secret::new(percent_decode_str(text).decode_utf8_lossy());
+    let plain = |text: &str| Secret::new(percent_decode_str(text).decode_utf8_lossy().into_owned());
     let password = plain(url.password().unwrap_or_default());
     Some(Auth::Basic { user: plain(url.username()), password })
 }
