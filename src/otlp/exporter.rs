@@ -91,9 +91,8 @@ impl Exporter {
     /// Exports until `stop`, then once more, and ends within a bound of its own.
     pub async fn run(self, stop: CancellationToken) {
         let traces = async {
-            match self.traces {
-                Some(traces) => traces.run(&stop).await,
-                None => {}
+            if let Some(traces) = self.traces {
+                traces.run(&stop).await;
             }
         };
         tokio::join!(self.metrics.run(&stop), traces);

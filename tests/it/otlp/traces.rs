@@ -24,6 +24,26 @@ fn of(spans: &Value, sink: &str) -> Vec<Value> {
     spans.filter(|span| span["attributes"]["walgate.sink"] == sink).cloned().collect()
 }
 
+/// A span of a request with one event that was taken says all that it should of it.
+#[track_caller]
+fn tells_all(span: &Value, receiver: &Receiver, request: &Request) {
+    assert!(span["walgate.commit_to_ack_seconds"].as_f64().unwrap() > 0.0);
+    let event = request.events().remove(0);
+    for (name, value) in [
+        ("walgate.sink.kind", json!("http")),
+        ("walgate.route", json!("t-to-far")),
+        ("walgate.table", json!("public.t")),
+        ("walgate.events", json!(1)),
+        ("walgate.bytes", json!(request.body.len())),
+        ("walgate.event.first", json!(event.id())),
+        ("walgate.event.last", json!(event.id())),
+        ("server.address", json!("127.0.0.1")),
+        ("server.port", json!(receiver.address().port())),
+    ] {
+        assert_eq!(span[name], value, "{name}");
+    }
+}
+
 #[test]
 fn each_request_is_a_span_and_those_of_a_batch_are_one_trace() {
     let (receiver, collector) = (Receiver::start(), Receiver::start());
@@ -83,22 +103,7 @@ fn each_request_is_a_span_and_those_of_a_batch_are_one_trace() {
     assert_eq!(json!(seen), expected);
     assert!(spans[0]["message"].as_str().unwrap().contains("answered 503"), "{}", spans[0]);
     assert!(spans[0]["attributes"].get("walgate.commit_to_ack_seconds").is_none());
-    let last = &spans[2]["attributes"];
-    assert!(last["walgate.commit_to_ack_seconds"].as_f64().unwrap() > 0.0);
-    let event = receiver.journal().events().remove(0);
-    for (name, value) in [
-        ("walgate.sink.kind", json!("http")),
-        ("walgate.route", json!("t-to-far")),
-        ("walgate.table", json!("public.t")),
-        ("walgate.events", json!(1)),
-        ("walgate.bytes", json!(requests[2].body.len())),
-        ("walgate.event.first", json!(event.id())),
-        ("walgate.event.last", json!(event.id())),
-        ("server.address", json!("127.0.0.1")),
-        ("server.port", json!(receiver.address().port())),
-    ] {
-        assert_eq!(last[name], value, "{name}");
-    }
+    tells_all(&spans[2]["attributes"], &receiver, &requests[2]);
     // Another sink's requests are spans too, and have no status where they are none of HTTP.
     let near = of(&read, "near");
     assert_eq!(near.len(), 2);
