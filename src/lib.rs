@@ -35,6 +35,7 @@ pub mod state;
 pub mod alert;
 pub mod inspect;
 pub mod admin;
+pub mod otlp;
 pub mod pipeline;
 pub mod config;
 pub mod telemetry;

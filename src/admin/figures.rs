@@ -17,6 +17,8 @@ pub struct Figures {
     pub sinks: Vec<SinkFigures>,
     /// How much is firing, by alert.
     pub alerts: Vec<(String, u64)>,
+    /// What no collector of OpenTelemetry took, by signal; empty where none is told.
+    pub otlp_dropped: Vec<(&'static str, u64)>,
 }
 
 /// The database and the slot. None: not known.

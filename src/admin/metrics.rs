@@ -1,4 +1,4 @@
-//! `/metrics`: the figures as text, with the names of the contract (pure).
+//! `/metrics`: the figures with the names of the contract, and as Prometheus's text (pure).
 //!
 //! The text format is written here: libraries for it keep the figures themselves, and the one for
 //! collected figures writes label values as they are, where a table's name may hold a quote.
@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
+use super::family::{Families, Family, FamilyKind, SampleValue};
 use super::figures::{Figures, SinkFigures};
 use crate::chunk::Operation;
 use crate::delivery::{Counters, LATENCY_BOUNDS_US};
@@ -19,12 +20,13 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 /// Microseconds of a second.
 const SECOND_US: f64 = 1e6;
 
-/// Writes the figures.
-pub(super) fn text(figures: &Figures) -> String {
-    let mut page = Page::default();
+/// Returns the figures by name, in the order of the docs.
+#[must_use]
+pub fn families(figures: &Figures) -> Vec<Family> {
+    let mut page = Families::default();
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     page.gauge("walgate_build_info", "Which walgate this is.");
-    page.sample("", &version, 1);
+    page.sample(&version, 1);
     source(figures, &mut page);
     events(&figures.sinks, &mut page);
     attempts(&figures.sinks, &mut page);
@@ -40,12 +42,23 @@ pub(super) fn text(figures: &Figures) -> String {
     dead_letters(&figures.sinks, &mut page);
     page.gauge("walgate_alerts_firing", "How much is firing, by alert.");
     for (alert, count) in &figures.alerts {
-        page.sample("", &[("alert", alert)], *count);
+        page.sample(&[("alert", alert)], *count);
     }
-    page.out
+    page.counter("walgate_otlp_dropped_total", "Spans and data points that no collector took.");
+    for (signal, count) in &figures.otlp_dropped {
+        page.sample(&[("signal", signal)], *count);
+    }
+    page.0
 }
 
-fn source(figures: &Figures, page: &mut Page) {
+/// Writes the figures.
+pub(super) fn text(figures: &Figures) -> String {
+    let mut text = Text::default();
+    families(figures).iter().for_each(|family| text.family(family));
+    text.out
+}
+
+fn source(figures: &Figures, page: &mut Families) {
     let source = &figures.source;
     page.gauge(
         "walgate_source_lag_bytes",
@@ -75,37 +88,37 @@ fn source(figures: &Figures, page: &mut Page) {
     page.known(&[], figures.journal_bytes.map(|_| source.warnings));
     page.counter("walgate_source_events_total", "Changes that were received.");
     for (table, operation, count) in &source.events {
-        page.sample("", &[("table", table), ("op", operation.as_str())], *count);
+        page.sample(&[("table", table), ("op", operation.as_str())], *count);
     }
     page.counter("walgate_backfill_rows_total", "Rows that were there before and were loaded.");
     for (table, _, count) in source.events.iter().filter(|(_, op, _)| *op == Operation::Read) {
-        page.sample("", &[("table", table)], *count);
+        page.sample(&[("table", table)], *count);
     }
     page.gauge("walgate_journal_bytes", "Bytes of the journal on disk.");
     page.known(&[], figures.journal_bytes);
 }
 
-fn events(sinks: &[SinkFigures], page: &mut Page) {
+fn events(sinks: &[SinkFigures], page: &mut Families) {
     page.counter("walgate_sink_events_total", "Events by what became of them.");
     for sink in sinks {
         for ((route, result), count) in by_result(&sink.snapshot.counters) {
-            page.sample("", &[("sink", &sink.name), ("route", route), ("result", result)], count);
+            page.sample(&[("sink", &sink.name), ("route", route), ("result", result)], count);
         }
     }
 }
 
-fn attempts(sinks: &[SinkFigures], page: &mut Page) {
+fn attempts(sinks: &[SinkFigures], page: &mut Families) {
     page.counter("walgate_sink_attempts_total", "Requests by how they ended.");
     for sink in sinks {
         for (category, count) in &sink.snapshot.counters.attempts {
             let category = category.map_or("acknowledged", Category::as_str);
-            page.sample("", &[("sink", &sink.name), ("category", category)], *count);
+            page.sample(&[("sink", &sink.name), ("category", category)], *count);
         }
     }
 }
 
 /// How far each sink is and how it stands.
-fn standing(sinks: &[SinkFigures], page: &mut Page) {
+fn standing(sinks: &[SinkFigures], page: &mut Families) {
     page.gauge(
         "walgate_sink_freshness_seconds",
         "How old the newest commit is up to which all is known to be done.",
@@ -115,11 +128,11 @@ fn standing(sinks: &[SinkFigures], page: &mut Page) {
     }
     page.gauge("walgate_sink_breaker_state", "0 closed, 1 half-open, 2 open, 3 halted.");
     for sink in sinks {
-        page.sample("", &[("sink", &sink.name)], sink.snapshot.state.breaker());
+        page.sample(&[("sink", &sink.name)], sink.snapshot.state.breaker());
     }
     page.gauge("walgate_unaccounted_events", "Events that are neither done nor in hand: always 0.");
     for sink in sinks {
-        page.sample("", &[("sink", &sink.name)], sink.snapshot.unaccounted);
+        page.sample(&[("sink", &sink.name)], sink.snapshot.unaccounted);
     }
     page.gauge(
         "walgate_checkpoint_lsn",
@@ -130,7 +143,7 @@ fn standing(sinks: &[SinkFigures], page: &mut Page) {
     }
 }
 
-fn dead_letters(sinks: &[SinkFigures], page: &mut Page) {
+fn dead_letters(sinks: &[SinkFigures], page: &mut Families) {
     page.gauge(
         "walgate_dead_letters",
         "Events that are set aside: dead, being replayed or still retrying.",
@@ -140,69 +153,75 @@ fn dead_letters(sinks: &[SinkFigures], page: &mut Page) {
         // One that is there from the start can be watched before the first comes.
         for category in [Category::Rejected, Category::Exhausted].map(Category::as_str) {
             if !counts.contains_key(category) {
-                page.sample("", &[("sink", &sink.name), ("category", category)], 0);
+                page.sample(&[("sink", &sink.name), ("category", category)], 0);
             }
         }
         for (category, count) in counts {
-            page.sample("", &[("sink", &sink.name), ("category", category)], *count);
+            page.sample(&[("sink", &sink.name), ("category", category)], *count);
         }
     }
 }
 
 fn histogram(
     name: &'static str,
-    help: &str,
+    help: &'static str,
     sinks: &[SinkFigures],
-    page: &mut Page,
+    page: &mut Families,
     of: impl Fn(&Counters) -> (&[u64; LATENCY_BOUNDS_US.len() + 1], u64),
 ) {
-    page.family(name, help, "histogram");
+    page.family(name, help, FamilyKind::Histogram);
     for sink in sinks {
         let (counts, sum_us) = of(&sink.snapshot.counters);
-        let bounds = LATENCY_BOUNDS_US.iter().map(|bound| (float(*bound) / SECOND_US).to_string());
-        let mut total = 0;
-        for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(counts) {
-            total += count;
-            page.sample("_bucket", &[("sink", &sink.name), ("le", &bound)], total);
-        }
-        page.sample("_sum", &[("sink", &sink.name)], float(sum_us) / SECOND_US);
-        page.sample("_count", &[("sink", &sink.name)], total);
+        let value = SampleValue::Histogram {
+            bounds: LATENCY_BOUNDS_US.map(|bound| float(bound) / SECOND_US).to_vec(),
+            counts: counts.to_vec(),
+            sum: float(sum_us) / SECOND_US,
+        };
+        page.sample(&[("sink", &sink.name)], value);
     }
 }
 
 /// The text as it is written, family after family.
 #[derive(Debug, Default)]
-struct Page {
+struct Text {
     out: String,
-    /// The family at hand.
-    name: &'static str,
 }
 
-impl Page {
-    fn gauge(&mut self, name: &'static str, help: &str) {
-        self.family(name, help, "gauge");
-    }
-
-    fn counter(&mut self, name: &'static str, help: &str) {
-        self.family(name, help, "counter");
-    }
-
-    fn family(&mut self, name: &'static str, help: &str, kind: &str) {
-        self.name = name;
-        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-    }
-
-    /// A sample of the family at hand, where it is known.
-    fn known(&mut self, labels: &[(&str, &str)], value: Option<impl Display>) {
-        if let Some(value) = value {
-            self.sample("", labels, value);
+impl Text {
+    fn family(&mut self, family: &Family) {
+        let Family { name, help, kind, samples } = family;
+        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str()));
+        for sample in samples {
+            let labels: Vec<_> =
+                sample.labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            match &sample.value {
+                SampleValue::Histogram { bounds, counts, sum } => {
+                    self.histogram(name, &labels, (bounds, counts, *sum));
+                }
+                value => self.sample(name, &labels, value),
+            }
         }
     }
 
-    /// A sample of the family at hand.
-    fn sample(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
-        let name = self.name;
-        self.line(format_args!("{name}{suffix}"));
+    fn histogram(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        (bounds, counts, sum): (&[f64], &[u64], f64),
+    ) {
+        let bounds = bounds.iter().map(ToString::to_string);
+        let mut total = 0;
+        for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(counts) {
+            total += count;
+            let labels = [labels, &[("le", bound.as_str())]].concat();
+            self.sample(&format!("{name}_bucket"), &labels, total);
+        }
+        self.sample(&format!("{name}_sum"), labels, sum);
+        self.sample(&format!("{name}_count"), labels, total);
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.line(format_args!("{name}"));
         for (index, (name, value)) in labels.iter().enumerate() {
             let mark = if index == 0 { '{' } else { ',' };
             self.line(format_args!("{mark}{name}=\"{}\"", escaped(value)));
@@ -273,7 +292,8 @@ mod tests {
             events: vec![("sales.\"Order \\ Items\"".into(), Operation::Update, 11)],
         };
         let alerts = vec![("halted".to_owned(), 2)];
-        Figures { source, journal_bytes: Some(1 << 20), sinks: vec![sink], alerts }
+        let otlp_dropped = vec![("traces", 9)];
+        Figures { source, journal_bytes: Some(1 << 20), sinks: vec![sink], alerts, otlp_dropped }
     }
 
     #[test]
@@ -309,6 +329,7 @@ mod tests {
             "walgate_dead_letters{sink=\"crm\",category=\"rejected\"} 4",
             "walgate_dead_letters{sink=\"crm\",category=\"exhausted\"} 0",
             "walgate_alerts_firing{alert=\"halted\"} 2",
+            "walgate_otlp_dropped_total{signal=\"traces\"} 9",
         ] {
             assert!(text.lines().any(|have| have == line), "no line {line} in\n{text}");
         }

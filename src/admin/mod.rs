@@ -9,6 +9,7 @@ mod answer;
 mod api;
 mod beside;
 mod console;
+mod family;
 mod fetch;
 mod figures;
 mod guard;
@@ -29,8 +30,10 @@ use crate::config::Config;
 use crate::delivery::Polled;
 use crate::lsn::Lsn;
 
+pub use family::{Family, FamilyKind, Sample, SampleValue};
 pub use figures::{Figures, SinkFigures, SourceFigures};
 pub use listener::serve;
+pub use metrics::families;
 
 /// What a run shows of itself.
 pub trait Shown: Send + Sync + fmt::Debug {

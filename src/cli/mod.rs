@@ -152,7 +152,9 @@ pub fn main() -> ExitCode {
     let draws = matches!(command, Command::Top(_)) && std::io::stderr().is_terminal();
     let said = Verbosity { verbose: global.verbose, quiet: global.quiet };
     telemetry::init(format, if draws { top::SILENT } else { said });
-    match dispatch(&command, &global) {
+    let done = dispatch(&command, &global);
+    telemetry::tell_all_left_out();
+    match done {
         Ok(exit) => exit.into(),
         Err(failure) => {
             output::error(&failure);

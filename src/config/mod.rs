@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use self::compile::{Admin, Config, Confirm, Journal, OnFull, Sink, SinkKind, Source};
+pub use self::compile::{Admin, Config, Confirm, Journal, OnFull, Otlp, Sink, SinkKind, Source};
 pub use self::interpolate::Environment;
 pub use self::keys::{Kind, kinds};
 use self::problem::Notes;

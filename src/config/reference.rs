@@ -71,6 +71,7 @@ fn form(shape: &Shape) -> String {
         Shape::Integer(min, u32::MAX) => format!("integer from {min}"),
         Shape::Integer(min, max) => format!("{min} … {max}"),
         Shape::Boolean => "boolean".to_owned(),
+        Shape::Ratio => "number above 0, up to 1".to_owned(),
         Shape::Duration(_) => "duration".to_owned(),
         Shape::Size => "size".to_owned(),
         Shape::Rate | Shape::ByteRate => "rate".to_owned(),

@@ -65,6 +65,7 @@ fn shape(shape_: &Shape) -> Value {
         Shape::Integer(min, u32::MAX) => json!({ "type": "integer", "minimum": min }),
         Shape::Integer(min, max) => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Shape::Boolean => json!({ "type": "boolean" }),
+        Shape::Ratio => json!({ "type": "number", "exclusiveMinimum": 0, "maximum": 1 }),
         Shape::Duration(_) => text("[0-9]+(ms|s|m|h|d)"),
         Shape::Size => text("(0|[0-9]+([KMGT]i?)?B)"),
         Shape::Rate => text("[0-9]+/[smh]"),

@@ -154,6 +154,14 @@ impl Walker<'_, '_> {
                     None => self.wrong(name, shape, value),
                 }
             }
+            (Shape::Ratio, DeValue::Integer(_) | DeValue::Float(_)) => {
+                let read = self.json(name, value)?;
+                let ratio = read.as_f64().filter(|ratio| *ratio > 0.0 && *ratio <= 1.0);
+                match ratio {
+                    Some(_) => Some(Value::Any(read)),
+                    None => self.wrong(name, shape, value),
+                }
+            }
             (Shape::Any, _) => self.json(name, value).map(Value::Any),
             (Shape::Cell, _) => self.cell(name, value).map(Value::Cell),
             (Shape::Table(section), DeValue::Table(found)) => {
@@ -397,6 +405,7 @@ fn takes(shape: &Shape, found: &DeValue<'_>) -> bool {
         Shape::Any | Shape::Cell => true,
         Shape::Boolean => found.is_bool(),
         Shape::Integer(..) => found.is_integer(),
+        Shape::Ratio => found.is_integer() || found.is_float(),
         Shape::Table(_) | Shape::Named(_) | Shape::Secrets | Shape::Values | Shape::Cells => {
             found.is_table()
         }
@@ -415,6 +424,7 @@ fn expected(shape: &Shape) -> String {
         Shape::Integer(min, u32::MAX) => format!("a whole number from {min}"),
         Shape::Integer(min, max) => format!("a whole number from {min} to {max}"),
         Shape::Boolean => "true or false".to_owned(),
+        Shape::Ratio => "a number above 0, up to 1".to_owned(),
         Shape::Duration(0) => "a duration such as \"250ms\", \"1s\", \"5m\" or \"7d\"".to_owned(),
         Shape::Duration(_) => {
             "a duration above zero such as \"250ms\", \"1s\", \"5m\" or \"7d\"".to_owned()

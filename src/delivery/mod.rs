@@ -27,6 +27,7 @@ mod schedule;
 mod scheduler;
 mod settings;
 mod shapes;
+mod spans;
 mod view;
 mod ward;
 mod window;
@@ -65,4 +66,5 @@ pub use scheduler::{Dispatch, DispatchId, Effect, Reopened, Scheduler, What};
 pub use settings::{
     BatchLimits, BreakerSettings, OnDead, Rate, RateLimit, RetrySettings, Settings,
 };
+pub use spans::{By, Refused, Span, Tracing};
 pub use window::{Progress as WindowProgress, Told as WindowTold, WindowOrder, has_key};

@@ -12,6 +12,7 @@
 mod ages;
 mod alarm;
 mod error;
+mod export;
 mod freshness;
 mod full;
 mod growth;
@@ -125,8 +126,8 @@ pub async fn run(
     let stage = Arc::new(shown::Stage::new(&config));
     let showing = CancellationToken::new();
     let mut listeners = JoinSet::new();
-    let settings = config.admin.clone();
-    listeners.spawn(admin::serve(settings, Arc::clone(&stage) as _, showing.clone()));
+    listeners.spawn(admin::serve(config.admin.clone(), Arc::clone(&stage) as _, showing.clone()));
+    let export = export::Export::start(&config, &stage, &showing);
     let opened = tokio::select! {
         opened = setup::open(&config, options) => opened?,
         () = stop.cancelled() => return Ok(Outcome::Stopped { unanswered: 0 }),
@@ -144,7 +145,7 @@ pub async fn run(
     sources.spawn(intake.run(reading.clone()));
     let mut sinks = JoinSet::new();
     for runner in runners {
-        sinks.spawn(runner.run(reading.clone(), config.shutdown_grace));
+        sinks.spawn(runner.traced(export.tracing()).run(reading.clone(), config.shutdown_grace));
     }
     for poller in pollers {
         sinks.spawn(poller.run(reading.clone()));
@@ -187,7 +188,7 @@ pub async fn run(
     all_ended(&mut keepers).await?;
     all_ended(&mut operators).await?;
     showing.cancel();
-    while listeners.join_next().await.is_some() {}
+    all_told(listeners, export).await;
     shared.say_farewell();
     // A server that does not answer any more is left; what it did not hear it will be told again.
     if tokio::time::timeout(FAREWELL, sources.join_next()).await.is_err() {
@@ -209,6 +210,12 @@ async fn passed(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
+}
+
+/// Waits until who tells others of the run has told the last, or has given up.
+async fn all_told(mut listeners: JoinSet<()>, export: export::Export) {
+    while listeners.join_next().await.is_some() {}
+    export.ended().await;
 }
 
 /// Waits until each of these tasks has ended.

@@ -14,6 +14,7 @@ use crate::failure::chain;
 use crate::inspect::status::SourceState;
 use crate::journal::Journal;
 use crate::lsn::{Lsn, Timestamp};
+use crate::otlp::Losses;
 use crate::progress::store::{self, Stored};
 use crate::state::State;
 
@@ -27,6 +28,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 pub(super) struct Stage {
     config: Arc<Config>,
     running: OnceLock<Running>,
+    losses: Losses,
 }
 
 #[derive(Debug)]
@@ -42,7 +44,13 @@ type InState = (BTreeMap<String, Stored>, BTreeMap<String, BTreeMap<String, u64>
 
 impl Stage {
     pub(super) fn new(config: &Config) -> Self {
-        Self { config: Arc::new(config.clone()), running: OnceLock::new() }
+        let config = Arc::new(config.clone());
+        Self { config, running: OnceLock::new(), losses: Losses::default() }
+    }
+
+    /// Where the exporter counts what was lost.
+    pub(super) const fn losses(&self) -> &Losses {
+        &self.losses
     }
 
     /// Shows a run that is open.
@@ -104,10 +112,12 @@ impl Shown for Stage {
 
     fn figures(&self) -> BoxFuture<'_, Figures> {
         Box::pin(async {
-            match self.running.get() {
+            let figures = match self.running.get() {
                 Some(running) => running.figures().await,
                 None => Figures::default(),
-            }
+            };
+            let otlp_dropped = self.config.otlp.as_ref().map(|_| self.losses.by_signal());
+            Figures { otlp_dropped: otlp_dropped.unwrap_or_default(), ..figures }
         })
     }
 
@@ -163,7 +173,8 @@ impl Running {
         let sinks = sinks
             .map(|((sink, snapshot), fresh)| of_sink(sink.name(), snapshot, fresh, &mut stored));
         let journal_bytes = Some(self.journal.status().bytes);
-        Figures { sinks: sinks.collect(), source, journal_bytes, alerts }
+        let otlp_dropped = Vec::new();
+        Figures { sinks: sinks.collect(), source, journal_bytes, alerts, otlp_dropped }
     }
 }
 

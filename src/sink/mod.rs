@@ -14,6 +14,7 @@ mod lasting;
 mod name;
 mod outbox;
 mod row;
+pub mod span;
 mod template;
 pub mod tls;
 pub mod web;

@@ -21,6 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("delivery", &["journal", "mapping", "pgoutput", "progress", "sink", "state"]),
     ("alert", &["state"]),
     ("telemetry", STAGES),
+    ("otlp", &["admin", "config", "delivery", "sink"]),
     ("inspect", INSPECT),
     ("admin", FRAME),
     ("config", STAGES),
@@ -45,6 +46,7 @@ const FRAME: &[&str] = &[
     "journal",
     "libpq",
     "mapping",
+    "otlp",
     "pgoutput",
     "progress",
     "sink",
@@ -88,6 +90,10 @@ const PURE: &[&str] = &[
     "delivery::ramp",
     "delivery::schedule",
     "delivery::scheduler",
+    "otlp::json",
+    "otlp::metrics",
+    "otlp::spans",
+    "otlp::verdict",
     "pipeline::ages",
     "pipeline::freshness",
     "pipeline::full",
@@ -159,6 +165,7 @@ const PURE: &[&str] = &[
     "sink::web::answer",
     "sink::web::guard",
     "sink::web::limit",
+    "telemetry::repeats",
 ];
 
 const LINES_MAX: usize = 600;

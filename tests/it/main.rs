@@ -37,6 +37,7 @@ mod messages;
 mod off;
 mod order;
 mod outage;
+mod otlp;
 mod outbox;
 mod paces;
 mod reconnects;

@@ -10,6 +10,7 @@ mod outbox;
 mod route;
 mod shelf;
 mod sink;
+mod telemetry;
 mod test;
 
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub(super) use self::shelf::{Held, Shelf};
 pub use self::sink::{Sink, SinkKind};
+pub use self::telemetry::Otlp;
 use super::problem::{Notes, Problem};
 use super::tree::{Entry, Table};
 use super::walk::suggestion;
@@ -41,6 +43,8 @@ pub struct Config {
     pub journal: Journal,
     /// Metrics, health and events to fetch.
     pub admin: Admin,
+    /// The collector that is told; none: none is.
+    pub otlp: Option<Otlp>,
     /// In the order of the file.
     pub mappings: Vec<Arc<Mapping>>,
     /// The next versions of mappings that have one, each under its mapping's name.
@@ -167,6 +171,7 @@ pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Opt
     let source = tree.table("source").and_then(|table| read_source(table, folder, spill, notes));
     let journal = tree.table("journal").and_then(|table| journal(table, notes));
     let admin = tree.table("admin").and_then(|table| admin(table, notes));
+    let otlp = telemetry::otlp(tree, notes);
     let shelf = Shelf::open(folder);
     let mappings = mapping::all(tree, &shelf, notes);
     let nexts = mapping::nexts(tree, &shelf, notes);
@@ -182,6 +187,7 @@ pub(super) fn compile(tree: &Table, folder: &Path, notes: &mut Notes<'_>) -> Opt
         state: state?,
         journal: journal?,
         admin: admin?,
+        otlp: otlp?,
         mappings: mappings?,
         nexts: nexts?,
         tests: tests?,

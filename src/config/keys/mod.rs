@@ -5,6 +5,7 @@ mod kind;
 mod mapping;
 mod route;
 mod sink;
+mod telemetry;
 mod test;
 
 use self::alert::ALERT;
@@ -12,6 +13,7 @@ use self::mapping::MAPPING;
 use self::route::ROUTE;
 pub(in crate::config) use self::sink::KINDS;
 use self::sink::SINK;
+use self::telemetry::TELEMETRY;
 
 /// A table of the config.
 #[derive(Debug)]
@@ -66,6 +68,8 @@ pub(super) enum Shape {
     Path,
     /// A whole number from … to.
     Integer(u32, u32),
+    /// A number above 0, up to 1.
+    Ratio,
     /// true or false.
     Boolean,
     /// `250ms`, at least the given milliseconds.
@@ -148,6 +152,7 @@ pub(super) static ROOT: Section = Section {
         key("state", Table(&STATE), Toml("{}"), "where walgate keeps what it must not forget"),
         key("journal", Table(&JOURNAL), Toml("{}"), "the originals, as Postgres sent them"),
         key("admin", Table(&ADMIN), Toml("{}"), "metrics, health and events to fetch, over HTTP"),
+        key("telemetry", Table(&TELEMETRY), None, "figures and traces for collectors"),
         key(
             "mapping",
             Named(&MAPPING),

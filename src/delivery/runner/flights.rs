@@ -30,12 +30,19 @@ impl Runner {
         let limit = self.settings.timeout;
         let events = batch.events.len() as u64;
         self.unanswered += events;
+        let attempt = || self.scheduler.attempt(id);
+        let span = self.tracer.as_ref().and_then(|tracer| tracer.begin(&batch, attempt()));
         self.flights.push(Box::pin(async move {
             let sent = Instant::now();
-            let reply = match tokio::time::timeout(limit, sink.reply(&batch)).await {
-                Ok(reply) => reply,
-                Err(_) => Answer::Failed(timed_out(limit)).into(),
+            let asked = tokio::time::timeout(limit, sink.reply(&batch));
+            let asked = match &span {
+                Some(span) => span.call.within(asked).await,
+                None => asked.await,
             };
+            let reply = asked.unwrap_or_else(|_| Answer::Failed(timed_out(limit)).into());
+            if let Some(span) = span {
+                span.end(&batch, &reply.answer);
+            }
             Landed::Answered { id, events, reply, took: sent.elapsed() }
         }));
     }

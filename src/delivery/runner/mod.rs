@@ -34,6 +34,7 @@ use super::reader::{Read, Reader};
 use super::scheduler::{DispatchId, Effect, Scheduler};
 use super::settings::Settings;
 use super::shapes::Shapes;
+use super::spans::{Tracer, Tracing};
 use super::view::View;
 use super::ward::{Outcome, Ward};
 use super::window::Window;
@@ -92,6 +93,8 @@ pub struct Runner {
     shapes: Shapes,
     /// The routes that are held.
     held: HashSet<String>,
+    /// Makes a span of each request; none: nobody wants them.
+    tracer: Option<Arc<Tracer>>,
 }
 
 /// What comes back from outside.
@@ -171,7 +174,17 @@ impl Runner {
             held: held.into_iter().collect(),
             operator: Operator::new(versions),
             window: None,
+            tracer: None,
         })
+    }
+
+    /// As it is, and each of its requests becomes a span, where somebody wants them.
+    #[must_use]
+    pub fn traced(mut self, tracing: Option<&Tracing>) -> Self {
+        let source = &self.operator.versions().source;
+        let tracer = tracing.map(|to| Tracer::new(to, &self.name, &*self.sink, source));
+        self.tracer = tracer.map(Arc::new);
+        self
     }
 
     /// Serves the sink until `stop` is cancelled; then lets what is in flight finish within

@@ -291,6 +291,20 @@ impl Scheduler {
         self.bytes += weight(&event.envelope);
     }
 
+    /// Returns how often what a request that is under way sends was sent by now, from 1. A part of
+    /// a batch that was parted counts anew.
+    #[must_use]
+    pub fn attempt(&self, id: DispatchId) -> u32 {
+        let failures = match id.from {
+            Origin::Lane(index) => self.lanes.get(index).and_then(|lane| {
+                let flight = lane.flight.as_ref().filter(|flight| flight.number == id.number)?;
+                Some(lane.pieces.get(flight.piece)?.failures)
+            }),
+            Origin::Parked(event) => self.parked.get(event).map(|entry| entry.attempts),
+        };
+        failures.unwrap_or_default().saturating_add(1)
+    }
+
     /// A request is no longer under way. Returns what it was.
     pub(super) fn landed(&mut self, index: usize, number: u64) -> Option<Flight> {
         let lane = self.lanes.get_mut(index)?;

@@ -157,6 +157,13 @@ impl Client {
         })
     }
 
+    /// As it is, and these must not show either, should the far side echo them.
+    pub(in crate::sink) fn hiding(mut self, texts: impl Iterator<Item = String>) -> Self {
+        let texts = texts.filter(|text| text.len() >= HIDDEN_BYTES_MIN);
+        self.hidden.extend(texts.map(Secret::new));
+        self
+    }
+
     /// Returns scheme, host and port of where it was made for.
     pub(in crate::sink) fn origin(&self) -> &str {
         &self.home.origin

@@ -41,6 +41,12 @@ pub enum Error {
         /// The setting.
         key: String,
     },
+    /// Not a header's name.
+    #[error("`{key}` is not a header's name")]
+    HeaderName {
+        /// The setting.
+        key: String,
+    },
     /// A value with line ends or control characters.
     #[error("`{key}` has a line end or a control character in its value")]
     HeaderValue {
@@ -68,6 +74,7 @@ impl Error {
             | Self::Host { key }
             | Self::Private { key, .. }
             | Self::Long { key }
+            | Self::HeaderName { key }
             | Self::HeaderValue { key }
             | Self::RsaKey { key } => key,
             Self::Tls(error) => error.key(),

@@ -2,7 +2,7 @@
 //!
 //! `transport` connects, to where `guard` lets it, `pool` keeps the connections, `body` and `rest`
 //! are what is sent and read on them, `auth` and `jwt` say who asks, `answer` and `limit` judge what
-//! comes back. `client` is all of it for a sink that speaks to one origin.
+//! comes back. `client` is all of it for a sink that speaks to one origin, `post` for what is no sink.
 
 pub(in crate::sink) mod answer;
 pub(in crate::sink) mod auth;
@@ -13,6 +13,7 @@ pub(in crate::sink) mod guard;
 mod jwt;
 mod limit;
 pub(in crate::sink) mod pool;
+mod post;
 pub(in crate::sink) mod rest;
 pub(in crate::sink) mod transport;
 
@@ -29,6 +30,7 @@ pub use self::auth::{Auth, Machine, OAuth2};
 pub use self::error::Error;
 pub use self::guard::PrivateAddress;
 pub use self::jwt::{Jwt, PrivateKey};
+pub use self::post::Post;
 use super::tls;
 
 /// Where requests may go, and how.

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use super::body::Body;
 use super::transport::{Broken, Stream, Way};
+use crate::sink::span;
 
 /// How long an idle connection is kept: less than the usual 60 s after which servers and
 /// balancers close theirs, since a request on a connection that is being closed is lost.
@@ -61,9 +62,13 @@ impl Pool {
         &self,
         mut request: Request<Body>,
     ) -> Result<(Response<Incoming>, Connection), Broken> {
+        span::tell(request.headers_mut());
         while let Some(mut connection) = self.take(Instant::now()) {
             match connection.send(request).await {
-                Ok(response) => return Ok((response, connection)),
+                Ok(response) => {
+                    span::answered(response.status());
+                    return Ok((response, connection));
+                }
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
                     None => return Err(Broken::Exchange(error.into_error())),
@@ -73,7 +78,10 @@ impl Pool {
         // Rare, and large: in a box of its own it does not weigh on every request.
         let mut connection = Box::pin(Connection::open(&self.way)).await?;
         match connection.send(request).await {
-            Ok(response) => Ok((response, connection)),
+            Ok(response) => {
+                span::answered(response.status());
+                Ok((response, connection))
+            }
             Err(error) => Err(Broken::Exchange(error.into_error())),
         }
     }

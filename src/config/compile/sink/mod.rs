@@ -181,7 +181,7 @@ pub(super) fn chain(error: &sink::Error) -> String {
 }
 
 /// Finds the value of a dotted key.
-fn place_of(table: Option<&Table>, key: &str) -> Option<Span> {
+pub(super) fn place_of(table: Option<&Table>, key: &str) -> Option<Span> {
     let table = table?;
     // A header's name may have dots, so the longest name is tried first.
     if let Some(entry) = table.entry(key).filter(|entry| entry.given) {
@@ -193,7 +193,7 @@ fn place_of(table: Option<&Table>, key: &str) -> Option<Span> {
 }
 
 /// Reads whom a sink trusts, and what it shows.
-fn files(table: &Table) -> sink::tls::Files {
+pub(super) fn files(table: &Table) -> sink::tls::Files {
     let path = |name: &str| table.path(name).cloned();
     sink::tls::Files { ca: path("ca"), cert: path("cert"), key: path("key") }
 }

@@ -1,10 +1,22 @@
-//! Logs: one line an occurrence on stderr, as text or as JSON. Knows nothing of the line.
+//! Logs: one line an occurrence on stderr, as text or as JSON, and of many alike a few and how many
+//! they were. Knows nothing of the line.
+
+mod repeats;
+mod sieve;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+use self::sieve::Sieve;
+
+/// What the process's lines go through.
+static SIEVE: OnceLock<Sieve> = OnceLock::new();
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,17 +58,34 @@ pub fn init(format: LogFormat, verbosity: Verbosity) {
     let filter = EnvFilter::try_from_env("WALGATE_LOG")
         .unwrap_or_else(|_| EnvFilter::new(verbosity.filter()));
     let filter = without_libraries(filter);
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // Whoever comes first (a test harness, an embedding program) keeps its subscriber.
-    let set = match format {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
         LogFormat::Text => {
             let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            lines.with_ansi(colour).with_target(false).try_init()
+            lines.with_ansi(colour).with_target(false).boxed()
         }
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
+    let sieve = SIEVE.get_or_init(Sieve::new).clone();
+    // Whoever comes first (a test harness, an embedding program) keeps its subscriber.
+    let set = tracing_subscriber::registry().with(lines).with(filter).with(sieve).try_init();
     if set.is_ok() {
         std::panic::set_hook(Box::new(tell_panic));
+    }
+}
+
+/// Says how many lines were left out because they repeat, of the minutes that are over. Without it
+/// nobody would hear of the last of them.
+pub fn tell_left_out() {
+    if let Some(sieve) = SIEVE.get() {
+        sieve.tell();
+    }
+}
+
+/// Says how many lines were left out because they repeat: nothing comes any more.
+pub fn tell_all_left_out() {
+    if let Some(sieve) = SIEVE.get() {
+        sieve.tell_all();
     }
 }
 
