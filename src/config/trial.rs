@@ -125,9 +125,7 @@ fn long_expressions(table: &DeTable<'_>, notes: &mut Notes<'_>) -> bool {
 fn long_within(value: &Spanned<DeValue<'_>>, notes: &mut Notes<'_>) -> bool {
     match value.get_ref() {
         DeValue::Table(table) => long_expressions(table, notes),
-        DeValue::Array(items) => {
-            items.iter().fold(false, |is_any, item| long_within(item, notes) || is_any)
-        }
+        DeValue::Array(items) => items.iter().filter(|item| long_within(item, notes)).count() > 0,
         _ => false,
     }
 }

@@ -7,9 +7,11 @@ use crate::relation::Kind;
 /// So many keys of a lookup are tried.
 const KEYS_MAX: usize = 64;
 
-/// Returns values to try in a column's place, the plainest first: one of the same form that says
-/// nothing, others of that form, and what the fields that read the column would take. `turn` says
-/// with which key of a lookup it begins, so that the key does not tell the real one. Never empty.
+/// Returns values to try in a column's place, the plainest first.
+///
+/// One of the same form that says nothing, others of that form, and what the fields that read the
+/// column would take. `turn` says with which key of a lookup it begins, so that the key does not
+/// tell the real one. Never empty.
 #[must_use]
 pub fn candidates(column: &str, real: &Given, mapping: &Mapping, turn: u64) -> Vec<String> {
     let Given { kind, text } = real;

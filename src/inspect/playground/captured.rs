@@ -280,12 +280,13 @@ fn frame(
     old: &[Made],
 ) -> Result<Vec<u8>, pgoutput::Error> {
     fn cells(made: &[Made]) -> Vec<Cell<'_>> {
-        let cell = |made| match made {
-            &Made::Value(ref text) => Cell::Value(text),
-            Made::Null => Cell::Null,
-            Made::Unchanged => Cell::Unchanged,
-        };
-        made.iter().map(cell).collect()
+        made.iter()
+            .map(|made| match made {
+                Made::Value(text) => Cell::Value(text),
+                Made::Null => Cell::Null,
+                Made::Unchanged => Cell::Unchanged,
+            })
+            .collect()
     }
     let (new, old) = (cells(new), cells(old));
     let images = change.images;
