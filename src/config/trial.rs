@@ -231,7 +231,7 @@ reject = { field = "id", reason = "NULL" }
         ] {
             let text = with(&format!("a = {{ column = \"a\", lookup = {{ {words} }} }}"));
             let problems = trial("m", &text, &config()).unwrap_err().to_string();
-            assert!(problems.contains(":4:29: no file is read here"), "{problems}");
+            assert!(problems.contains(":4:39: no file is read here"), "{problems}");
         }
     }
 
@@ -239,8 +239,8 @@ reject = { field = "id", reason = "NULL" }
     fn what_is_wrong_is_told_with_its_place() {
         let cure = "did you mean \"column\"?";
         refused(
-            &with("a = { colum = \"a\" }"),
-            &[&format!("mapping.toml:4:7: unknown key \"colum\"; {cure}")],
+            &with("a = { columns = \"a\" }"),
+            &[&format!("mapping.toml:4:7: unknown key \"columns\"; {cure}")],
         );
         refused("[mapping.m", &["mapping.toml:1:11: not TOML: unclosed table, expected `]`"]);
         let other = with("a = { value = 1 }").replace("mapping.m", "mapping.n");

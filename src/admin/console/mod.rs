@@ -139,7 +139,8 @@ fn written(
         (CACHE_CONTROL, "no-store"),
         (CONTENT_SECURITY_POLICY, POLICY),
         (HeaderName::from_static("x-content-type-options"), "nosniff"),
-        (HeaderName::from_static("referrer-policy"), "no-referrer"),
+        // Not less: a form without a script then says which page it is of.
+        (HeaderName::from_static("referrer-policy"), "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }

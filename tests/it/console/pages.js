@@ -114,9 +114,9 @@ async function play(browser, javaScriptEnabled) {
   const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   check(over <= 0, `the answer is ${over} px too wide ${how}`);
   if (folder) await page.screenshot({ path: `${folder}/playground-tried-${how.replace(/ /g, "-")}.png`, fullPage: true });
-  await text.fill(now.replace('column = "v"', 'column = "v", chekc = "email"'));
+  await text.fill(now.replace('column = "v"', 'column = "v", checks = "email"'));
   const wrong = await press("The mapping can't be read");
-  check(/Line \d+, column 24: unknown key "chekc"; did you mean "check"\?/.test(wrong), `no place ${how}: ${wrong}`);
+  check(/Line \d+, column 24: unknown key "checks"; did you mean "check"\?/.test(wrong), `no place ${how}: ${wrong}`);
   check(/\n +\^/.test(wrong), `no caret ${how}: ${wrong}`);
   await text.fill(now.replace('column = "v"', 'value = "${HOME}"'));
   check(!(await press("nothing is read from the environment")).includes("/root"), `HOME was read ${how}`);

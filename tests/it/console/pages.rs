@@ -58,6 +58,8 @@ fn generated_questions_find_nothing_that_the_description_does_not_say() {
     let description: serde_json::Value = serde_json::from_str(&description).unwrap();
     let paths = description["paths"].as_object().unwrap();
     let operations: usize = paths.values().map(|path| path.as_object().unwrap().len()).sum();
-    assert!(said.contains(&format!("Tested: {operations}")), "{said}");
+    // The description itself is left out: it was read before.
+    let tested = format!("Tested: {}", operations - 1);
+    assert!(said.contains(&tested), "{tested} of {operations}: {said}");
     assert_eq!(shop.road.walgate.get("/healthz").status, 200);
 }
