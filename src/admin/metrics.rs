@@ -130,7 +130,10 @@ fn standing(sinks: &[SinkFigures], page: &mut Families) {
     for sink in sinks {
         page.sample(&[("sink", &sink.name)], sink.snapshot.state.breaker());
     }
-    page.gauge("walgate_unaccounted_events", "Events that are neither done nor in hand: always 0.");
+    page.gauge(
+        "walgate_unaccounted_events",
+        "Changes that came and are neither done nor in hand: always 0.",
+    );
     for sink in sinks {
         page.sample(&[("sink", &sink.name)], sink.snapshot.unaccounted);
     }

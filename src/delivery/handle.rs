@@ -91,6 +91,8 @@ pub struct Counters {
     pub dead: BTreeMap<(String, Category), u64>,
     /// Requests, by how they ended; none: acknowledged.
     pub attempts: BTreeMap<Option<Category>, u64>,
+    /// Of those that failed, the answers, by what they meant and the status or the protocol's code.
+    pub statuses: BTreeMap<(Category, u16), u64>,
     /// Commit to acknowledgement: one bucket a bound, and one above them.
     pub latency: [u64; LATENCY_BOUNDS_US.len() + 1],
     /// The sum of those latencies, in microseconds.

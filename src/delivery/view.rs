@@ -58,13 +58,15 @@ impl View {
 
     /// A request was answered.
     pub(super) fn answered(&mut self, answer: &Answer, took: Duration) {
-        let category = match answer {
+        let failure = match answer {
             Answer::Acknowledged => None,
-            Answer::Failed(failure) => Some(failure.category),
-            Answer::PerEvent(outcomes) => outcomes
-                .iter()
-                .find_map(|outcome| outcome.as_ref().err().map(|failure| failure.category)),
+            Answer::Failed(failure) => Some(failure),
+            Answer::PerEvent(outcomes) => {
+                outcomes.iter().find_map(|outcome| outcome.as_ref().err())
+            }
         };
+        let category = failure.map(|failure| failure.category);
+        let status = failure.and_then(|failure| Some((failure.category, failure.status?)));
         self.stale |= category.is_some();
         self.has_taken |= match answer {
             Answer::Acknowledged => true,
@@ -74,6 +76,9 @@ impl View {
         self.progress.with_snapshot(|snapshot| {
             let counters = &mut snapshot.counters;
             *counters.attempts.entry(category).or_default() += 1;
+            if let Some(status) = status {
+                *counters.statuses.entry(status).or_default() += 1;
+            }
             if let Some(count) = counters.request.get_mut(bucket(took)) {
                 *count += 1;
             }

@@ -39,6 +39,7 @@ impl Unit {
             Self::Rate => super::parts::rate(value),
             Self::Bytes => words::bytes(whole(value)),
             Self::Seconds if value < 0.001 => format!("{:.0} µs", value * 1e6),
+            Self::Seconds if value < 0.01 => format!("{} ms", (value * 1e4).round() / 10.0),
             Self::Seconds if value < 1.0 => format!("{:.0} ms", value * 1000.0),
             Self::Seconds => words::duration(value),
             Self::Count => super::parts::count(whole(value)),
@@ -168,6 +169,8 @@ mod tests {
         check(999.0, 1000.0);
         assert_eq!(Unit::Bytes.words(Unit::Bytes.top(400_000.0)), "500.0 KiB");
         assert_eq!(Unit::Bytes.words(Unit::Bytes.top(0.0)), "1 B");
+        assert_eq!(Unit::Seconds.words(0.0025), "2.5 ms");
+        assert_eq!(Unit::Seconds.words(0.001), "1 ms");
     }
 
     #[test]

@@ -64,8 +64,8 @@ pub(super) fn table(incidents: &[Incident]) -> Markup {
                     td { (subject(&incident.subject)) }
                     td { (parts::time(&incident.began.to_string())) }
                     td.number { (duration(lasted)) }
-                    td { (incident.message) }
-                    td { @if incident.ended.is_none() { (incident.next()) } }
+                    td.words { (incident.message) }
+                    td.words { @if incident.ended.is_none() { (parts::with_code(&incident.next())) } }
                 }
             } }
         } }

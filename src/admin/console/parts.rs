@@ -32,6 +32,15 @@ pub(super) fn source_badge(state: SourceState) -> Markup {
     badge(state.as_str())
 }
 
+/// A sentence in which commands stand between backticks.
+pub(super) fn with_code(text: &str) -> Markup {
+    html! {
+        @for (index, part) in text.split('`').enumerate() {
+            @if index % 2 == 0 { (part) } @else { code { (part) } }
+        }
+    }
+}
+
 /// A figure with what it is of.
 pub(super) fn figure(label: &str, value: &str, note: &str) -> Markup {
     html! {

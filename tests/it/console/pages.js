@@ -54,6 +54,13 @@ async function withoutScript(browser) {
   const text = await page.locator("main").innerText();
   check(text.includes("far") && text.includes("near"), "no sinks without JavaScript");
   check((await page.locator("figure.chart svg").count()) >= 4, "no charts without JavaScript");
+  await page.goto(base + "/sinks/far");
+  const far = await page.locator("main").innerText();
+  for (const part of ["422 × 1", "Breaker", "What was wrong", "sink far has 1 dead letter"]) {
+    check(far.includes(part), `no ${part} of the sink`);
+  }
+  await page.goto(base + "/incidents");
+  check((await page.locator("td.words code").first().innerText()).startsWith("walgate dlq list"), "no cure");
   await page.goto(base + "/dead-letters/1");
   check((await page.locator("pre.json").first().innerText()).includes("<b>c</b>"), "no row");
   check((await page.locator("main b").count()) === 0, "a row's value became markup");

@@ -41,6 +41,19 @@ fn a_person_reads_it_all_and_sends_a_dead_letter_again() {
 }
 
 #[test]
+fn the_token_is_shown_by_a_form_that_a_browser_sends() {
+    let mut shop = Shop::start("");
+    let token = shop.wants_token();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/console/login.js");
+    let mut command = Command::new("node");
+    command.env("NODE_PATH", modules()).arg(script);
+    command.args([&format!("http://{}", shop.road.walgate.admin()), token]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn generated_questions_find_nothing_that_the_description_does_not_say() {
     let shop = Shop::start(LAB);
     let address = format!("http://{}", shop.road.walgate.admin());

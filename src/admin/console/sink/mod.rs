@@ -141,11 +141,19 @@ fn head(sink: &SinkStatus, figures: Option<&SinkFigures>) -> Markup {
 /// How requests ended.
 fn answers(figures: &SinkFigures) -> Markup {
     let attempts = &figures.snapshot.counters.attempts;
+    let statuses = &figures.snapshot.counters.statuses;
     let all: u64 = attempts.values().sum();
     html! {
         section.card {
             h2 { "Answers" }
             p.note { "Of " (count(all)) " requests since this run began." }
+            @if !statuses.is_empty() {
+                ul.legend {
+                    @for ((category, status), number) in statuses {
+                        li title=(category.as_str()) { (status) " " b { "× " (count(*number)) } }
+                    }
+                }
+            }
             ul.bars {
                 @for (category, number) in attempts {
                     @let word = category.map_or("acknowledged", Category::as_str);
