@@ -130,7 +130,7 @@ fn head(sink: &SinkStatus, figures: Option<&SinkFigures>) -> Markup {
                 (act(Act { label: "Pause", to: &pause, body: &json!({}), twin: &format!("walgate sink pause {name} --reason …"), reason: true, harm: false }))
                 (act(Act { label: "Resume", to: &resume, body: &json!({}), twin: &format!("walgate sink resume {name}"), reason: false, harm: false }))
                 @if dead > 0 {
-                    a.button href=(format!("/dead-letters?sink={}", parts::encoded(&sink.name))) { (count(dead)) " dead letters" }
+                    a.button href=(format!("/dead-letters?sink={}", parts::encoded(&sink.name))) { (count(dead)) (if dead == 1 { " dead letter" } else { " dead letters" }) }
                 }
             }
             (twin(&format!("walgate sink pause {name}")))
