@@ -31,11 +31,15 @@ fn it_says_what_commands_say() {
     assert_eq!((&cause["count"], &cause["category"]), (&json!(1), &json!("rejected")));
 
     let key = "%7B%22id%22%3A3%7D";
-    let life = get(&shop, &format!("/v1/trace?table=public.t&key={key}"));
-    let output =
-        shop.road.walgate.call(&["trace", "--table", "public.t", "--key", "{\"id\":3}", "--json"]);
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(life["changes"], json!([told]));
+    let path = format!("/v1/trace?table=public.t&key={key}");
+    let trace = ["trace", "--table", "public.t", "--key", "{\"id\":3}", "--json"];
+    // What the other sink acknowledged is stored in its own time.
+    eventually("both tell the same", PATIENCE, || {
+        let life = get(&shop, &path);
+        let output = shop.road.walgate.call(&trace);
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        life["changes"] == json!([told])
+    });
 
     let status = get(&shop, "/v1/status");
     assert_eq!(status["sinks"][0]["dead_letters"], json!({ "rejected": 1 }));
